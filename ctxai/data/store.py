@@ -1,0 +1,136 @@
+"""NoduleStore: the voxels of a cohort's nodules (Zarr v3) beside the table that describes them (Parquet)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+
+from ctxai.errors import StoreError
+from ctxai.files import atomic_path, write_json
+
+ARRAYS = "patches.zarr"
+TABLE = "nodules.parquet"
+LAYOUT = "layout.json"
+
+_DTYPES = {"hu": np.int16, "agreement": np.uint8, "valid": np.uint8}
+
+
+class NoduleStore:
+    """One patch per nodule, row by row.
+
+    Arrays, each (nodule, superior, posterior, left) in the patient's own axes, one chunk per nodule:
+
+    - ``hu`` int16, Hounsfield units;
+    - ``agreement`` uint8, how many readers include the voxel;
+    - ``valid`` uint8, 1 where the voxel was really scanned, 0 where it is padding.
+
+    The first patch axis may be 1 deep, for collections of 2-D crops. Different rows never share a file, so that
+    several processes may write different rows at once.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        layout_file = self.path / LAYOUT
+        if not layout_file.is_file():
+            raise StoreError(f"{self.path}: not a nodule store (no {LAYOUT}); make one with `ctxai ingest`")
+        layout = json.loads(layout_file.read_text())
+        self.patch_shape: tuple[int, int, int] = tuple(layout["patch_shape"])
+        self.spacing_mm: float = float(layout["spacing_mm"])
+        try:
+            group = zarr.open_group(self.path / ARRAYS, mode="r+")
+            self._arrays = {name: group[name] for name in _DTYPES}
+        except (FileNotFoundError, KeyError) as error:
+            raise StoreError(f"{self.path / ARRAYS}: damaged store ({error}); run `ctxai ingest` again") from None
+
+    @classmethod
+    def create(
+        cls,
+        path: Path | str,
+        rows: int,
+        patch_shape: Sequence[int] = (64, 64, 64),
+        spacing_mm: float = 1.0,
+    ) -> NoduleStore:
+        """Make an empty store for ``rows`` nodules.
+
+        Args:
+            path: folder to make; an existing store of the same layout is opened instead.
+            rows: number of nodules, the rows of the manifest.
+            patch_shape: voxels (superior, posterior, left).
+            spacing_mm: isotropic voxel size.
+
+        Raises:
+            StoreError: when another layout is already there.
+        """
+        path = Path(path)
+        layout = {"rows": rows, "patch_shape": list(patch_shape), "spacing_mm": spacing_mm, "axes": "nodule,S,P,L"}
+        layout_file = path / LAYOUT
+        if layout_file.is_file():
+            found = json.loads(layout_file.read_text())
+            if found != layout:
+                raise StoreError(
+                    f"{path}: holds a store of another layout (found {found}, expected {layout}); "
+                    "give an empty folder or remove it"
+                )
+            return cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        group = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3)
+        for name, dtype in _DTYPES.items():
+            group.create_array(
+                name,
+                shape=(rows, *patch_shape),
+                chunks=(1, *patch_shape),
+                dtype=dtype,
+                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                fill_value=0,
+                config={"write_empty_chunks": True},
+            )
+        write_json(layout_file, layout)  # last: a store without it is not a store
+        return cls(path)
+
+    def __len__(self) -> int:
+        return int(self._arrays["hu"].shape[0])
+
+    def write(self, row: int, hu: np.ndarray, agreement: np.ndarray, valid: np.ndarray) -> None:
+        """Write one nodule; each array (superior, posterior, left) of the store's patch shape."""
+        for name, value in (("hu", hu), ("agreement", agreement), ("valid", valid)):
+            if value.shape != self.patch_shape:
+                raise StoreError(f"{self.path}: {name} of row {row} is {value.shape}, expected {self.patch_shape}")
+            self._arrays[name][row] = value.astype(_DTYPES[name], copy=False)
+
+    def hu(self, row: int) -> np.ndarray:
+        """Hounsfield units of one nodule, int16 (superior, posterior, left)."""
+        return self._arrays["hu"][row]
+
+    def agreement(self, row: int) -> np.ndarray:
+        """How many readers include each voxel, uint8 (superior, posterior, left)."""
+        return self._arrays["agreement"][row]
+
+    def valid(self, row: int) -> np.ndarray:
+        """Where the CT was really scanned, bool (superior, posterior, left)."""
+        return self._arrays["valid"][row].astype(bool)
+
+    def write_table(self, table: pd.DataFrame) -> None:
+        """Write ``nodules.parquet``: one row per nodule, in the order of the arrays; the same table gives the same bytes."""
+        if len(table) != len(self):
+            raise StoreError(f"{self.path}: a table of {len(table)} rows for {len(self)} nodules")
+        with atomic_path(self.path / TABLE) as temporary:
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of ``nodules.parquet``, in the order of the arrays.
+
+        Raises:
+            StoreError: when ingestion has not finished.
+        """
+        file = self.path / TABLE
+        if not file.is_file():
+            raise StoreError(f"{self.path}: ingestion is not finished (no {TABLE}); run `ctxai ingest --merge` on it")
+        return pd.read_parquet(file)

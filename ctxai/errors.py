@@ -1,0 +1,28 @@
+"""The package's errors: one root, so that a caller can catch everything ctxai raises on purpose."""
+
+
+class CtxaiError(Exception):
+    """Root of every error that ctxai raises on purpose."""
+
+
+class InputError(CtxaiError):
+    """What the user gave cannot be used; the command line prints it as one line and exits with code 2.
+
+    The message names the file or nodule, what was expected, what was found, and what to do.
+    """
+
+
+class GeometryError(InputError):
+    """A CT series whose slices do not form one regular volume, or a position outside it."""
+
+
+class StoreError(InputError):
+    """A nodule store that is missing, damaged, incomplete or of another layout."""
+
+
+class RunError(InputError):
+    """A run folder that is missing, damaged, or made for another kind of input."""
+
+
+class ModelError(InputError):
+    """A model that a method cannot explain, or weights that do not fit it."""

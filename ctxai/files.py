@@ -1,0 +1,98 @@
+"""Files that appear whole: written beside the target under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ctxai.errors import InputError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EROFS, errno.EPERM}
+
+
+@contextlib.contextmanager
+def explain_os_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written into one clear line.
+
+    Raises:
+        InputError: naming ``target`` and what to do about it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise InputError(f"{target}: no space left on the disk; free some space and run the same command") from None
+        if error.errno in _NO_PERMISSION:
+            raise InputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
+        raise
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
+
+    The temporary name keeps the target's suffixes, because writers choose their format by them.
+    After an error or a kill, ``target`` is what it was before, or absent.
+
+    Raises:
+        InputError: when the disk is full or the folder cannot be written.
+    """
+    target = Path(target)
+    with explain_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{os.getpid()}.partial.{target.name}")
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path | str) -> Iterator[Path]:
+    """Like :func:`atomic_path` for a whole folder; an existing ``target`` is replaced.
+
+    Raises:
+        InputError: when the disk is full or the folder cannot be written.
+    """
+    target = Path(target)
+    with explain_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{os.getpid()}.partial.{target.name}")
+        retired = target.with_name(f".{os.getpid()}.retired.{target.name}")
+        try:
+            temporary.mkdir()
+            yield temporary
+            if target.exists():
+                target.rename(retired)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(retired, ignore_errors=True)
+
+
+def write_text(target: Path | str, text: str) -> None:
+    """Write ``text`` (UTF-8, newlines as given) so that the file appears whole."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def write_json(target: Path | str, value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys; NaN is refused, since JSON has none."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as a hexadecimal string."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
