@@ -144,13 +144,17 @@ class CTSeries:
         return [pydicom.dcmread(header.path, stop_before_pixels=True) for header in self.headers]
 
 
-def find_series(folder: Path | str) -> dict[str, list[SliceHeader]]:
+def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
     Files that are not DICOM, and objects that are not CT images, are passed over.
 
+    Args:
+        folder: a folder at any depth, or one file.
+        damaged: where given, a CT image that cannot be read is noted here instead of ending the search.
+
     Raises:
-        InputError: when the folder does not exist or holds no CT image.
+        InputError: when the folder does not exist or holds no CT image, or an image cannot be read.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -158,7 +162,13 @@ def find_series(folder: Path | str) -> dict[str, list[SliceHeader]]:
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
     series: dict[str, list[SliceHeader]] = {}
     for path in files:
-        header = read_header(path)
+        try:
+            header = read_header(path)
+        except InputError as error:
+            if damaged is None:
+                raise
+            damaged[path] = str(error)
+            continue
         if header is not None:
             series.setdefault(header.series_uid, []).append(header)
     if not series:

@@ -1,0 +1,1 @@
+"""What models see: the nodule store, its views, its Lightning data module."""

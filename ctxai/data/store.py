@@ -117,7 +117,7 @@ class NoduleStore:
         return self._arrays["valid"][row].astype(bool)
 
     def write_table(self, table: pd.DataFrame) -> None:
-        """Write ``nodules.parquet``: one row per nodule, in the order of the arrays; the same table gives the same bytes."""
+        """Write ``nodules.parquet``: one row per nodule, in the order of the arrays."""
         if len(table) != len(self):
             raise StoreError(f"{self.path}: a table of {len(table)} rows for {len(self)} nodules")
         with atomic_path(self.path / TABLE) as temporary:

@@ -1,0 +1,1 @@
+"""LIDC-IDRI: annotations, consensus, cohort, phantom. Knows nothing of torch."""

