@@ -1,0 +1,142 @@
+"""What a run learns to predict, and which nodules it learns from: targets, patient-level folds, label checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ctxai.errors import StoreError
+
+BIOMARKERS = (
+    "subtlety",
+    "calcification",
+    "margin",
+    "lobulation",
+    "spiculation",
+    "diameter",
+    "texture",
+    "sphericity",
+)
+TARGETS = ("malignancy", *BIOMARKERS)
+
+SCALES: dict[str, tuple[float, float]] = {
+    **{name: (1.0, 5.0) for name in TARGETS},
+    "calcification": (1.0, 6.0),
+    "diameter": (0.0, float("inf")),
+}
+"""Lowest and highest value of each target: LIDC-IDRI's rating scales, and millimetres for the diameter."""
+
+LabelKind = Literal["soft", "hard"]
+
+
+def column_of(target: str) -> str:
+    """The column of a store's table that holds a target."""
+    return "diameter_mm" if target == "diameter" else f"{target}_mean"
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """Which nodules are trained on, calibrated on and tested on; folds hold whole patients.
+
+    Args:
+        test: fold that nothing is learnt from or selected by.
+        validation: fold that calibration is fitted on, once, after training. Nothing is selected by it.
+        min_readers: readers a nodule needs to be calibrated or tested on (LIDC-IDRI studies use 3 of 4).
+        training_min_readers: readers a nodule needs to be trained on.
+    """
+
+    test: int = 0
+    validation: int = 1
+    min_readers: int = 3
+    training_min_readers: int = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of a store's table, each rising."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def usable(table: pd.DataFrame) -> pd.Series:
+    """Rows without a fault that have ratings.
+
+    Raises:
+        StoreError: when the table has no label columns or no labelled row.
+    """
+    needed = ["patient_id", "nodule_id", "n_readers", "fault", "fold", "label_malignancy", *map(column_of, TARGETS)]
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        raise StoreError(
+            f"the store has no labels: columns {', '.join(missing)} are missing from its table; "
+            "ingest an annotated collection (`ctxai ingest` on LIDC-IDRI or a phantom)"
+        )
+    labelled = (table["fault"].fillna("") == "") & table["malignancy_mean"].notna()
+    if not labelled.any():
+        raise StoreError(f"the store has no labels: none of its {len(table)} nodules is both rated and free of faults")
+    return labelled
+
+
+def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
+    """Cut the usable rows into training, validation and test rows.
+
+    Raises:
+        StoreError: without labels; when a patient is in two folds; when a fold that is needed has no nodule, or
+            nodules of one class only.
+    """
+    good = usable(table)
+    folds = table.loc[good].groupby("patient_id")["fold"].nunique()
+    if (folds > 1).any():
+        raise StoreError(f"patient {folds.idxmax()} is in {folds.max()} folds; folds have to hold whole patients")
+    if config.test == config.validation:
+        raise StoreError(f"test and validation fold are both {config.test}; give two different folds")
+    fold = table["fold"]
+    enough = good & (table["n_readers"] >= config.min_readers)
+    learnable = good & (table["n_readers"] >= config.training_min_readers)
+    rows = {
+        "training": learnable & ~fold.isin([config.test, config.validation]),
+        f"validation (fold {config.validation})": enough & (fold == config.validation),
+        f"test (fold {config.test})": enough & (fold == config.test),
+    }
+    for name, chosen in rows.items():
+        labels = table.loc[chosen, "label_malignancy"]
+        malignant, benign = int((labels == 1).sum()), int((labels == 0).sum())
+        if not malignant or not benign:
+            raise StoreError(
+                f"{name}: {malignant} malignant and {benign} benign nodules of {len(labels)}; "
+                "both classes are needed: add patients, or choose other folds"
+            )
+    return Split(*(np.flatnonzero(chosen) for chosen in rows.values()))
+
+
+def targets_of(table: pd.DataFrame, label: LabelKind = "soft") -> np.ndarray:
+    """Targets of every row, float32 (nodule, target) in the order of `TARGETS`, NaN where unknown.
+
+    Malignancy is a probability: soft is (mean rating - 1) / 4, hard is 1 above and 0 below a median of 3 (NaN at 3).
+    Biomarkers are in their own units: rating points, and millimetres for the diameter.
+    """
+    values = table[[column_of(name) for name in TARGETS]].to_numpy(np.float32, na_value=np.nan).copy()
+    if label == "hard":
+        values[:, 0] = table["label_malignancy"].to_numpy(np.float32, na_value=np.nan)
+    else:
+        values[:, 0] = (values[:, 0] - 1) / 4
+    return values
+
+
+def permute_patients(targets: np.ndarray, patients: np.ndarray, seed: int) -> np.ndarray:
+    """Targets handed to nodules of other patients at random: a control whose model must end at chance level.
+
+    Nodules keep their patients' sizes of groups as far as possible: whole patients are put in a random order and
+    their targets dealt out in that order.
+    """
+    generator = np.random.default_rng(seed)
+    groups = [np.flatnonzero(patients == patient) for patient in generator.permutation(np.unique(patients))]
+    receivers = np.concatenate([groups[i] for i in generator.permutation(len(groups))])
+    shuffled = np.empty_like(targets)
+    shuffled[receivers] = targets[np.concatenate(groups)]
+    return shuffled

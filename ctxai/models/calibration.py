@@ -1,0 +1,133 @@
+"""Calibration on held-out nodules: a probability that means what it says, and intervals that cover."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from ctxai.data.labels import SCALES, TARGETS
+from ctxai.errors import RunError
+
+_SLOPES = (1e-3, 1e3)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling of the malignancy logit and split-conformal half-widths of every target.
+
+    Probability: P(median rating > 3) = sigmoid(slope · logit + intercept), fitted by maximum likelihood on the
+    validation nodules with a median other than 3, with Platt's smoothed labels (Platt 1999, "Probabilistic outputs
+    for support vector machines"), so that separable nodules do not give an infinite slope. The slope stays positive:
+    calibration never reorders nodules.
+
+    Intervals: prediction ± half-width, where the half-width is the ceil((n + 1)(1 - alpha))-th smallest absolute
+    error on the n validation nodules, that is the finite-sample quantile ceil((n + 1)(1 - alpha)) / n of split
+    conformal prediction (Lei et al. 2018, "Distribution-free predictive inference for regression"). The mean reader
+    rating of a new nodule then lies inside with probability at least 1 - alpha, on average over validation sets and
+    new nodules, whatever the model, provided that the validation nodules and the new one are exchangeable and that
+    nothing was chosen by looking at the validation nodules. Nodules of one patient resemble each other and other
+    hospitals' scans differ: for those the guarantee is approximate or void. Below ceil(1 / alpha) - 1 nodules the
+    quantile does not exist; the half-width is then None and the interval is the whole scale.
+
+    Args:
+        slope: of the logit, above 0.
+        intercept: in logits.
+        alpha: share of nodules that may fall outside of their interval.
+        half_widths: per target, in its units, or None.
+        counts: validation nodules per target.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    alpha: float = 0.1
+    half_widths: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TARGETS))
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TARGETS, 0))
+
+    @classmethod
+    def fit(
+        cls, logits: np.ndarray, labels: np.ndarray, predictions: np.ndarray, truths: np.ndarray, alpha: float = 0.1
+    ) -> Calibration:
+        """Fit on nodules that were neither trained on nor selected by.
+
+        Args:
+            logits: malignancy logits (nodule,).
+            labels: 1 malignant, 0 benign, NaN neither (nodule,).
+            predictions: in units (nodule, target), in the order of `TARGETS`.
+            truths: readers' means in the same units and order, NaN where unknown.
+            alpha: share of nodules that may fall outside of their interval.
+        """
+        known = ~np.isnan(labels)
+        slope, intercept = _platt(logits[known], labels[known])
+        widths: dict[str, float | None] = {}
+        counts: dict[str, int] = {}
+        for place, target in enumerate(TARGETS):
+            errors = np.abs(predictions[:, place] - truths[:, place])
+            errors = errors[~np.isnan(errors)]
+            widths[target] = conformal_half_width(errors, alpha)
+            counts[target] = len(errors)
+        return cls(slope, intercept, alpha, widths, counts)
+
+    def probability(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated P(median rating > 3) of malignancy logits."""
+        return expit(self.slope * np.asarray(logits, float) + self.intercept)
+
+    def interval(self, target: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end for predictions in units, within the target's scale."""
+        width = self.half_widths[target]
+        width = math.inf if width is None else width
+        low, high = SCALES[target]
+        return np.clip(values - width, low, high), np.clip(values + width, low, high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `calibration.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
+        """The reverse of :meth:`to_json`.
+
+        Raises:
+            RunError: when a field is missing or of another kind.
+        """
+        try:
+            widths = {name: value["half_widths"][name] for name in TARGETS}
+            return cls(
+                slope=float(value["slope"]),
+                intercept=float(value["intercept"]),
+                alpha=float(value["alpha"]),
+                half_widths={name: None if width is None else float(width) for name, width in widths.items()},
+                counts={name: int(value["counts"][name]) for name in TARGETS},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"calibration.json: damaged or of another version ({error!r}); train the run again"
+            ) from None
+
+
+def conformal_half_width(errors: np.ndarray, alpha: float) -> float | None:
+    """The ceil((n + 1)(1 - alpha))-th smallest of n absolute errors; None when there is no such one."""
+    # Rounded first: (n + 1)(1 - 0.1) may come out a hair above the whole number that it is.
+    rank = math.ceil(round((len(errors) + 1) * (1 - alpha), 9))
+    return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else None
+
+
+def _platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    positives = int((labels == 1).sum())
+    negatives = len(labels) - positives
+    smoothed = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    logits = np.asarray(logits, float)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = parameters[0] * logits + parameters[1]
+        residual = expit(scores) - smoothed
+        value = np.logaddexp(0, scores) - smoothed * scores
+        return float(value.sum()), np.array([(residual * logits).sum(), residual.sum()])
+
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[_SLOPES, (None, None)])
+    return float(found.x[0]), float(found.x[1])

@@ -1,0 +1,236 @@
+"""A run: a trained classifier with everything that explaining and reproducing its predictions needs, in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ctxai.data.labels import SCALES, TARGETS
+from ctxai.data.views import ViewConfig, render_batch
+from ctxai.errors import InputError, RunError
+from ctxai.files import atomic_folder, sha256, write_json, write_text
+from ctxai.models.calibration import Calibration
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.model_card import model_card
+from ctxai.models.run_config import RunConfig
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
+
+_CONFIG, _WEIGHTS, _CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
+_METRICS, _PREDICTIONS, _PROVENANCE, _CARD, _PLOTS = (
+    "metrics.json",
+    "predictions.csv",
+    "provenance.json",
+    "model_card.md",
+    "plots",
+)
+_BATCH = 32
+
+
+@dataclass
+class Run:
+    """A classifier ready to predict, and where it comes from.
+
+    Args:
+        name: the run folder's name.
+        config: resolved options.
+        model: the classifier, in evaluation mode.
+        calibration: probability and intervals.
+        provenance: versions, store checksum, seed, git commit, and the patients and nodules of every fold.
+        metrics: what was measured.
+        predictions: predictions of the last evaluation, one row per nodule.
+        weights_sha256: checksum of the weights file; empty before the run is saved.
+        path: the run folder; None before the run is saved.
+    """
+
+    name: str
+    config: RunConfig
+    model: NoduleClassifier
+    calibration: Calibration
+    provenance: dict[str, Any]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weights_sha256: str = ""
+    path: Path | None = None
+
+    @property
+    def views(self) -> ViewConfig:
+        """Views, field of view and statistics that the run was trained for."""
+        return self.config.views
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the model's outputs."""
+        return TARGETS
+
+    def in_sample(self, patient_id: str, nodule_id: str | None = None) -> bool:
+        """Whether the run has learnt from this patient, in training or in calibration.
+
+        A nodule counts as seen with any other nodule of its patient, so ``nodule_id`` changes nothing; it may be
+        given for clarity.
+        """
+        del nodule_id
+        patients = self.provenance["patients"]
+        return patient_id in patients["training"] or patient_id in patients["validation"]
+
+    @torch.inference_mode()
+    def outputs(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Raw outputs, float32 (nodule, 9), averaged over the run's views and slices.
+
+        Args:
+            hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
+
+        Raises:
+            InputError: for other shapes, or single slices given to a run of several views.
+        """
+        patches = torch.as_tensor(hu)
+        if patches.ndim != 4:
+            raise InputError(
+                f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
+            )
+        self.model.eval()
+        blocks = []
+        for start in range(0, len(patches), _BATCH):
+            block = patches[start : start + _BATCH]
+            images = torch.cat(
+                [render_batch(block, view, self.views.slice_offsets_mm, self.views) for view in self.views.views], dim=1
+            )
+            per_image = self.model(images.flatten(0, 1).to(self.model.device))
+            blocks.append(per_image.unflatten(0, images.shape[:2]).mean(1).cpu())
+        return torch.cat(blocks) if blocks else torch.empty(0, len(TARGETS))
+
+    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+        """Predictions of nodules, one row each.
+
+        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
+        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
+        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
+        split-conformal interval of `Calibration`.
+
+        Args:
+            hu: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        outputs = self.outputs(hu)
+        units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
+        logits = outputs[:, 0].double().numpy()
+        columns = {"malignancy_logit": logits, "malignancy_probability": self.calibration.probability(logits)}
+        for place, target in enumerate(TARGETS):
+            values = np.clip(units[:, place], *SCALES[target])
+            low, high = self.calibration.interval(target, values)
+            columns |= {target: values, f"{target}_low": low, f"{target}_high": high}
+        return pd.DataFrame(columns)
+
+    def save(self, path: Path | str) -> None:
+        """Write the run folder; it appears whole, and replaces one that is there.
+
+        Raises:
+            InputError: when the folder cannot be written.
+        """
+        path = Path(path)
+        with atomic_folder(path) as folder:
+            save_file(_stored(self.model, self.config.half_precision), folder / _WEIGHTS)
+            self.weights_sha256 = sha256(folder / _WEIGHTS)
+            self.provenance["weights_sha256"] = self.weights_sha256
+            write_text(folder / _CONFIG, self.config.to_yaml())
+            write_json(folder / _CALIBRATION, self.calibration.to_json())
+            write_json(folder / _PROVENANCE, self.provenance)
+            (folder / _PLOTS).mkdir()
+            self.name, self.path = path.name, path
+            self._write_results(folder)
+
+    def record(self, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+        """Put an evaluation's figures and predictions in the run's folder, and rewrite its model card."""
+        if self.path is None:
+            raise RunError(f"run {self.name}: save it before recording an evaluation")
+        self.metrics |= metrics
+        self.predictions = predictions
+        self._write_results(self.path)
+
+    def _write_results(self, folder: Path) -> None:
+        write_json(folder / _METRICS, self.metrics)
+        write_text(
+            folder / _PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        )
+        write_text(folder / _CARD, model_card(self.name, self.config, self.provenance, self.metrics))
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Run:
+        """Open a run folder; None opens the shipped run.
+
+        Raises:
+            RunError: when it is not a run, a file is missing or altered, or the weights do not fit the configuration.
+        """
+        folder = SHIPPED if path is None else Path(path)
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such run folder; make one with `ctxai train STORE_DIR RUN_DIR`")
+        for name in (_CONFIG, _WEIGHTS, _CALIBRATION, _PROVENANCE, _METRICS):
+            if not (folder / name).is_file():
+                raise RunError(f"{folder}: not a run folder, or damaged ({name} is missing); train it again")
+        provenance = _read_json(folder / _PROVENANCE)
+        checksum = sha256(folder / _WEIGHTS)
+        if checksum != provenance.get("weights_sha256"):
+            raise RunError(
+                f"{folder / _WEIGHTS}: checksum {checksum[:12]}… is not the one in {_PROVENANCE} "
+                f"({str(provenance.get('weights_sha256'))[:12]}…); restore the file or train the run again"
+            )
+        if not {"training", "validation", "test"} <= set(provenance.get("patients", {})):
+            raise RunError(f"{folder / _PROVENANCE}: the patients of the folds are missing; train the run again")
+        config = RunConfig.from_yaml((folder / _CONFIG).read_text(encoding="utf-8"))
+        model = NoduleClassifier(config.backbone, config.views.pixels, config.optim, initialise=False)
+        try:
+            model.load_state_dict(load_file(folder / _WEIGHTS))
+        except (RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"{folder / _WEIGHTS}: weights do not fit {_CONFIG}: {reason}") from None
+        return cls(
+            name=folder.name,
+            config=config,
+            model=model.eval(),
+            calibration=Calibration.from_json(_read_json(folder / _CALIBRATION)),
+            provenance=provenance,
+            metrics=_read_json(folder / _METRICS),
+            predictions=_read_predictions(folder / _PREDICTIONS),
+            weights_sha256=checksum,
+            path=folder,
+        )
+
+
+def round_weights(model: NoduleClassifier) -> None:
+    """Round the parameters to half precision in place, so that a half-precision file loses nothing more."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+
+
+def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
+    parameters = {name for name, _ in model.named_parameters()}
+    return {
+        name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: not JSON ({error}); restore the file or train the run again") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}; train the run again")
+    return value
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()

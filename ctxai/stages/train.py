@@ -1,0 +1,126 @@
+"""``ctxai train``: from a nodule store to a run folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ctxai.data.augment import AugmentConfig
+from ctxai.data.datamodule import NoduleDataModule
+from ctxai.data.labels import FoldConfig, LabelKind, targets_of
+from ctxai.data.patches import Patches
+from ctxai.data.views import ViewConfig
+from ctxai.errors import RunError
+from ctxai.files import write_text
+from ctxai.models.backbone import BackboneConfig
+from ctxai.models.calibration import Calibration
+from ctxai.models.classifier import NoduleClassifier, OptimConfig
+from ctxai.models.provenance import provenance_of
+from ctxai.models.run import Run, round_weights
+from ctxai.models.run_config import RunConfig
+from ctxai.models.training import fit
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    store_dir: Path,
+    run_dir: Path,
+    *,
+    views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
+    backbone: BackboneConfig = BackboneConfig(),  # noqa: B008
+    optim: OptimConfig = OptimConfig(),  # noqa: B008
+    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
+    folds: FoldConfig = FoldConfig(),  # noqa: B008
+    label: LabelKind = "soft",
+    shuffle_labels: bool = False,
+    half_precision: bool = False,
+    seed: int = 0,
+    workers: int = 0,
+    accelerator: str = "auto",
+    devices: int = 1,
+    resume: bool = True,
+) -> None:
+    """Fine-tune a vision transformer on a nodule store and write a run folder.
+
+    The training budget is fixed and the last (averaged) weights are kept, so that nothing is selected by a held-out
+    fold. The validation fold is used once, after training, to calibrate. A killed training goes on from its last
+    checkpoint when the same command is given again; a finished run of the same options is left as it is.
+
+    Args:
+        store_dir: nodule store with ratings and folds.
+        run_dir: run folder to write; it appears whole, at the end.
+        views: images of a nodule; their statistics come from the training nodules.
+        backbone: the vision transformer.
+        optim: the training budget.
+        augment: random changes while training.
+        folds: which nodules are for what.
+        label: soft learns (mean rating - 1) / 4, hard learns whether the median rating is above 3.
+        shuffle_labels: permute labels between training patients; such a run has to end at chance level.
+        half_precision: store the weights in half precision.
+        seed: of the initial weights, the order of nodules and the augmentation.
+        workers: processes that render images; 0 renders in the training process.
+        accelerator: Lightning's name of the hardware, such as cpu or gpu.
+        devices: how many of them.
+        resume: go on from the last checkpoint, and keep a finished run.
+    """
+    config = RunConfig(views, backbone, optim, augment, folds, label, shuffle_labels, half_precision, seed)
+    data = NoduleDataModule(store_dir, views, augment, folds, label, shuffle_labels, optim.batch_size, seed, workers)
+    config = replace(config, views=data.views)
+    provenance = provenance_of(store_dir, data.table, data.split, seed)
+    if resume and run_dir.exists():
+        _check_finished(run_dir, config, provenance["store"])
+        return
+    torch.manual_seed(seed)
+    model = NoduleClassifier(backbone, data.views.pixels, optim)
+    model.fit_scaler(data.targets[data.split.training])
+    work_dir = _work_folder(run_dir, config, resume)
+    fit(model, data, work_dir, seed=seed, resume=resume, accelerator=accelerator, devices=devices)
+    if half_precision:
+        round_weights(model)
+    run = Run(run_dir.name, config, model, Calibration(), provenance)
+    run.metrics = {"training": {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}}
+    _calibrate(run, data)
+    run.save(run_dir)
+    shutil.rmtree(work_dir)
+    logger.info("run %s: %d epochs on %d nodules", run_dir, optim.epochs, len(data.split.training))
+
+
+def _calibrate(run: Run, data: NoduleDataModule) -> None:
+    """Fit the run's calibration on the validation fold, and keep its predictions there."""
+    rows = data.split.validation
+    predictions = run.predict(Patches(data.store, rows)[rows])
+    table = data.table.iloc[rows]
+    truths = targets_of(table)
+    truths[:, 0] = 1 + 4 * truths[:, 0]
+    run.calibration = Calibration.fit(
+        predictions["malignancy_logit"].to_numpy(),
+        table["label_malignancy"].to_numpy(float),
+        predictions[list(run.target_names)].to_numpy(),
+        truths.astype(np.float64),
+    )
+
+
+def _check_finished(run_dir: Path, config: RunConfig, store: dict[str, object]) -> None:
+    found = Run.load(run_dir)
+    if found.config != config or found.provenance["store"] != store:
+        what = "another store" if found.config == config else "other options"
+        raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --resume false to replace it")
+    logger.warning("%s: this run is finished; nothing to do", run_dir)
+
+
+def _work_folder(run_dir: Path, config: RunConfig, resume: bool) -> Path:
+    """The folder beside the run that holds its checkpoint, emptied when it belongs to other options."""
+    folder = run_dir.with_name(f".{run_dir.name}.training")
+    options = folder / "config.yaml"
+    same = options.is_file() and options.read_text(encoding="utf-8") == config.to_yaml()
+    if folder.exists() and not (resume and same):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(options, config.to_yaml())
+    return folder
