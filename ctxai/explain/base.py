@@ -1,0 +1,123 @@
+"""What every explanation method shares: one verb, its metadata, its registration."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ctxai.errors import InputError
+from ctxai.explain.network import Network, find_vit
+from ctxai.explain.registry import register
+from ctxai.explain.targets import Target, Targets
+
+NEEDS = frozenset({"attention", "gradients", "training"})
+
+
+class Attribution(ABC):
+    """An explanation method for a vision transformer.
+
+    A method is a subclass that sets the class attributes below and defines :meth:`_maps`; defining it registers it.
+    The model's parameters, flags and hooks are left as they are, and nothing depends on the caller's gradient mode,
+    on the model's training flag or on whether weights are frozen.
+
+    Args:
+        model: a timm VisionTransformer or Eva, or a module that holds exactly one, with outputs (N, K).
+
+    Raises:
+        ModelError: when the model holds not exactly one such transformer, or one that cannot be traced.
+    """
+
+    name: ClassVar[str]
+    """The name in registries, configurations and file names."""
+    signed: ClassVar[bool]
+    """Whether negative values mean evidence against the target."""
+    class_specific: ClassVar[bool]
+    """Whether maps of different targets differ."""
+    resolution: ClassVar[str] = "patch"
+    """What one value stands for: a "patch" (token) or a "pixel"."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Out of "attention", "gradients" and "training" (an optimisation before the first map)."""
+    reference: ClassVar[str]
+    """Where the method is published."""
+    upsampling: ClassVar[str] = "nearest"
+    """The method's own published rule to make a map larger: "nearest" or "bilinear"."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            return
+        missing = [field for field in ("signed", "class_specific", "reference") if not hasattr(cls, field)]
+        if missing or not cls.needs <= NEEDS:
+            raise InputError(f"{cls.__qualname__}: expected metadata {missing or sorted(NEEDS)}; see Attribution")
+        register(cls)
+
+    def __init__(self, model: nn.Module) -> None:
+        find_vit(model)
+        self.model = model
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the method was made with, apart from the model, by argument name."""
+        parameters = list(inspect.signature(type(self).__init__).parameters)[2:]
+        return {name: getattr(self, name) for name in parameters if hasattr(self, name)}
+
+    def attribute(self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None) -> Tensor:
+        """Explain ``images`` (N, C, H, W), preprocessed as the model expects.
+
+        Args:
+            images: a finite floating-point batch.
+            target: which number to explain; see :class:`~ctxai.explain.targets.Targets`.
+            size: (H, W) to upsample the maps to, by the method's own rule.
+
+        Returns:
+            Raw maps, detached, in the dtype and on the device of ``images``: (N, h, w), or (N, T, h, w) when
+            ``target`` is a list or tuple of T. (h, w) is the token grid or the image, see :attr:`resolution`.
+
+        Raises:
+            InputError: for images or targets that the model has no answer for.
+            ModelError: for a model that cannot be traced.
+        """
+        _check_images(images)
+        with torch.inference_mode(False), torch.no_grad():
+            network = Network(self.model)
+            with torch.autocast(network.device.type, enabled=False):
+                batch = images.detach().to(network.device, network.dtype)
+                batch = batch.clone() if batch.is_inference() else batch
+                targets = Targets(target, network.target_names, len(images))
+                maps = self._maps(network, batch, targets)
+                maps = maps.detach().expand(len(targets), *maps.shape[1:]).transpose(0, 1)
+                if size is not None:
+                    maps = self._resize(maps, size)
+                maps = maps if targets.several else maps[:, 0]
+                return maps.contiguous().to(images.device, images.dtype)
+
+    @abstractmethod
+    def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
+        """Compute the maps (T, N, h, w); a method that ignores the target gives (1, N, h, w).
+
+        Runs without gradients; use ``torch.enable_grad()`` around what needs a graph.
+        """
+
+    def _resize(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        if len(size) != 2 or min(size) < 1:
+            raise InputError(f"expected size as (height, width) in pixels, found {size}")
+        if self.upsampling == "nearest":
+            return F.interpolate(maps, size=tuple(size), mode="nearest-exact")
+        return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point() or len(images) == 0:
+        found = f"{tuple(images.shape)} of {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
+        raise InputError(f"expected images of shape (N, C, H, W) in floating point, found {found}")
+    finite = images.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        raise InputError(
+            f"image {int(finite.logical_not().nonzero()[0])}: expected finite pixels, found NaN or infinity; "
+            "check the preprocessing"
+        )
