@@ -14,7 +14,7 @@ def naive_cdam(model: nn.Module, images: Tensor, target) -> Tensor:
     maps = []
     for position, image in enumerate(images):
         kept = []
-        hook = vit.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        hook = vit.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output, kept=kept: kept.append(output))
         try:
             if isinstance(target, Concept):
                 pooled = vit.forward_head(vit.forward_features(image[None]), pre_logits=True)
