@@ -1,0 +1,138 @@
+"""DICOM Parametric Maps: the true values of an explanation map, one frame per CT slice (PS3.3 A.75)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from highdicom import VOILUTTransformation
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from pydicom.dataset import Dataset
+
+from ctxai.errors import InputError
+from ctxai.export import codes
+from ctxai.export.derived import finish_and_write, shared_arguments
+from ctxai.export.overlay import scale_of
+from ctxai.export.provenance import Provenance, shorten
+from ctxai.export.source import SourceSeries, position_along_normal, slice_distance_mm
+
+
+class Evidence(StrEnum):
+    """Which half of a signed map an object holds."""
+
+    FOR = "for"
+    AGAINST = "against"
+
+
+_SERIES_NUMBER = {Evidence.FOR: 9101, Evidence.AGAINST: 9102}
+
+
+def write_parametric_maps(
+    folder: Path | str,
+    volume: np.ndarray,
+    source: SourceSeries,
+    provenance: Provenance,
+    scale: float | None = None,
+) -> list[Path]:
+    """Write a map as one object of evidence for the target and, of a signed method, one of evidence against it.
+
+    Args:
+        folder: where; the files are named by method, target and sign.
+        volume: float32 [slice, row, column] on the CT's grid.
+        source: the CT.
+        provenance: how the map was made.
+        scale: what both maps are divided by; the largest magnitude of the volume when not given.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: as :func:`write_parametric_map`; or when an unsigned method's map holds negative values.
+    """
+    if not provenance.signed and volume.min(initial=0) < 0:
+        raise InputError(f"{provenance.method} is said to be unsigned, but its map holds negative values")
+    scale = scale_of(volume) if scale is None else scale
+    files = []
+    for evidence in Evidence if provenance.signed else (Evidence.FOR,):
+        file = Path(folder) / f"{provenance.stem}_{evidence}.dcm"
+        write_parametric_map(file, volume, source, provenance, evidence, scale)
+        files.append(file)
+    return files
+
+
+def write_parametric_map(
+    path: Path | str,
+    volume: np.ndarray,
+    source: SourceSeries,
+    provenance: Provenance,
+    evidence: Evidence = Evidence.FOR,
+    scale: float | None = None,
+) -> None:
+    """Write one half of a map as a Parametric Map of float32 values in 0..1.
+
+    There is a frame for every CT slice, in ascending order along the normal of the image plane, because some viewers
+    lay the frames over the CT in file order. The real-world value mapping holds the scale, negative for evidence
+    against, so that slope x stored value is the map's own value.
+
+    Args:
+        path: file to write.
+        volume: float32 [slice, row, column] on the CT's grid.
+        source: the CT.
+        provenance: how the map was made.
+        evidence: which half.
+        scale: the map's value that is stored as 1; the volume's largest magnitude when not given, so that both halves
+            share it. 1 for a map that is 0 everywhere.
+
+    Raises:
+        InputError: when the volume is not on the CT's grid, holds values that are not finite, or exceeds ``scale``.
+    """
+    source.require_shape(volume.shape)
+    largest = scale_of(volume)
+    scale = largest if scale is None else float(scale)
+    if not scale > 0 or (scale < largest and volume.any()):
+        raise InputError(f"scale is {scale:g}, expected at least the map's largest magnitude, {largest:g}")
+    sign = 1.0 if evidence is Evidence.FOR else -1.0
+    stored = np.divide(volume, np.float32(sign * scale), dtype=np.float32)
+    stored[stored <= 0] = 0  # -0.0 too, so that equal values are equal bytes
+    title = f"{provenance.method} {provenance.target}: evidence {evidence}"
+    dataset = ParametricMap(
+        source_images=source.images,
+        pixel_array=stored,
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[
+            RealWorldValueMapping(
+                lut_label=f"{evidence}"[:16],
+                lut_explanation=shorten(title, 64),
+                unit=codes.NO_UNITS,
+                value_range=(0.0, 1.0),
+                slope=sign * scale,
+                intercept=0.0,
+                quantity_definition=codes.CLASS_ACTIVATION,
+            )
+        ],
+        voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        content_label=f"EVIDENCE_{evidence.upper()}",
+        content_description=shorten(title, 64),
+        **shared_arguments(source, provenance, title, _SERIES_NUMBER[evidence]),
+    )
+    _put_frames_in_ascending_order(dataset, stored, source)
+    finish_and_write(dataset, source, provenance, path)
+
+
+def _put_frames_in_ascending_order(dataset: Dataset, stored: np.ndarray, source: SourceSeries) -> None:
+    """Order frames and pixels together along +normal, whatever order the constructor chose.
+
+    Args:
+        dataset: the Parametric Map.
+        stored: its values [slice, row, column], ascending along the normal.
+        source: the CT.
+    """
+    frames = list(dataset.PerFrameFunctionalGroupsSequence)
+    frames.sort(key=lambda frame: position_along_normal(frame.PlanePositionSequence[0], source.grid))
+    for number, frame in enumerate(frames, start=1):
+        frame.FrameContentSequence[0].DimensionIndexValues = number
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.FloatPixelData = stored.astype("<f4", copy=False).tobytes()
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
