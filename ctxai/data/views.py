@@ -77,6 +77,11 @@ def view_frame(view: str) -> torch.Tensor:
     return torch.tensor(_FRAMES[view])
 
 
+def as_patches(hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """HU as a tensor; arrays are copied, since tensors cannot share read-only memory."""
+    return torch.tensor(hu) if isinstance(hu, np.ndarray) else hu
+
+
 def view_planes(view: str, offsets_mm: Sequence[float]) -> torch.Tensor:
     """Planes of parallel slices, (offset, 3, 3), in the form that :func:`cut_planes` takes."""
     frame = view_frame(view)
@@ -144,4 +149,4 @@ def render_views(
     hu: np.ndarray | torch.Tensor, view: str, offsets_mm: Sequence[float], config: ViewConfig
 ) -> torch.Tensor:
     """Images of one nodule, (offset, 3, pixels, pixels); ``hu`` (superior, posterior, left), else as `render_batch`."""
-    return render_batch(torch.as_tensor(hu)[None], view, offsets_mm, config)[0]
+    return render_batch(as_patches(hu)[None], view, offsets_mm, config)[0]

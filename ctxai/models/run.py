@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ctxai.data.labels import SCALES, TARGETS
-from ctxai.data.views import ViewConfig, render_batch
+from ctxai.data.views import ViewConfig, as_patches, render_batch
 from ctxai.errors import InputError, RunError
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.calibration import Calibration
@@ -92,7 +92,7 @@ class Run:
         Raises:
             InputError: for other shapes, or single slices given to a run of several views.
         """
-        patches = torch.as_tensor(hu)
+        patches = as_patches(hu)
         if patches.ndim != 4:
             raise InputError(
                 f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
@@ -160,9 +160,7 @@ class Run:
 
     def _write_results(self, folder: Path) -> None:
         write_json(folder / _METRICS, self.metrics)
-        write_text(
-            folder / _PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-        )
+        write_text(folder / _PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
         write_text(folder / _CARD, model_card(self.name, self.config, self.provenance, self.metrics))
 
     @classmethod
