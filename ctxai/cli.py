@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ArgumentError as error:
             raise InputError(f"{error}; see `ctxai {name} --help`") from None
         values.pop("config", None)
-        function(**parser.instantiate_classes(values))
+        function(**parser.instantiate(values))
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,39 @@ from pathlib import Path
 import dicomsdl
 import numpy as np
 import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.uid import CTImageStorage
 
 from ctxai.ct.geometry import Fault, GeometryReport, spacing_faults
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
 
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 #: Hounsfield units of air; anything lower is padding outside the reconstructed circle.
 AIR_HU = -1024
+
+#: All that is read of an image's header; pydicom reads it because it survives any damage, which dicomsdl does not.
+_HEADER = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "PatientID",
+    "FrameOfReferenceUID",
+    "Manufacturer",
+    "ImageType",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "RescaleSlope",
+    "RescaleIntercept",
+]
+#: What pydicom raises on damaged content.
+_DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -29,6 +55,7 @@ class SliceHeader:
         position: ImagePositionPatient, LPS mm of the centre of the first pixel.
         orientation: ImageOrientationPatient, direction of a row and of a column.
         pixel_spacing_mm: PixelSpacing, distance of rows and of columns.
+        native: the pixels are stored as they are, not compressed.
     """
 
     path: Path
@@ -42,6 +69,7 @@ class SliceHeader:
     pixel_spacing_mm: tuple[float, float]
     rows: int
     columns: int
+    native: bool
     slope: float
     intercept: float
     image_type: tuple[str, ...]
@@ -203,17 +231,30 @@ def read_header(path: Path) -> SliceHeader | None:
     Raises:
         InputError: when a CT image lacks what places it in the patient, or cannot be read as Hounsfield units.
     """
-    if not _is_dicom(path):
+    try:
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
+            bytes_left = path.stat().st_size - file.tell()
+    except InvalidDicomError:
+        return None
+    except _DAMAGE as error:
+        raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
+    if dataset.get("SOPClassUID") != CTImageStorage:
         return None
     try:
-        dataset = dicomsdl.open(str(path))
-    except dicomsdl.DicomException as error:
-        raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
-    if dataset.SOPClassUID != CT_IMAGE_STORAGE:
-        return None
-    position = _numbers(dataset.ImagePositionPatient, 3, path, "ImagePositionPatient")
-    orientation = _numbers(dataset.ImageOrientationPatient, 6, path, "ImageOrientationPatient")
-    spacing = _numbers(dataset.PixelSpacing, 2, path, "PixelSpacing")
+        header = _slice_header(path, dataset)
+        expected = header.rows * header.columns * int(dataset.BitsAllocated) // 8
+    except _DAMAGE as error:
+        raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
+    if header.native and bytes_left < expected:
+        raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")
+    return header
+
+
+def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
+    position = _numbers(dataset.get("ImagePositionPatient"), 3, path, "ImagePositionPatient")
+    orientation = _numbers(dataset.get("ImageOrientationPatient"), 6, path, "ImageOrientationPatient")
+    spacing = _numbers(dataset.get("PixelSpacing"), 2, path, "PixelSpacing")
     if spacing.min() <= 0:
         raise InputError(f"{path}: PixelSpacing is {spacing.tolist()}, expected two positive numbers (mm)")
     if abs(orientation[:3] @ orientation[3:]) > 1e-3 or not np.allclose(
@@ -223,49 +264,49 @@ def read_header(path: Path) -> SliceHeader | None:
             f"{path}: ImageOrientationPatient {orientation.tolist()} is not two unit vectors at right angles"
         )
     slope, intercept = _numbers(
-        [dataset.RescaleSlope, dataset.RescaleIntercept], 2, path, "RescaleSlope and RescaleIntercept"
+        [dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")], 2, path, "RescaleSlope and RescaleIntercept"
     )
     if slope == 0:
         raise InputError(f"{path}: RescaleSlope is 0, so there are no Hounsfield units")
+    syntax = dataset.file_meta.TransferSyntaxUID
     return SliceHeader(
         path=path,
-        sop_uid=_text(dataset.SOPInstanceUID),
-        series_uid=_text(dataset.SeriesInstanceUID),
-        study_uid=_text(dataset.StudyInstanceUID),
-        patient_id=_text(dataset.PatientID),
-        frame_of_reference_uid=_text(dataset.FrameOfReferenceUID),
+        sop_uid=_text(dataset.get("SOPInstanceUID")),
+        series_uid=_text(dataset.get("SeriesInstanceUID")),
+        study_uid=_text(dataset.get("StudyInstanceUID")),
+        patient_id=_text(dataset.get("PatientID")),
+        frame_of_reference_uid=_text(dataset.get("FrameOfReferenceUID")),
         position=position,
         orientation=orientation,
         pixel_spacing_mm=(float(spacing[0]), float(spacing[1])),
-        rows=int(dataset.Rows or 0),
-        columns=int(dataset.Columns or 0),
+        rows=int(dataset.get("Rows") or 0),
+        columns=int(dataset.get("Columns") or 0),
+        native=not (syntax.is_compressed or syntax.is_deflated),
         slope=float(slope),
         intercept=float(intercept),
-        image_type=tuple(str(part) for part in _as_sequence(dataset.ImageType)),
-        slice_thickness_mm=None if dataset.SliceThickness is None else float(dataset.SliceThickness),
-        manufacturer=_text(dataset.Manufacturer),
+        image_type=tuple(str(part) for part in _as_sequence(dataset.get("ImageType"))),
+        slice_thickness_mm=_optional_number(dataset.get("SliceThickness")),
+        manufacturer=_text(dataset.get("Manufacturer")),
     )
 
 
 def _stored_values(header: SliceHeader) -> np.ndarray:
-    """Stored pixel values [row, column]; decoded by dicomsdl, or by pydicom's plug-ins where that cannot."""
+    """Stored pixel values [row, column]: native ones (of known length) by dicomsdl, others by pydicom's plug-ins."""
     try:
-        stored = dicomsdl.open(str(header.path)).pixelData(storedvalue=True)
-    except dicomsdl.DicomException as first_error:
-        try:
+        if header.native:
+            stored = dicomsdl.open(str(header.path)).pixelData(storedvalue=True)
+        else:
             stored = pydicom.dcmread(header.path).pixel_array
-        except (AttributeError, RuntimeError, ValueError, NotImplementedError, OSError) as error:
-            raise InputError(f"{header.path}: pixels cannot be decoded ({first_error}; {error})") from None
+    except (*_DAMAGE, RuntimeError, dicomsdl.DicomException) as error:
+        raise InputError(f"{header.path}: pixels cannot be decoded ({error}); export it again") from None
     if stored is None or stored.shape != (header.rows, header.columns):
         found = None if stored is None else stored.shape
         raise InputError(f"{header.path}: expected {header.rows}x{header.columns} pixels, found {found}")
     return stored
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether the file has the preamble of DICOM PS3.10."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+def _optional_number(value: object) -> float | None:
+    return None if value in (None, "") else float(str(value))
 
 
 def _numbers(value: object, count: int, path: Path, name: str) -> np.ndarray:
@@ -280,7 +321,9 @@ def _numbers(value: object, count: int, path: Path, name: str) -> np.ndarray:
 
 
 def _as_sequence(value: object) -> Sequence:
-    return value if isinstance(value, list | tuple) else ([] if value is None else [value])
+    if value is None:
+        return []
+    return value if isinstance(value, Sequence | MultiValue) and not isinstance(value, str) else [value]
 
 
 def _text(value: object) -> str:

@@ -69,7 +69,7 @@ def nodule_rows(nodules: Iterable[Nodule], rules: CohortRules) -> pd.DataFrame:
 
     Positions are those the database can know: row and column as pixel indices, z in LPS mm; x and y need the images.
     Ratings out of their range are left out of means and medians but kept in the ``*_ratings`` columns. Folds are drawn
-    by patient, stratified by label, over the used nodules; other nodules of a patient follow their patient.
+    by patient, stratified by label where there are enough, over the used nodules; other nodules of a patient follow their patient.
     """
     table = pd.DataFrame([_row(nodule, rules) for nodule in nodules])
     table["fold"] = patient_folds(table, rules)
@@ -82,6 +82,8 @@ def patient_folds(table: pd.DataFrame, rules: CohortRules) -> pd.Series:
     fold_of_patient: dict[str, int] = {}
     if used.patient_id.nunique() >= rules.folds:
         strata = used.label_malignancy.fillna(2).astype(int)
+        if strata.value_counts().min() < rules.folds:
+            strata[:] = 0  # too few of a kind for every fold to get one
         splitter = StratifiedGroupKFold(rules.folds, shuffle=True, random_state=rules.seed)
         for fold, (_, test) in enumerate(splitter.split(used, strata, used.patient_id)):
             fold_of_patient |= dict.fromkeys(used.patient_id.iloc[test], fold)

@@ -34,7 +34,7 @@ RATINGS = (
 MAX_READERS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One CT series of LIDC-IDRI, as the database knows it (no voxels).
 
@@ -68,7 +68,7 @@ class Scan:
         return float(np.median(np.diff(self.slice_z_mm)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contour:
     """One outline in one slice. Its points lie just outside the nodule, or just outside a hole (``inclusion`` False).
 
@@ -82,7 +82,7 @@ class Contour:
     points: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """One radiologist's account of one nodule of at least 3 mm."""
 
@@ -105,7 +105,7 @@ class Reading:
         return max((_greatest_distance(c.points) for c in self.contours), default=0.0) * self.scan.pixel_spacing_mm
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nodule:
     """The readings that describe one nodule.
 

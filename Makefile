@@ -1,0 +1,45 @@
+# Every target makes .venv and installs what it needs first.
+PYTHON ?= python3
+PY := .venv/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-system soak lint bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name it with make PYTHON=python3.11 ..." >&2; exit 2; }
+	@# Debian's Python may come without venv: virtualenv, fetched into a folder of its own, does the same.
+	@test -x $(PY) || $(PYTHON) -m venv .venv 2>/dev/null || { rm -rf .venv && \
+		$(PYTHON) -m pip install --quiet --target .venv-bootstrap virtualenv && \
+		PYTHONPATH=.venv-bootstrap $(PYTHON) -m virtualenv --quiet .venv; }
+	@echo "Installing ctxai and what it needs into .venv (once; some minutes and about 6 GB)"
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The whole pipeline on a synthetic cohort; look into ./demo-out afterwards.
+demo: .venv/installed
+	.venv/bin/ctxai demo --out demo-out
+
+# What needs pip alone.
+test: .venv/installed
+	$(PY) -m pytest -m "not system and not soak" --numprocesses 2 --dist loadgroup
+
+# What needs Debian packages or servers.
+test-system: .venv/installed
+	tests/system/install
+	$(PY) -m pytest -m system
+
+# The long ones: many kills, long fuzzing.
+soak: .venv/installed
+	CTXAI_SOAK=1 $(PY) -m pytest -m soak
+
+lint: .venv/installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# Ratios against peers, measured in the same run.
+bench: .venv/installed
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+clean:
+	rm -rf .venv .venv-bootstrap demo-out dist

@@ -1,0 +1,78 @@
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from ctxai.cli import STAGES, _stage_function, main, stage_parser
+from ctxai.stages import manifest as manifest_stage
+
+
+def test_help_names_every_stage_and_says_there_is_no_detector(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in STAGES)
+    assert "no nodule detector" in " ".join(text.split())
+
+
+def test_help_needs_no_torch():
+    code = "import sys; from ctxai.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_option_of_every_stage_is_explained(name, capsys):
+    function = _stage_function(name)
+    with pytest.raises(SystemExit) as stopped:
+        stage_parser(name, function).parse_args(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    documented = inspect.getdoc(function).partition("Args:")[2]
+    for parameter in inspect.signature(function).parameters.values():
+        assert f"{parameter.name}:" in documented, f"{parameter.name} of {name} has no line under Args:"
+        shown = parameter.name.upper() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else f"--{parameter.name}"
+        assert shown in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-stage"], ["manifest"], ["manifest", "x", "--no-such-flag", "1"], ["ingest", "/no/such/folder", "store"]],
+)
+def test_bad_input_gives_one_line_and_exit_code_2(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unexpected_fault_exits_with_1_and_keeps_its_traceback(tmp_path):
+    code = (
+        "import sys; from ctxai.stages import manifest; from ctxai.cli import main\n"
+        "manifest.load_rules = lambda cohort: 1 / 0\n"
+        f"sys.exit(main(['manifest', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(manifest_stage, "manifest", _recorder(manifest_stage.manifest, calls))
+    config = tmp_path / "m.yaml"
+    config.write_text("cohort: from-yaml\n")
+    assert main(["manifest", str(tmp_path / "out"), "--config", str(config)]) == 0
+    assert main(["manifest", str(tmp_path / "out"), "--config", str(config), "--cohort", "from-flag"]) == 0
+    assert [call["cohort"] for call in calls] == ["from-yaml", "from-flag"]
+
+
+def _recorder(function, calls):
+    def manifest(out_dir, *, cohort="default"):
+        calls.append({"out_dir": out_dir, "cohort": cohort})
+
+    manifest.__doc__ = function.__doc__
+    manifest.__signature__ = inspect.signature(function, eval_str=True)
+    manifest.__annotations__ = function.__annotations__
+    return manifest
