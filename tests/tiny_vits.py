@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -178,3 +180,66 @@ def naive_map(model, image, target, change, variant):
             hook.remove()
     gradient = torch.autograd.grad(value, kept[0])[0]
     return (kept[0] * gradient).sum(dim=-1)[0, vit.num_prefix_tokens :].detach().reshape(grid_of(model))
+
+
+@dataclass
+class Record:
+    """One image's pass through an unchanged model, by hooks, with plain (not fused) attention in the graph."""
+
+    outputs: Tensor
+    attention: list[Tensor]
+    scores: list[Tensor]
+    tokens: list[Tensor]
+    middle: list[Tensor]
+    normed: list[Tensor]
+
+
+def record(model: nn.Module, image: Tensor, essential: bool = False) -> Record:
+    """Run one image (C, H, W); ``essential`` detaches what enters every attention layer."""
+    vit = vit_of(model)
+    kept = Record(None, [], [], [], [], [])
+    queries, hooks, fused = [], [], [block.attn.fused_attn for block in vit.blocks]
+    for block in vit.blocks:
+        attn = block.attn
+        attn.fused_attn = False
+        hooks += [
+            block.register_forward_pre_hook(lambda module, inputs: kept.tokens.append(inputs[0])),
+            block.norm1.register_forward_hook(lambda module, inputs, output: kept.normed.append(output)),
+            block.norm2.register_forward_pre_hook(lambda module, inputs: kept.middle.append(inputs[0])),
+            attn.attn_drop.register_forward_pre_hook(lambda module, inputs: kept.attention.append(inputs[0])),
+            attn.q_norm.register_forward_hook(lambda module, inputs, output: queries.append(output)),
+            attn.k_norm.register_forward_hook(
+                lambda module, inputs, output: kept.scores.append(queries[-1] @ output.transpose(-2, -1))
+            ),
+        ]
+        if essential:
+            hooks.append(attn.register_forward_pre_hook(lambda module, inputs: (inputs[0].detach(), *inputs[1:])))
+    hooks.append(vit.norm.register_forward_pre_hook(lambda module, inputs: kept.tokens.append(inputs[0])))
+    try:
+        kept.outputs = model(image[None])[0]
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for block, flag in zip(vit.blocks, fused, strict=True):
+            block.attn.fused_attn = flag
+    kept.scores = [block.attn.scale * scores for block, scores in zip(vit.blocks, kept.scores, strict=True)]
+    return kept
+
+
+def query_row(model: nn.Module, matrix: Tensor) -> Tensor:
+    """The row (n,) of (n, n) that a map is read from: class token, or mean over patches in a pooled model."""
+    vit = vit_of(model)
+    pooled = vit.global_pool == "avg" or getattr(model, "pool", "") == "class+mean"
+    return matrix[vit.num_prefix_tokens :].mean(dim=0) if pooled else matrix[0]
+
+
+def as_grid(model: nn.Module, per_token: Tensor) -> Tensor:
+    """(n,) tokens to (h, w) patches."""
+    return per_token[vit_of(model).num_prefix_tokens :].detach().reshape(grid_of(model))
+
+
+def assert_maps_equal(maps: Tensor, expected: Tensor) -> None:
+    """Equal to 1e-9 of the largest value, which is not 0."""
+    scale = float(expected.abs().max())
+    assert scale > 1e-12
+    torch.testing.assert_close(maps, expected, rtol=1e-9, atol=1e-9 * scale)

@@ -1,18 +1,34 @@
 """Explanation methods for vision transformers: one verb, ``Method(model, **options).attribute(images, target)``."""
 
+from ctxai.explain.agcam import AGCAM
+from ctxai.explain.attention_map import AttentionMap
+from ctxai.explain.attention_rollout import AttentionRollout
 from ctxai.explain.cdam import CDAM
 from ctxai.explain.concept import Concept
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
+from ctxai.explain.generic_attribution import GenericAttribution
+from ctxai.explain.grad_cam import GradCAM
 from ctxai.explain.integrated_cdam import IntegratedCDAM
+from ctxai.explain.random_map import RandomMap
 from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.smooth_cdam import SmoothCDAM
+from ctxai.explain.token_ablation import TokenAblation
+from ctxai.explain.tokentm import TokenTM
 
 __all__ = [
+    "AGCAM",
     "CDAM",
+    "AttentionMap",
+    "AttentionRollout",
     "Concept",
     "FusedMap",
+    "GenericAttribution",
+    "GradCAM",
     "IntegratedCDAM",
+    "RandomMap",
     "SmoothCDAM",
+    "TokenAblation",
+    "TokenTM",
     "ViewStack",
     "fuse_views",
     "get_method",

@@ -121,3 +121,14 @@ def _check_images(images: Tensor) -> None:
             f"image {int(finite.logical_not().nonzero()[0])}: expected finite pixels, found NaN or infinity; "
             "check the preprocessing"
         )
+
+
+def check_block(model: nn.Module, index: int) -> None:
+    """Refuse a block index (negative counts from the end) that ``model`` has no block for.
+
+    Raises:
+        InputError: naming the range.
+    """
+    depth = len(find_vit(model).blocks)
+    if not -depth <= index < depth:
+        raise InputError(f"expected a block from {-depth} to {depth - 1}, found {index}; the model has {depth} blocks")
