@@ -150,3 +150,14 @@ def _uid(*entropy: object) -> str:
 def _decimals(values: Sequence[float]) -> list[str]:
     """Decimal strings of at most 16 characters."""
     return [f"{value:.10f}"[:16] for value in values]
+
+
+#: Scans of 12 slices by name: how the images lie, and in which order the files come (the latter for `write_ct`).
+SCANS: dict[str, dict[str, Any]] = {
+    "axial": {},
+    "permuted files": {"file_order": [7, 0, 11, 3, 9, 1, 5, 10, 2, 8, 4, 6]},
+    "files from the top": {"file_order": list(range(11, -1, -1))},
+    "feet first": {"orientation": FEET_FIRST, "origin_lps": (-27.6, -40.0, -92.5)},
+    "oblique by 20 degrees": {"orientation": rotated(20)},
+    "coronal": {"orientation": CORONAL, "origin_lps": (-50.0, -40.0, -90.0)},
+}

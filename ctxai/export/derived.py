@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from highdicom import ContributingEquipment
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -90,7 +91,8 @@ def finish_and_write(dataset: Dataset, source: SourceSeries, provenance: Provena
     The UIDs are made from all that the object says, pixels included: objects that differ in anything have different
     SOP Instance and Series Instance UIDs.
     """
-    dataset.PatientName = source.patient_name
+    # A new element: the one that is there belongs to the source's images as well.
+    dataset.add_new(tag_for_keyword("PatientName"), "PN", source.patient_name)
     dataset.BodyPartExamined = BODY_PART
     dataset.DerivationDescription = provenance.describe(1024)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created

@@ -35,7 +35,7 @@ class Block:
 def to_ct_grid(values: np.ndarray, patch_grid: Grid, ct_grid: Grid, nearest: bool = False) -> Block:
     """Resample a patch at the CT's own voxel centres, in the patch's bounding box only.
 
-    Interpolates linearly between the patch's voxel centres. No low-pass filter: where the CT's voxels are larger than
+    Interpolates linearly between the patch's voxel centres and holds the last value out to its edge. No low-pass filter: where the CT's voxels are larger than
     the patch's, the map is sampled, not averaged.
 
     Args:
@@ -64,7 +64,9 @@ def to_ct_grid(values: np.ndarray, patch_grid: Grid, ct_grid: Grid, nearest: boo
     start = tuple(first.tolist())
     box = ct_grid.crop(start, tuple((last - first + 1).tolist()))
     covered = inside(patch_grid, box)
-    on_ct = resample(values, patch_grid, box, nearest=nearest)
+    # A margin, so that a voxel centre on the very edge of the patch is not taken for outside by the resampler.
+    padded = np.pad(values.astype(np.float32, copy=False), 1, mode="edge")
+    on_ct = resample(padded, patch_grid.crop((-1, -1, -1), padded.shape), box, nearest=nearest)
     on_ct[~covered] = 0
     return Block(start, on_ct, covered)
 

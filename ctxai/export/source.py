@@ -70,7 +70,8 @@ class SourceSeries:
                 f"{series.folder}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
                 f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
             )
-        images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
+        with config.disable_value_validation():  # its warnings would quote the patient's data
+            images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
         name = PersonName(images[0].PatientName or "")
         for image in images:
             image.PatientName = ""
