@@ -9,8 +9,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
+import docstring_parser
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentError, ArgumentParser
 from rich.console import Console
 
 from ctxai import __version__
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ArgumentError as error:
             raise InputError(f"{error}; see `ctxai {name} --help`") from None
         values.pop("config", None)
-        function(**parser.instantiate(values))
+        function(**_plain_values(function, vars(parser.instantiate(values))))
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 2
@@ -69,34 +71,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
     """The parser of one stage.
 
-    Parameters before the ``*`` of the stage function are positional, the others are flags and YAML keys; help comes
-    from the docstring.
+    Parameters before the ``*`` of the stage function are positional, the others are flags and YAML keys: lists take
+    several values after one flag, booleans are ``--flag`` and ``--no-flag``. Help comes from the docstring.
     """
     function = function or _stage_function(name)
-    summary, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nArgs:")[0].partition("\n\n")
-    parser = ArgumentParser(prog=f"ctxai {name}", description=f"{summary}\n\n{rest}".strip(), exit_on_error=False)
+    docstring = docstring_parser.parse(function.__doc__ or "")
+    explained = {p.arg_name: p.description or "" for p in docstring.params}
+    description = "\n\n".join(part for part in (docstring.short_description, docstring.long_description) if part)
+    parser = ArgumentParser(prog=f"ctxai {name}", description=description, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
-    positional = [p for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=True)
-    for parameter in positional:
-        _make_positional(parser, parameter)
+    hints = get_type_hints(function)
+    own: set[str] = set()
+    for parameter in inspect.signature(function).parameters.values():
+        kind, text, default = hints[parameter.name], explained.get(parameter.name), parameter.default
+        required = default is parameter.empty
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            options = {} if required else {"nargs": "?", "default": default}
+            parser.add_argument(parameter.name, type=kind, metavar=parameter.name.upper(), help=text, **options)
+        elif kind is bool:
+            action = ActionYesNo(no_prefix="no-")
+            parser.add_argument(f"--{parameter.name}", action=action, default=default, help=text)
+        elif (element := _list_element(kind)) is not None:
+            parser.add_argument(f"--{parameter.name}", type=element, nargs="+", default=default, help=text)
+        else:
+            continue
+        own.add(parameter.name)
+    parser.add_function_arguments(function, as_group=False, skip=own, fail_untyped=True)
     return parser
 
 
-def _make_positional(parser: ArgumentParser, parameter: inspect.Parameter) -> None:
-    """Turn the option of ``parameter`` into a positional argument, optional where it has a default."""
-    action = next(a for a in parser._actions if a.dest == parameter.name)
-    for option in action.option_strings:
-        parser._option_string_actions.pop(option, None)
-    action.option_strings = []
-    action.required = parameter.default is parameter.empty
-    action.nargs = None if action.required else "?"
-    action.metavar = parameter.name.upper()
-    group = parser._action_groups[0]
-    for other in parser._action_groups:
-        if action in other._group_actions:
-            other._group_actions.remove(action)
-    group._group_actions.append(action)
+def _list_element(kind: Any) -> Any:
+    """Type of one value of a list parameter (``list[str]``, ``int | list[str] | None``), None for other kinds."""
+    lists = [part for part in (kind, *get_args(kind)) if get_origin(part) is list]
+    return get_args(lists[0])[0] if lists else None
+
+
+def _plain_values(function: Callable, values: dict[str, Any]) -> dict[str, Any]:
+    """A single number given to ``int | list[str]`` is the number."""
+    hints = get_type_hints(function)
+    return {
+        name: int(value[0])
+        if int in get_args(hints[name]) and isinstance(value, list) and len(value) == 1 and value[0].isdecimal()
+        else value
+        for name, value in values.items()
+    }
 
 
 def _stage_function(name: str) -> Callable:

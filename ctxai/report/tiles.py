@@ -1,0 +1,76 @@
+"""A nodule as a picture: three planes of the CT, and the same planes under its map."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+_WINDOW_HU = (-1200.0, 400.0)
+_ZOOM = 4
+_GAP = 6
+_OUTLINE = np.array([80, 255, 120], np.uint8)
+#: Evidence for the target is drawn from yellow to red, against it from light to dark blue.
+_FOR, _AGAINST = colormaps["autumn_r"], colormaps["winter_r"]
+_STRONGEST_ALPHA = 0.75
+
+
+def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, reach_mm: int = 20) -> Image.Image:
+    """Two rows of three planes through the patch centre: axial, coronal, sagittal; below, with the map over them.
+
+    The map is scaled by its own largest magnitude; weak evidence is transparent. The readers' consensus is outlined in
+    green. Coronal and sagittal planes have the head at the top; the patient's left is on the right, as in radiology.
+
+    Args:
+        hu: Hounsfield units (superior, posterior, left) at 1 mm.
+        values: the map, same shape.
+        inside: the readers' consensus, same shape; None draws no outline.
+        reach_mm: half the side of the square that is shown.
+    """
+    largest = float(np.abs(values).max()) or 1.0
+    rows = []
+    for with_map in (False, True):
+        tiles = []
+        for plane in range(3):
+            grey = _grey(_cut(hu, plane, reach_mm))
+            picture = np.repeat(grey[..., None], 3, axis=2)
+            if with_map:
+                picture = _blend(picture, _cut(values, plane, reach_mm) / largest)
+            if inside is not None:
+                picture = _draw_outline(picture, _cut(inside, plane, reach_mm))
+            tiles.append(np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255))
+        rows.append(np.concatenate(tiles, axis=1))
+    return Image.fromarray(np.concatenate(rows)[:-_GAP, :-_GAP])
+
+
+def _cut(volume: np.ndarray, plane: int, reach: int) -> np.ndarray:
+    """Central plane 0 axial, 1 coronal, 2 sagittal, as it is looked at."""
+    centre = tuple(n // 2 for n in volume.shape)
+    cut = np.take(volume, centre[plane], axis=plane)
+    rows, columns = (n // 2 for n in cut.shape)
+    cut = cut[max(rows - reach, 0) : rows + reach, max(columns - reach, 0) : columns + reach]
+    return cut if plane == 0 else cut[::-1]
+
+
+def _grey(hu: np.ndarray) -> np.ndarray:
+    low, high = _WINDOW_HU
+    grey = np.clip((hu.astype(float) - low) / (high - low), 0, 1) * 255
+    image = Image.fromarray(grey.astype(np.uint8))
+    return np.asarray(image.resize((hu.shape[1] * _ZOOM, hu.shape[0] * _ZOOM), Image.Resampling.BICUBIC))
+
+
+def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Lay evidence, -1..1 of the largest magnitude, over a picture."""
+    share = np.repeat(np.repeat(share, _ZOOM, axis=0), _ZOOM, axis=1)
+    colour = np.where((share >= 0)[..., None], _FOR(np.abs(share))[..., :3], _AGAINST(np.abs(share))[..., :3]) * 255
+    alpha = (np.sqrt(np.abs(share)) * _STRONGEST_ALPHA * (np.abs(share) > 0.05))[..., None]
+    return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)
+
+
+def _draw_outline(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    mask = np.repeat(np.repeat(inside, _ZOOM, axis=0), _ZOOM, axis=1)
+    padded = np.pad(mask, 1)
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    picture = picture.copy()
+    picture[mask & ~core] = _OUTLINE
+    return picture
