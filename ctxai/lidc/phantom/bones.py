@@ -16,9 +16,12 @@ def bones(frame: Frame, habitus: Habitus, phase: float) -> list[Layer]:
     grain = frame.noise(6)
     rib, cartilage = _ribs(frame, phase)
     spine, disc = _vertebrae(frame, phase)
-    flat = union(rib, _breastbone(frame), _blades(frame), _collar_bones(frame))
+    flat = union(rib, _breastbone(frame), _collar_bones(frame))
     dense = habitus.bone
     layers = [Layer(cartilage, 105.0 + 14 * grain, 1.3)]
+    outer, inner = _blades(frame)
+    layers.append(Layer(outer, 480 * dense, 1.2, inner))
+    layers.append(Layer(outer + 1.4, 210 * dense + 40 * grain, 1.2, inner + 1.4))
     layers += _bone(flat, 560 * dense, 190 * dense + 60 * grain, 1.5)
     layers += _bone(spine, 430 * dense, 185 * dense + 45 * grain, 1.3)
     layers += [Layer(disc, 85.0, 2.0), Layer(_canal(frame), 22.0, 1.2)]
@@ -32,24 +35,20 @@ def _bone(distance: np.ndarray, cortex_hu: float, marrow_hu: np.ndarray, cortex_
 def _ribs(frame: Frame, phase: float) -> tuple[np.ndarray, np.ndarray]:
     """Ribs fall from the spine forwards; in front of the bend they are cartilage and rise again."""
     angle = frame.from_spine
-    fall = 78 * (1 - np.cos(np.minimum(angle, 2.6) * 1.05))
-    slope = 78 * 1.05 * np.sin(np.minimum(angle, 2.6) * 1.05) / frame.thorax.half_width_mm
+    fall = 92 * (1 - np.cos(np.minimum(angle, 2.6) * 1.05))
+    slope = 92 * 1.05 * np.sin(np.minimum(angle, 2.6) * 1.05) / frame.thorax.half_width_mm
     steep = 1 / np.sqrt(1 + slope**2)
     turn = (frame.z + fall) / RIB_SPACING_MM + phase
     along = (turn - np.round(turn)) * RIB_SPACING_MM * steep
-    section = (np.sqrt((along / 6.3) ** 2 + ((frame.wall - 6.4) / 3.7) ** 2 + 1e-6) - 1) * 3.7
+    section = (np.sqrt((along / 6.3) ** 2 + ((frame.wall - 5.6) / 3.5) ** 2 + 1e-6) - 1) * 3.5
     # none inside the spine, none over the apex
     section = np.maximum(section, np.maximum(20 * (0.14 - angle), 150 * (frame.level - 1.08)))
     front = (angle - 2.25) * frame.thorax.half_width_mm
     return np.maximum(section, front), np.maximum(section, -front + 0.5)
 
 
-def _spine_y(frame: Frame) -> float:
-    return 0.98 * frame.thorax.half_depth_mm - 7
-
-
 def _vertebrae(frame: Frame, phase: float) -> tuple[np.ndarray, np.ndarray]:
-    y = frame.y - _spine_y(frame)
+    y = frame.y - frame.thorax.spine_mm
     turn = frame.z / VERTEBRA_MM + phase
     along = (turn - np.round(turn)) * VERTEBRA_MM
     body = (np.sqrt((frame.x / 17) ** 2 + (y / 13.5) ** 2 + 1e-6) - 1) * 13.5
@@ -66,7 +65,7 @@ def _vertebrae(frame: Frame, phase: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _canal(frame: Frame) -> np.ndarray:
-    return np.hypot(frame.x, frame.y - _spine_y(frame) - 19.5) - 8
+    return np.hypot(frame.x, frame.y - frame.thorax.spine_mm - 19.5) - 8
 
 
 def _breastbone(frame: Frame) -> np.ndarray:
@@ -77,19 +76,17 @@ def _breastbone(frame: Frame) -> np.ndarray:
     return np.maximum(plate + behind, ends)
 
 
-def _blades(frame: Frame) -> np.ndarray:
-    """Shoulder blades: thin curved plates at the back, wider towards the top."""
+def _blades(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Shoulder blades: curved plates at the back, wider towards the top; each the meeting of two smooth shapes."""
     angle, level = frame.from_spine, frame.level
     width = np.interp(level, (0.46, 0.6, 0.8, 1.1), (0.05, 0.32, 0.5, 0.52))
     middle = np.interp(level, (0.46, 0.7, 1.1), (0.95, 0.9, 1.05))
     bent = frame.wall - 21 - 5 * np.sin(4 * (angle - middle)) - 3 * np.cos(9 * (angle - middle))
     thick = 2.4 + 2.2 * np.exp(-(((angle - middle - 0.8 * width) / 0.12) ** 2))
-    plate = np.maximum(np.abs(bent) - thick, (np.abs(angle - middle) - width) * frame.thorax.half_width_mm)
-    ridge = np.maximum(
-        np.abs((angle - middle - 0.1) * frame.thorax.half_width_mm - 0.6 * (bent - 4)) - 2.4, np.abs(bent - 9) - 9
-    )
-    ridge = np.maximum(ridge, 200 * (0.78 - level))
-    return np.maximum(np.minimum(plate, ridge), 250 * (0.46 - level))
+    ends = np.maximum((np.abs(angle - middle) - width) * frame.thorax.half_width_mm, 250 * (0.46 - level))
+    crest = 10 * np.exp(-((((angle - middle - 0.1) * frame.thorax.half_width_mm) / 3.5) ** 2))
+    crest = crest * np.clip((level - 0.74) / 0.1, 0, 1)
+    return np.maximum(bent - thick - crest, ends), -bent - thick
 
 
 def _collar_bones(frame: Frame) -> np.ndarray:

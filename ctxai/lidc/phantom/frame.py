@@ -13,11 +13,19 @@ from ctxai.lidc.phantom.thorax import Thorax
 
 @dataclass(frozen=True)
 class Layer:
-    """One shape to paint: distances [slice, coarse row, coarse column], Hounsfield units (a number or as many)."""
+    """One shape to paint, or what two shapes share.
+
+    Attributes:
+        distance: signed distances, mm, [slice, coarse row, coarse column].
+        value: Hounsfield units: a number, or an array like ``distance``.
+        softness_mm: width of the edge.
+        also: distances of the second shape.
+    """
 
     distance: np.ndarray
     value: np.ndarray | float
     softness_mm: float = 0.9
+    also: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Chest:
         self.habitus: Habitus = draw_habitus(body, scan.contrast_used)
         self.scanner: Scanner = draw_scanner(body)
         self._phase = body.uniform(0, 1, 3)
-        self._trees: LungTrees = grow_lungs(self.thorax, body)
+        self._trees: LungTrees = grow_lungs(self.thorax, (float(z_mm[0]), float(z_mm[-1])), body)
         drawn = (
             draw_lesion(nodule, appearance(nodule, planted), z_mm, ROWS, self.habitus.lung_hu, rng)
             for nodule, rng in zip(nodules, lesions.spawn(len(nodules)), strict=True)
@@ -115,12 +115,14 @@ class Chest:
 
 def _light(layer: Layer) -> Layer:
     value = layer.value.astype(np.float32) if isinstance(layer.value, np.ndarray) else layer.value
-    return Layer(np.broadcast_to(layer.distance, layer.distance.shape).astype(np.float32), value, layer.softness_mm)
+    also = None if layer.also is None else layer.also.astype(np.float32)
+    return Layer(layer.distance.astype(np.float32), value, layer.softness_mm, also)
 
 
 def _paint(image: np.ndarray, layer: Layer, k: int) -> None:
     value = layer.value[k] if isinstance(layer.value, np.ndarray) else layer.value
-    paint(image, layer.distance[k], value, layer.softness_mm)
+    also = None if layer.also is None else layer.also[k]
+    paint(image, layer.distance[k], value, layer.softness_mm, also)
 
 
 def _outside_circle(rows: int) -> np.ndarray:

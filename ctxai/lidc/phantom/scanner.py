@@ -55,15 +55,23 @@ def couch(frame: Frame, scanner: Scanner, body: np.ndarray, phase: float) -> lis
     thorax = frame.thorax
     under = body.min(axis=(0, 2))
     last = float(frame.y[0, :, 0][under < 0].max()) if (under < 0).any() else thorax.half_depth_mm + 45
-    curve = frame.y - (last + 2.5) + scanner.couch_mm * (frame.x / 200) ** 2
-    ends = np.abs(frame.x) - 205
-    plate = np.maximum(np.abs(curve - 9 - scanner.couch_mm * 0.4 * (frame.x / 200) ** 2) - 7.5, ends)
-    skin = np.maximum(np.abs(plate) - 0.9, plate - 1)
-    pad = np.maximum(np.abs(curve) - 1.2, ends)
+    x, y, _ = frame.grid.mesh()
+    x, y = x - thorax.x_mm, np.broadcast_to(y - thorax.y_mm, frame.shape)
+    curve = y - (last + 3) + scanner.couch_mm * (x / 200) ** 2
+    ends = np.abs(x) - 195
     fold = np.sin(frame.x / 17 + phase * 6) * 3 + np.sin(frame.x / 41 + frame.z / 30 + phase * 9) * 7
-    blanket = np.abs(body - 13 - fold) - 0.7
-    blanket = np.maximum(blanket, curve + 4)
-    return [Layer(blanket, -935.0, 2.0), Layer(pad, -860.0, 1.5), Layer(plate, -930.0), Layer(skin, -250.0, 1.2)]
+    above = curve + 4
+
+    def sheet(surface: np.ndarray, half_mm: float, within: np.ndarray, hu: float) -> Layer:
+        return Layer(np.maximum(surface - half_mm, within), hu, 1.3, -surface - half_mm)
+
+    return [
+        sheet(body - 12 - fold, 0.5, above, -925.0),
+        sheet(body - 24 - 1.6 * fold, 0.4, above, -940.0),
+        sheet(curve, 0.8, ends, -700.0),
+        sheet(curve - 11, 8.0, ends, -975.0),
+        sheet(curve - 18, 1.3, ends, 160.0),
+    ]
 
 
 class Noise:

@@ -119,7 +119,13 @@ def coverage(distance: np.ndarray, softness_mm: float) -> np.ndarray:
     return np.clip(0.5 - distance * np.float32(1 / softness_mm), 0, 1)
 
 
-def paint(image: np.ndarray, nodes: np.ndarray, value: np.ndarray | float, softness_mm: float) -> None:
+def paint(
+    image: np.ndarray,
+    nodes: np.ndarray,
+    value: np.ndarray | float,
+    softness_mm: float,
+    also: np.ndarray | None = None,
+) -> None:
     """Paint a shape into ``image`` (row, column), in place.
 
     Args:
@@ -127,12 +133,17 @@ def paint(image: np.ndarray, nodes: np.ndarray, value: np.ndarray | float, softn
         nodes: the shape's distances on the coarse grid of this slice.
         value: Hounsfield units of the shape: a number, or an array on the coarse grid.
         softness_mm: width of the edge.
+        also: a second shape's distances; what lies in both is painted. A thin plate is the meeting of two smooth
+            shapes: its own distance has a ridge that the coarse grid would miss.
     """
-    where = box(nodes, softness_mm)
+    where = box(nodes if also is None else np.maximum(nodes, also), softness_mm if also is None else STEP)
     if where is None:
         return
     target = image[pixels_of(where[0]), pixels_of(where[1])]
-    share = coverage(upsample(nodes[where]), softness_mm)
+    distance = upsample(nodes[where])
+    if also is not None:
+        distance = np.maximum(distance, upsample(also[where]))
+    share = coverage(distance, softness_mm)
     if isinstance(value, np.ndarray):
         value = upsample(value[where])
     target += share * (value - target)

@@ -60,6 +60,11 @@ class Thorax:
         """From the lungs' lowest to their highest point."""
         return self.apex_mm - self.base_mm
 
+    @property
+    def spine_mm(self) -> float:
+        """How far behind the cage's centre the vertebral bodies' centres lie."""
+        return 0.74 * self.half_depth_mm
+
     def level(self, z: np.ndarray) -> np.ndarray:
         """Level u of the positions ``z``."""
         return (z - self.base_mm) / self.height_mm
@@ -71,7 +76,7 @@ class Thorax:
     def local(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Image positions to positions about the cage's centre, bent as this chest is bent."""
         dx, dy = x - self.x_mm, y - self.y_mm
-        for wx, wy, wz, phase, shift_x, shift_y in self.waves:
+        for wx, wy, wz, phase, shift_x, shift_y in self.waves.tolist():
             wave = np.sin(wx * x + wy * y + (wz * z + phase))
             dx, dy = dx + shift_x * wave, dy + shift_y * wave
         return dx, dy
@@ -79,7 +84,7 @@ class Thorax:
     def pocket(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Distance to the nearest place that must be lung (a large number where there is none)."""
         nearest = np.full(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(z)), 1e3, dtype=np.float32)
-        for px, py, pz, radius in self.pockets:
+        for px, py, pz, radius in self.pockets.tolist():
             nearest = np.minimum(nearest, np.sqrt((x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2) - radius)
         return nearest
 
@@ -89,7 +94,8 @@ class Thorax:
         a = self.half_width_mm * np.interp(level, _LEVELS, _WIDTH)
         b = self.half_depth_mm * np.interp(level, _LEVELS, _DEPTH)
         dy = dy - self.half_depth_mm * np.interp(level, _LEVELS, _SHIFT)
-        u, v = np.abs(dx / a), np.abs(dy / b)
+        gutter = 1 + 0.1 * np.exp(-(((np.abs(dx) / a - 0.5) / 0.3) ** 2)) * np.clip(dy / 50, 0, 1)
+        u, v = np.abs(dx / a), np.abs(dy / (b * gutter))
         relative = np.exp(np.log(u**self.squareness + v**self.squareness + 1e-9) / self.squareness)
         return np.hypot(dx, dy) * (1 - 1 / relative), relative
 
@@ -113,14 +119,14 @@ class Thorax:
         heart = np.sqrt((along / (0.54 * width)) ** 2 + (across / (0.5 * depth)) ** 2 + 1e-6)
         heart = (np.sqrt((heart / self.heart) ** 2 + hz**2) - 1) * 0.5 * width
         # upper part: narrow, a little wider in front
-        column = np.hypot(dx / (0.24 * width), (dy + 0.02 * depth) / (0.66 * depth)) - 1
+        column = np.hypot(dx / (0.25 * width), (dy - 0.06 * depth) / (0.54 * depth)) - 1
         column = column * 0.24 * width + 25 * np.clip(0.45 - level, 0, 1) + 14 * np.clip(level - 0.86, 0, 1)
-        septum = np.abs(dx) - 2.5 - 5 * np.clip(np.abs(dy + 0.1 * depth) / depth, 0, 1)
+        septum = np.abs(dx) - 1.6 - 16 * np.clip(-dy / depth - 0.78, 0, 1) - 12 * np.clip(dy / depth - 0.3, 0, 1)
         # hila
         hilum_z = (z - self.base_mm - 0.5 * self.height_mm) / 26
         hilum = np.sqrt(((np.abs(dx - 3) - 0.28 * width) / 14) ** 2 + ((dy - 4) / 15) ** 2 + hilum_z**2 + 1e-6)
         # spine, in front of which the lungs reach round on both sides
-        spine = np.hypot(dx / 21, (dy - 0.98 * depth - 8) / 31) - 1
+        spine = np.hypot(dx / 23, (dy - self.spine_mm - 13) / 32) - 1
         shift = self.half_depth_mm * np.interp(level, _LEVELS, _SHIFT)
         aorta = np.hypot(dx - 20, dy - 0.5 * depth - 0.5 * shift) - 14
         result = blend(heart, column, 16)
@@ -151,26 +157,26 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
     points = np.concatenate(outlines) if outlines else np.zeros((0, 3))
     waves = np.column_stack(
         [
-            rng.normal(0, 1 / 45, (5, 2)),
-            rng.normal(0, 1 / 60, 5),
+            rng.normal(0, 1 / 50, (5, 2)),
+            rng.normal(0, 1 / 70, 5),
             rng.uniform(0, 2 * np.pi, 5),
-            rng.normal(0, 1.4, (5, 2)),
+            rng.normal(0, 1.8, (5, 2)),
         ]
     )
     low, high = (points[:, 2].min(), points[:, 2].max()) if len(points) else (z[0], z[-1])
     chest = Thorax(
         x_mm=0.5 * field_mm + rng.normal(0, 4),
         y_mm=0.47 * field_mm + rng.normal(0, 5),
-        half_width_mm=float(np.clip(0.335 * field_mm + rng.normal(0, 5), 96, 146)),
+        half_width_mm=float(np.clip(0.315 * field_mm + rng.normal(0, 5), 96, 146)),
         half_depth_mm=0.0,
         base_mm=max(z[0] + rng.uniform(15, 60), z[-1] - 330),
         apex_mm=z[-1] - rng.uniform(8, 30),
         dome_mm=rng.uniform(58, 82),
         heart=rng.uniform(0.92, 1.1),
-        squareness=rng.uniform(2.15, 2.5),
+        squareness=rng.uniform(2.4, 2.75),
         waves=waves,
     )
-    chest = replace(chest, half_depth_mm=chest.half_width_mm * rng.uniform(0.74, 0.86))
+    chest = replace(chest, half_depth_mm=chest.half_width_mm * rng.uniform(0.67, 0.78))
     if len(points) == 0:
         return chest
     chest = replace(chest, base_mm=min(chest.base_mm, low - 12), apex_mm=max(chest.apex_mm, high + 14))

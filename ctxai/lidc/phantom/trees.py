@@ -71,17 +71,21 @@ def follow(tree: Tree, thicker_mm: float = 0.0, least_radius_mm: float = 0.0) ->
     return tubes(centre, tangent, radius, (length / count)[branch])
 
 
-def scatter(thorax: Thorax, side: int, count: int, rim_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """About ``count`` points (point, [x, y, z]) evenly in one lung, at least ``rim_mm`` under its surface.
+def scatter(
+    thorax: Thorax, side: int, spacing_mm: float, z_range: tuple[float, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Points (point, [x, y, z]) evenly in one lung, about ``spacing_mm`` apart and from its surface.
 
     ``side`` is -1 for the right lung, +1 for the left.
     """
+    box_mm3 = 2.4 * thorax.half_width_mm * thorax.half_depth_mm * (z_range[1] - z_range[0])
+    count = int(box_mm3 / spacing_mm**3 / 4)
     width, depth = thorax.half_width_mm, 1.15 * thorax.half_depth_mm
     x = thorax.x_mm + side * rng.uniform(0, 1.05 * width, 4 * count)
     y = thorax.y_mm + rng.uniform(-depth, depth, 4 * count)
-    z = rng.uniform(thorax.base_mm, thorax.apex_mm, 4 * count)
+    z = rng.uniform(*z_range, 4 * count)
     points = np.column_stack([x, y, z])
-    return points[thorax.lungs(x, y, z) < -rim_mm][:count]
+    return points[thorax.lungs(x, y, z) < -0.4 * spacing_mm]
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,10 @@ class LungTrees:
     lumen: Cloud
 
 
-def grow_lungs(thorax: Thorax, rng: np.random.Generator, density: float = 1.0) -> LungTrees:
-    """Arteries, veins and airways of both lungs."""
+def grow_lungs(thorax: Thorax, z_range: tuple[float, float], rng: np.random.Generator) -> LungTrees:
+    """Arteries, veins and airways of both lungs, with end points within ``z_range`` only."""
+    low, high = max(z_range[0] - 12, thorax.base_mm), min(z_range[1] + 12, thorax.apex_mm)
+    z_range = (min(low, high - 5), high)
     vessels, wall, lumen = [], [], []
     for side in (-1, 1):
 
@@ -107,12 +113,12 @@ def grow_lungs(thorax: Thorax, rng: np.random.Generator, density: float = 1.0) -
                 ]
             )
 
-        ends = scatter(thorax, side, int(900 * density), 4, rng)
-        artery = grow(at(0.3, 0.06, 0.52), ends, 0.42)
-        vein = grow(at(0.28, 0.0, 0.445), scatter(thorax, side, int(750 * density), 4, rng), 0.42, 0.3)
+        ends = scatter(thorax, side, 8.5, z_range, rng)
+        artery = grow(at(0.3, 0.06, 0.52), ends, 0.5, 0.6)
+        vein = grow(at(0.28, 0.0, 0.445), scatter(thorax, side, 9.5, z_range, rng), 0.5, 0.5)
         vessels += [follow(artery), follow(vein)]
         # airways run beside the arteries
-        beside = ends[rng.random(len(ends)) < 0.22] + rng.normal(0, 1.5, 3)
+        beside = ends[rng.random(len(ends)) < 0.15] + rng.normal(0, 1.5, 3)
         airway = grow(at(0.29, 0.18, 0.5), beside, 0.5)
         wall.append(follow(airway, 0.75, 0.75))
         lumen.append(follow(airway, 0.0, 0.75))

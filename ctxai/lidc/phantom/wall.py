@@ -15,9 +15,10 @@ def body_distance(frame: Frame, habitus: Habitus) -> np.ndarray:
     thorax = frame.thorax
     level = frame.level
     shoulder = np.clip((level - 0.72) / 0.3, 0, 1) ** 1.5
-    half_width = thorax.half_width_mm + 21 * habitus.muscle + habitus.fat_mm + 34 * shoulder
-    half_depth = thorax.half_depth_mm + 31 + 0.75 * habitus.fat_mm - 10 * shoulder
-    y = frame.y - 9 - 8 * shoulder
+    flank = np.clip((level - 0.3) / 0.3, 0, 1)
+    half_width = thorax.half_width_mm + 20 * habitus.muscle + 1.1 * habitus.fat_mm + 18 * flank + 24 * shoulder
+    half_depth = thorax.half_depth_mm + 24 + 0.6 * habitus.fat_mm - 10 * shoulder
+    y = frame.y - 6 - 8 * shoulder
     u, v = np.abs(frame.x / half_width), np.abs(y / half_depth)
     relative = np.exp(np.log(u**2.5 + v**2.5 + 1e-9) / 2.5)
     body = np.hypot(frame.x, y) * (1 - 1 / relative)
@@ -27,7 +28,7 @@ def body_distance(frame: Frame, habitus: Habitus) -> np.ndarray:
         size = 0.6 * habitus.fat_mm
         breast = ellipsoid(np.abs(frame.x), frame.y, frame.z, centre, (52 + size, 24 + size, 55 + size))
         body = blend(body, breast, 22)
-    back = thorax.half_depth_mm + 36 + 0.5 * habitus.fat_mm
+    back = thorax.spine_mm + 58 + 0.4 * habitus.fat_mm
     return -blend(-body, back - frame.y, 18)  # flattened by the table
 
 
@@ -73,7 +74,7 @@ def _muscles(frame: Frame, habitus: Habitus) -> np.ndarray:
     blade = np.abs(wall - 24 - 2 * wavy) - 12 * strong * hill(52, 24) * ramp(0.42, 0.62)
     outer = np.abs(wall - 31 - wavy) - 4.5 * strong * hill(28, 30) * ramp(0.3, 0.5)
     depth = thorax.half_depth_mm
-    back = (np.hypot((np.abs(frame.x) - 25) / 24, (frame.y - depth - 27) / 16) - 1) * 16
+    back = (np.hypot((np.abs(frame.x) - 23) / 25, (frame.y - thorax.spine_mm - 35) / 17) - 1) * 17
     neck = (np.hypot(frame.x / 55, (frame.y - 0.35 * depth) / 48) - 1) * 48 + 80 * (1.04 - level)
     reach = np.array(thorax.half_width_mm)
     shoulder = ellipsoid(
