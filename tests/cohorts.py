@@ -19,38 +19,25 @@ TRAITS = (
 )
 
 
-def sphere_store(path: Path, nodules: int = 40, depth: int = 64, noise_hu: float = 40.0, seed: int = 0) -> NoduleStore:
-    """A store of spheres in lung, one patient per two nodules, five folds with both classes in each.
-
-    Ratings follow the sphere: malignancy its size, texture its density; the others are noise.
-    """
+def label_table(nodules: int, seed: int = 0) -> pd.DataFrame:
+    """A store's table: one patient per two nodules, five folds, even nodules malignant with firm texture."""
     generator = np.random.default_rng(seed)
-    store = NoduleStore.create(path, nodules, (depth, 64, 64))
     rows = []
-    z, y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in (depth, 64, 64)), indexing="ij")
-    distance = np.sqrt(x**2 + y**2 + z**2)
     for row in range(nodules):
         malignant = row % 2 == 0
-        diameter = generator.uniform(16, 24) if malignant else generator.uniform(5, 9)
-        density = 40.0 if malignant else -300.0
-        hu = np.where(distance <= diameter / 2, density, -850.0) + generator.normal(0, noise_hu, distance.shape)
-        inside = (distance <= diameter / 2).astype(np.uint8)
-        store.write(row, hu.astype(np.int16), inside * 4, np.ones_like(inside))
         ratings = [int(r) for r in generator.choice([4, 5] if malignant else [1, 2], 4)]
-        means = {f"{t}_mean": float(generator.uniform(1, 5)) for t in TRAITS} | {
-            "texture_mean": 5.0 if malignant else 2.0
-        }
         rows.append(
             {
                 "nodule_id": f"N{row:03d}",
                 "patient_id": f"P{row // 2:03d}",
                 "series_uid": f"1.2.3.{row // 2}",
                 "n_readers": 4,
-                "diameter_mm": diameter,
+                "diameter_mm": generator.uniform(16, 24) if malignant else generator.uniform(5, 9),
                 "malignancy_ratings": "|".join(map(str, ratings)),
                 "malignancy_mean": float(np.mean(ratings)),
                 "malignancy_median": float(np.median(ratings)),
-                **means,
+                **{f"{trait}_mean": float(generator.uniform(1, 5)) for trait in TRAITS},
+                "texture_mean": 5.0 if malignant else 2.0,
                 "label_malignancy": float(malignant),
                 "fold": (row // 2) % 5,
                 "x": 0.0,
@@ -59,5 +46,21 @@ def sphere_store(path: Path, nodules: int = 40, depth: int = 64, noise_hu: float
                 "fault": "",
             }
         )
-    store.write_table(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
+
+
+def sphere_store(path: Path, nodules: int = 40, depth: int = 64, noise_hu: float = 40.0, seed: int = 0) -> NoduleStore:
+    """A store of noisy spheres in lung, with the table of :func:`label_table`: malignant ones are large and dense."""
+    generator = np.random.default_rng(seed)
+    table = label_table(nodules, seed)
+    store = NoduleStore.create(path, nodules, (depth, 64, 64))
+    axes = (np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in (depth, 64, 64))
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    distance = np.sqrt(x**2 + y**2 + z**2)
+    for row, (diameter, label) in enumerate(zip(table["diameter_mm"], table["label_malignancy"], strict=True)):
+        inside = distance <= diameter / 2
+        hu = np.where(inside, 40 if label else -300, -850)
+        hu = hu + noise_hu * generator.standard_normal(distance.shape, dtype=np.float32)
+        store.write(row, hu.astype(np.int16), inside * np.uint8(4), np.ones(distance.shape, np.uint8))
+    store.write_table(table)
     return store

@@ -11,6 +11,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
 from ctxai.errors import ModelError
@@ -58,8 +59,11 @@ def make_backbone(config: BackboneConfig, pixels: int, initialise: bool = True) 
         options["patch_size"] = config.patch_size
     if config.depth is not None:
         options["depth"] = config.depth
-    if not timm.is_model(config.name.split(".")[0]):
-        raise ModelError(f"backbone {config.name!r}: timm has no such model; see timm.list_models('vit_*')")
+    if config.name.split(".")[0] not in timm.list_models(module="vision_transformer"):
+        raise ModelError(
+            f"backbone {config.name!r}: not one of timm's vision transformers; "
+            "see timm.list_models(module='vision_transformer')"
+        )
     try:
         model = timm.create_model(
             config.name, pretrained=initialise and config.pretrained, img_size=pixels, num_classes=0, **options
@@ -68,14 +72,24 @@ def make_backbone(config: BackboneConfig, pixels: int, initialise: bool = True) 
         raise ModelError(
             f"backbone {config.name!r} cannot be built for {pixels} px images: {_one_line(error)}"
         ) from None
-    if not isinstance(model, VisionTransformer):
-        raise ModelError(f"backbone {config.name!r} is a {type(model).__name__}; expected a vision transformer (vit_*)")
     patch = model.patch_embed.patch_size[0]
     if pixels % patch:
         raise ModelError(f"backbone {config.name!r}: {pixels} px are not a multiple of its {patch} px patches")
     if initialise and config.weights is not None:
         load_weights(model, config.weights)
+    elif initialise and not config.pretrained:
+        _place_tokens(model)
     return model
+
+
+def _place_tokens(model: VisionTransformer) -> None:
+    """Start the learnt position embeddings from 2-D sines: from random ones, a small cohort teaches no places."""
+    if model.pos_embed is None:
+        return
+    grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), dim=model.embed_dim, interleave_sin_cos=True)
+    with torch.no_grad():
+        # Scaled to the size of the patch embeddings, which they must not drown.
+        model.pos_embed[:, -len(grid) :] = 0.2 * grid
 
 
 def load_weights(model: VisionTransformer, path: Path) -> None:
@@ -110,7 +124,7 @@ def _read_tensors(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
         raise ModelError(
             f"{path}: cannot be read as plain tensors ({_one_line(error)}); nothing is unpickled"
         ) from None

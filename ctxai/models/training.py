@@ -6,6 +6,7 @@ import logging
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -32,15 +33,17 @@ _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
 logger = logging.getLogger(__name__)
 
 
-class _SeedEveryEpoch(Callback):
-    """Restart torch's generator at every epoch, so that dropout is the same after a resume."""
+class _SeedEveryStep(Callback):
+    """Restart torch's generator at every step, so that dropout is the same after a resume."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed by epoch."""
-        torch.manual_seed(self._seed * 1_000_003 + trainer.current_epoch)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed by the number of steps so far."""
+        torch.manual_seed(self._seed * 1_000_003 + trainer.global_step)
 
 
 def fit(
@@ -74,7 +77,7 @@ def fit(
     steps = optim.epochs * -(-len(data.split.training) // optim.batch_size)
     checkpoint = work_dir / CHECKPOINT
     callbacks: list[Callback] = [
-        _SeedEveryEpoch(seed),
+        _SeedEveryStep(seed),
         ModelCheckpoint(
             work_dir,
             filename=checkpoint.stem,
