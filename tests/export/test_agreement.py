@@ -1,0 +1,151 @@
+"""The same voxel, read back by software that did not write it, lies at the same place in every object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from ctxai.ct.series import CTSeries, read_series
+from ctxai.export import (
+    Provenance,
+    SegmentedNodule,
+    SourceSeries,
+    write_nifti,
+    write_nodule_segmentation,
+    write_parametric_map,
+)
+
+from synthetic_ct import SCANS
+
+TOLERANCE_MM = 0.01
+
+
+class Markers:
+    """Voxels (slice, row, column) that are not in one plane, each with a value of its own in CT, map and mask."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        slices, rows, columns = shape
+        self.voxels = [
+            (1, 2, 3),
+            (slices - 2, 3, 5),
+            (2, rows - 4, 6),
+            (3, 4, columns - 5),
+            (slices // 2, rows // 3, 9),
+        ]
+        self.hu = np.zeros(shape, dtype=np.int16)
+        self.labels = np.zeros(shape, dtype=np.uint8)
+        for label, voxel in enumerate(self.voxels, start=1):
+            self.hu[voxel] = 100 * label
+            self.labels[voxel] = label
+        self.map = (self.labels / 8).astype(np.float32)
+
+
+def in_order(array: np.ndarray) -> np.ndarray:
+    """Indices (5, 3) of an array's five voxels that are not 0, the least value first."""
+    places = np.argwhere(array)
+    assert len(places) == 5
+    return places[np.argsort(array[tuple(places.T)])]
+
+
+def in_itk(image: sitk.Image) -> np.ndarray:
+    """LPS mm (5, 3) of the markers in an image that is 0 elsewhere."""
+    places = in_order(sitk.GetArrayFromImage(image))
+    return np.array([image.TransformIndexToPhysicalPoint(place[::-1].tolist()) for place in places])
+
+
+def in_array(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The same for an array and the affine of its indices."""
+    return in_order(array) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def places_of_every_reader(series: CTSeries, markers: Markers, folder: Path) -> dict[str, np.ndarray]:
+    """Write all objects and ask each reader for the markers, LPS mm (5, 3)."""
+    source = SourceSeries.from_series(series)
+    provenance = Provenance("markers", "test")
+    nodules = [SegmentedNodule(f"marker {label}") for label in range(1, 6)]
+    write_nifti(folder / "map.nii.gz", markers.map, series.grid, provenance)
+    write_nifti(folder / "mask.nii.gz", markers.labels, series.grid, provenance)
+    write_parametric_map(folder / "map.dcm", markers.map, source, provenance, scale=1.0)
+    write_nodule_segmentation(folder / "seg.dcm", markers.labels, nodules, source, provenance)
+
+    places = {}
+    for name in ("map", "mask"):
+        read = nib.load(folder / f"{name}.nii.gz")
+        places[f"nibabel {name}"] = in_array(np.asarray(read.dataobj), read.affine) * [-1, -1, 1]
+        places[f"SimpleITK {name}"] = in_itk(sitk.ReadImage(folder / f"{name}.nii.gz"))
+    volume = hd.imread(folder / "map.dcm").get_volume(apply_real_world_transform=False)
+    places["highdicom map"] = in_array(volume.array, volume.affine)
+    volume = hd.seg.segread(folder / "seg.dcm").get_volume(combine_segments=True)
+    places["highdicom segmentation"] = in_array(volume.array, volume.affine)
+    for name in ("map", "seg"):
+        places[f"frame positions of {name}"] = places_of_frames(pydicom.dcmread(folder / f"{name}.dcm"))
+    return places
+
+
+def places_of_frames(dataset: pydicom.Dataset) -> np.ndarray:
+    """LPS mm of the markers by PS3.3 C.7.6.2.1.1 alone: position, orientation and pixel spacing of each frame."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
+    row_mm, column_mm = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
+    places = {}
+    for frame, item in zip(dataset.pixel_array, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        for row, column in np.argwhere(frame > 0):
+            if "SegmentIdentificationSequence" in item:
+                label = item.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            else:
+                label = round(float(frame[row, column]) * 8)
+            places[label] = position + orientation[:3] * column_mm * column + orientation[3:] * row_mm * row
+    return np.array([places[label] for label in range(1, 6)])
+
+
+def places_in_ct(series: CTSeries) -> np.ndarray:
+    """LPS mm of the markers in the CT, read by SimpleITK alone."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series.folder)))
+    return in_itk(reader.Execute())
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_every_object_puts_a_voxel_where_the_ct_has_it(scan, name, tmp_path):
+    markers = Markers((12, 24, 32))
+    series = scan(name, markers.hu)
+    truth = places_in_ct(series)
+    np.testing.assert_allclose(series.grid.to_lps(np.array(markers.voxels)[:, ::-1]), truth, atol=TOLERANCE_MM)
+    for reader, places in places_of_every_reader(series, markers, tmp_path).items():
+        np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)
+
+
+def test_objects_of_a_tilted_scan_are_right_by_position(scan, tmp_path):
+    markers = Markers((12, 24, 32))
+    series = scan("axial", markers.hu, tilt_deg=15.0)
+    truth = series.grid.to_lps(np.array(markers.voxels)[:, ::-1])
+    source, provenance = SourceSeries.from_series(series), Provenance("markers", "test")
+    write_parametric_map(tmp_path / "map.dcm", markers.map, source, provenance, scale=1.0)
+    nodules = [SegmentedNodule(f"marker {label}") for label in range(1, 6)]
+    write_nodule_segmentation(tmp_path / "seg.dcm", markers.labels, nodules, source, provenance)
+    for name in ("map", "seg"):
+        np.testing.assert_allclose(
+            places_of_frames(pydicom.dcmread(tmp_path / f"{name}.dcm")), truth, atol=TOLERANCE_MM, err_msg=name
+        )
+
+
+def test_every_object_of_a_real_scan_puts_a_voxel_where_the_ct_has_it(lidc_0001, tmp_path):
+    series = read_series(lidc_0001)
+    markers = Markers(series.grid.shape)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(lidc_0001)))
+    image = reader.Execute()
+    truth = np.array([image.TransformIndexToPhysicalPoint(voxel[::-1]) for voxel in markers.voxels])
+    for name, places in places_of_every_reader(series, markers, tmp_path).items():
+        np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=name)
+    write_nifti(tmp_path / "ct.nii.gz", series.read(), series.grid)
+    read = sitk.ReadImage(tmp_path / "ct.nii.gz")
+    hu = np.maximum(sitk.GetArrayFromImage(image), -1024)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), hu)

@@ -1,0 +1,112 @@
+"""Every DICOM object that is written passes dicom3tools' validators; docs/conformance.md lists what they remark on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctxai.ct.series import read_series
+from ctxai.export import (
+    Provenance,
+    SegmentedNodule,
+    SourceSeries,
+    write_heat_bands,
+    write_nodule_segmentation,
+    write_parametric_maps,
+)
+
+from synthetic_ct import SCANS, ct_grid, write_ct
+
+pytestmark = pytest.mark.system
+
+#: Remarks of the tool that docs/conformance.md explains; anything else fails.
+EXPLAINED = (
+    r"Warning - Unrecognized defined term <QUANTITY> for value 4 of attribute <(Image|Frame) Type>",
+    r"Warning - Missing attribute or value that would be needed to build DICOMDIR - Study (Time|ID|Date)",
+)
+SHAPE = (12, 24, 32)
+
+
+def run(tool: str, *files: Path) -> list[str]:
+    """Remarks of a validator, one per line."""
+    if shutil.which(tool) is None:
+        message = f"{tool} is absent: install the Debian package dicom3tools (make test-system does)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    result = subprocess.run([tool, *map(str, files)], capture_output=True, text=True, check=False)
+    return [line for line in (result.stdout + result.stderr).splitlines() if re.match(r"(Error|Warning|Abort)", line)]
+
+
+def write_all(ct: Path, out: Path, signed: bool = True, empty: bool = False) -> list[Path]:
+    """One object of each kind on a scan."""
+    source = SourceSeries.from_series(read_series(ct))
+    provenance = Provenance(
+        method="CDAM",
+        target="malignancy",
+        options={"variant": "pre_norm"},
+        reference="a paper",
+        run="vits8",
+        weights_sha256="0123456789abcdef" * 4,
+        explained=("phantom/1", "phantom/2"),
+        signed=signed,
+    )
+    volume = np.zeros(source.grid.shape, dtype=np.float32)
+    if not empty:
+        volume[2:6, 3:14, 5:25] = np.linspace(-0.6 if signed else 0, 0.9, 4 * 11 * 20).reshape(4, 11, 20)
+    labels = np.zeros(source.grid.shape, dtype=np.uint8)
+    labels[2:5, 3:8, 5:14] = 1
+    labels[7:10, 15:17, 20:31] = 2
+    nodules = [SegmentedNodule("phantom/1"), SegmentedNodule("phantom/2", "AUTOMATIC")]
+    files = write_parametric_maps(out, volume, source, provenance)
+    write_heat_bands(out / "bands.dcm", volume, source, provenance)
+    write_nodule_segmentation(out / "nodules.dcm", labels, nodules, source, provenance)
+    return [*files, out / "bands.dcm", out / "nodules.dcm"]
+
+
+def require_conformance(files: list[Path], ct: Path) -> None:
+    for file in files:
+        remarks = [r for r in run("dciodvfy", file) if not any(re.fullmatch(known, r) for known in EXPLAINED)]
+        assert remarks == [], file.name
+    assert run("dcentvfy", *files, *sorted(ct.glob("*.dcm"))) == []
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_objects_on_a_scan_that_lies_so_conform(name, tmp_path):
+    options = dict(SCANS[name])
+    file_order = options.pop("file_order", None)
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16), ct_grid(SHAPE, **options), file_order=file_order)
+    require_conformance(write_all(tmp_path / "ct", tmp_path / "out"), tmp_path / "ct")
+
+
+@pytest.mark.parametrize(("signed", "empty"), [(False, False), (True, True)])
+def test_objects_of_unsigned_and_of_empty_maps_conform(signed, empty, tmp_path):
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16))
+    require_conformance(write_all(tmp_path / "ct", tmp_path / "out", signed, empty), tmp_path / "ct")
+
+
+def test_objects_on_a_tilted_scan_conform(tmp_path):
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16), ct_grid(SHAPE, tilt_deg=12.0))
+    require_conformance(write_all(tmp_path / "ct", tmp_path / "out"), tmp_path / "ct")
+
+
+def test_objects_on_a_scan_with_empty_attributes_conform(tmp_path):
+    empty = dict.fromkeys(
+        ("PatientName", "PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionNumber"), ""
+    )
+    missing = dict.fromkeys(("BodyPartExamined", "SeriesDate", "SeriesTime", "PositionReferenceIndicator"))
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16), attributes=empty | missing)
+    require_conformance(write_all(tmp_path / "ct", tmp_path / "out"), tmp_path / "ct")
+
+
+def test_objects_on_a_real_scan_conform(lidc_0001, tmp_path):
+    require_conformance(write_all(lidc_0001, tmp_path), lidc_0001)
+
+
+def test_the_validator_is_awake(tmp_path):
+    (file,) = write_ct(tmp_path, np.zeros((1, 8, 8), dtype=np.int16), attributes={"Modality": None})
+    assert any(remark.startswith("Error") for remark in run("dciodvfy", file))
