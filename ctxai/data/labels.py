@@ -131,12 +131,16 @@ def targets_of(table: pd.DataFrame, label: LabelKind = "soft") -> np.ndarray:
 def permute_patients(targets: np.ndarray, patients: np.ndarray, seed: int) -> np.ndarray:
     """Targets handed to nodules of other patients at random: a control whose model must end at chance level.
 
-    Nodules keep their patients' sizes of groups as far as possible: whole patients are put in a random order and
-    their targets dealt out in that order.
+    Whole patients are put in a random order, each one's nodules too, and their targets are dealt out to the nodules
+    in another such order.
     """
     generator = np.random.default_rng(seed)
-    groups = [np.flatnonzero(patients == patient) for patient in generator.permutation(np.unique(patients))]
-    receivers = np.concatenate([groups[i] for i in generator.permutation(len(groups))])
+    groups = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+
+    def any_order() -> np.ndarray:
+        return np.concatenate([generator.permutation(groups[i]) for i in generator.permutation(len(groups))])
+
+    givers, receivers = any_order(), any_order()
     shuffled = np.empty_like(targets)
-    shuffled[receivers] = targets[np.concatenate(groups)]
+    shuffled[receivers] = targets[givers]
     return shuffled

@@ -17,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from ctxai.errors import ModelError
 
 _WRAPPERS = ("teacher", "state_dict", "model")
+_LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _PREFIXES = ("module.", "backbone.")
 
 
@@ -86,7 +87,7 @@ def _place_tokens(model: VisionTransformer) -> None:
     """Start the learnt position embeddings from 2-D sines: from random ones, a small cohort teaches no places."""
     if model.pos_embed is None:
         return
-    grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), dim=model.embed_dim, interleave_sin_cos=True)
+    grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), dim=model.embed_dim, temperature=_LONGEST_WAVE)
     with torch.no_grad():
         # Scaled to the size of the patch embeddings, which they must not drown.
         model.pos_embed[:, -len(grid) :] = 0.2 * grid

@@ -16,6 +16,14 @@ _LIMITS = """\
   populations void their guarantees.
 """
 
+_COMPARED = (
+    ("this run", "auc"),
+    ("diameter alone", "diameter_auc"),
+    ("difference, paired", "auc_minus_diameter"),
+    ("logistic regression on hand-made features", "features_auc"),
+    ("difference, paired", "auc_minus_features"),
+)
+
 
 def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Markdown text, from the run's own records alone."""
@@ -79,12 +87,13 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         "| | AUC | 95 % interval |",
         "|---|---|---|",
     ]
-    for title, key in (("this run", "auc"), ("diameter alone", "diameter_auc")):
-        value = malignancy[key]
-        lines.append(f"| {title} | {value['value']:.3f} | {value['low']:.3f} – {value['high']:.3f} |")
-    difference = malignancy["auc_minus_diameter"]
+    for title, key in _COMPARED:
+        if key in malignancy:
+            value, sign = malignancy[key], "+" if "minus" in key else ""
+            lines.append(
+                f"| {title} | {value['value']:{sign}.3f} | {value['low']:{sign}.3f} – {value['high']:{sign}.3f} |"
+            )
     lines += [
-        f"| difference, paired | {difference['value']:+.3f} | {difference['low']:+.3f} – {difference['high']:+.3f} |",
         "",
         f"Accuracy {malignancy['accuracy']:.3f} at a probability of 0.5, Brier score {malignancy['brier']:.3f}, "
         f"expected calibration error {malignancy['ece']:.3f}.",

@@ -91,3 +91,10 @@ def test_permuted_labels_are_the_same_labels_on_other_patients():
     kept = (patients[shuffled[:, 0].astype(int)] == patients).mean()
     assert kept < 0.2
     np.testing.assert_array_equal(shuffled, permute_patients(targets, patients, seed=1))
+
+
+def test_permuted_labels_forget_the_order_within_a_patient():
+    patients = np.repeat([f"P{i}" for i in range(200)], 2)
+    targets = np.tile([0.0, 1.0], 200).astype(np.float32)[:, None]  # every patient has one of each, in this order
+    agreement = (permute_patients(targets, patients, seed=0) == targets).mean()
+    assert 0.4 < agreement < 0.6

@@ -1,0 +1,49 @@
+import numpy as np
+import pandas as pd
+from matplotlib.image import imread
+from scipy.special import expit
+
+from ctxai.data.labels import TARGETS
+from ctxai.evaluate.plots import biomarker_figure, reliability_figure, roc_figure, write_plots
+from ctxai.evaluate.predictions import judge
+
+
+def table(n=60):
+    generator = np.random.default_rng(0)
+    label = (np.arange(n) % 2).astype(float)
+    logit = generator.normal(2 * label - 1, 1)
+    columns = {
+        "patient_id": [f"P{i}" for i in range(n)],
+        "label_malignancy": label,
+        "diameter_mm": generator.uniform(4, 30, n),
+        "malignancy_logit": logit,
+        "malignancy_probability": expit(logit),
+    }
+    for target in TARGETS:
+        values = generator.uniform(1, 5, n)
+        columns |= {target: values, f"{target}_low": values - 1, f"{target}_high": values + 1}
+        columns[f"{target}_readers"] = values + generator.normal(0, 0.3, n)
+    return pd.DataFrame(columns)
+
+
+def test_the_plots_are_written_and_the_same_every_time(tmp_path):
+    predictions = table()
+    metrics = judge(predictions, resamples=20)
+    files = write_plots(predictions, metrics, tmp_path / "a")
+    assert [file.name for file in files] == ["roc.png", "reliability.png", "biomarkers.png"]
+    assert all(imread(file).std() > 0.01 for file in files)
+    again = write_plots(predictions, metrics, tmp_path / "b")
+    assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
+
+
+def test_figures_show_the_measured_values():
+    predictions = table()
+    metrics = judge(predictions.assign(features_score=predictions["malignancy_logit"]), resamples=20)
+    predictions["features_score"] = predictions["malignancy_logit"]
+    labels = [text.get_text() for text in roc_figure(predictions, metrics["malignancy"]).axes[0].get_legend().texts]
+    assert labels[0].startswith(f"this run: {metrics['malignancy']['auc']['value']:.3f}")
+    assert len(labels) == 3
+    upper, lower = reliability_figure(predictions, metrics["malignancy"]).axes
+    assert sum(bar.get_height() for bar in lower.patches) == len(predictions)
+    assert f"{metrics['malignancy']['brier']:.3f}" in upper.get_title()
+    assert len(biomarker_figure(predictions, metrics["targets"]).axes) == 8
