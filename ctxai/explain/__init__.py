@@ -8,25 +8,37 @@ from ctxai.explain.concept import Concept
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
 from ctxai.explain.generic_attribution import GenericAttribution
 from ctxai.explain.grad_cam import GradCAM
+from ctxai.explain.input_x_gradient import InputXGradient
 from ctxai.explain.integrated_cdam import IntegratedCDAM
+from ctxai.explain.integrated_gradients import IntegratedGradients
+from ctxai.explain.kernel_shap import KernelSHAP
+from ctxai.explain.lime import LIME
+from ctxai.explain.occlusion import Occlusion
 from ctxai.explain.random_map import RandomMap
 from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.smooth_cdam import SmoothCDAM
+from ctxai.explain.smooth_grad import SmoothGrad
 from ctxai.explain.token_ablation import TokenAblation
 from ctxai.explain.tokentm import TokenTM
 
 __all__ = [
     "AGCAM",
     "CDAM",
+    "LIME",
     "AttentionMap",
     "AttentionRollout",
     "Concept",
     "FusedMap",
     "GenericAttribution",
     "GradCAM",
+    "InputXGradient",
     "IntegratedCDAM",
+    "IntegratedGradients",
+    "KernelSHAP",
+    "Occlusion",
     "RandomMap",
     "SmoothCDAM",
+    "SmoothGrad",
     "TokenAblation",
     "TokenTM",
     "ViewStack",

@@ -56,6 +56,29 @@ class Targets:
         """Whether every target is one of the model's outputs."""
         return all(one is None or isinstance(one, Tensor) for one in self._targets)
 
+    def of_image(self, position: int, outputs: Tensor) -> Targets:
+        """The same targets for one image by itself; ``outputs`` (N, K) are those of the whole batch.
+
+        A callable goes on seeing the batch, in which only this image's outputs change.
+        """
+
+        def alone(one: Tensor | Concept | Callable[[Tensor], Tensor]) -> Tensor | Concept | Callable[[Tensor], Tensor]:
+            if isinstance(one, Tensor):
+                return one[position : position + 1]
+            if isinstance(one, Concept):
+                return one
+
+            def score(row: Tensor) -> Tensor:
+                whole = torch.cat([outputs[:position], row, outputs[position + 1 :]])
+                return self._checked(one(whole))[position : position + 1]
+
+            return score
+
+        self.fix(outputs)
+        own = Targets([0], self._names, 1)
+        own._targets = [alone(one) for one in self._targets]
+        return own
+
     def fix(self, outputs: Tensor) -> None:
         """Turn None into each image's largest output, and check every index against ``outputs`` (N, K).
 
@@ -97,12 +120,13 @@ class Targets:
             return outputs.gather(1, index[:, None])[:, 0]
         if isinstance(one, Concept):
             return one.similarity(readout.embedding())
-        parts = [one(part) for part in outputs.split(self._n)]
-        for part in parts:
-            if not isinstance(part, Tensor) or part.shape != (self._n,):
-                found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
-                raise InputError(f"expected a target callable to return shape ({self._n},), found {found}")
-        return torch.cat(parts)
+        return torch.cat([self._checked(one(part)) for part in outputs.split(self._n)])
+
+    def _checked(self, scores: Tensor) -> Tensor:
+        if not isinstance(scores, Tensor) or scores.shape != (self._n,):
+            found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise InputError(f"expected a target callable to return shape ({self._n},), found {found}")
+        return scores
 
     def _parse(self, one: OneTarget) -> Tensor | Concept | Callable[[Tensor], Tensor] | None:
         if one is None:
