@@ -12,7 +12,7 @@ from ctxai.lidc.database import Nodule
 from ctxai.lidc.phantom.splat import share_of_voxels, tubes
 from ctxai.lidc.phantom.traits import Appearance
 
-SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 45.0, -620.0, 620.0
+SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 45.0, -600.0, 620.0
 _CONTENT_HU = {"soft": SOLID_HU, "fluid": 8.0, "fat": -85.0, "air": SOLID_HU}
 _PAD_MM = 16.0
 
@@ -176,16 +176,16 @@ def _directions(count: int, rng: np.random.Generator, flatten: float = 1.0) -> n
     angle = turn * np.pi * (3 - np.sqrt(5)) + rng.uniform(0, 2 * np.pi)
     flat = np.sqrt(1 - z**2)
     vectors = np.column_stack([flat * np.cos(angle), flat * np.sin(angle), flatten * z])
-    vectors += rng.normal(0, 0.22, vectors.shape) * [1, 1, flatten]
+    vectors += rng.normal(0, 0.25, vectors.shape) * [1, 1, flatten]
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _notches(shape: _Shape, rng: np.random.Generator, lobes: int = 11) -> np.ndarray:
+def _notches(shape: _Shape, rng: np.random.Generator, lobes: int = 9) -> np.ndarray:
     """0 over the middle of each lobe, rising to 1 in the grooves between them; nothing near the nodule's middle."""
     nearest = np.tensordot(_directions(lobes, rng, 0.7), shape.direction, axes=1)
     nearest.partition(lobes - 2, axis=0)
-    groove = 1 - np.clip((nearest[-1] - nearest[-2]) / 0.32, 0, 1)
-    return (groove**1.5 - 0.25) * np.clip(shape.from_centre / (0.6 * shape.radius), 0, 1)
+    groove = 1 - np.clip((nearest[-1] - nearest[-2]) / 0.3, 0, 1)
+    return (groove**2 - 0.3) * np.clip((shape.from_centre / shape.radius - 0.3) / 0.4, 0, 1)
 
 
 def _calcium(shape: _Shape, distance: np.ndarray, pattern: str, rng: np.random.Generator) -> np.ndarray:
@@ -203,7 +203,7 @@ def _calcium(shape: _Shape, distance: np.ndarray, pattern: str, rng: np.random.G
 
 def _spikes(shape: _Shape, amount: float, rng: np.random.Generator) -> np.ndarray | None:
     """Share of each voxel filled by spikes that run outwards from the surface and taper; None without spikes."""
-    count = round(40 * amount)
+    count = round(30 * amount)
     if count == 0:
         return None
     directions = _directions(count, rng, 0.55)
@@ -211,7 +211,7 @@ def _spikes(shape: _Shape, amount: float, rng: np.random.Generator) -> np.ndarra
     index = shape.centre[:, None, None] + (directions.T[::-1, :, None] * steps) / np.array(shape.spacing)[:, None, None]
     inside = map_coordinates(shape.distance, index, order=1, mode="nearest") < 0
     surface = steps[inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)] * inside.any(axis=1)
-    length = (2.0 + 7.0 * amount) * rng.uniform(0.6, 1.2, count)
+    length = (2.0 + 8.0 * amount) * rng.uniform(0.4, 1.3, count)
     along = np.linspace(-0.25, 1, 40)
     centre = shape.centre[::-1] * np.array(shape.spacing)[::-1]
     distance = surface[:, None] + along * length[:, None]
