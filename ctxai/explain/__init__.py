@@ -14,12 +14,14 @@ from ctxai.explain.integrated_gradients import IntegratedGradients
 from ctxai.explain.kernel_shap import KernelSHAP
 from ctxai.explain.lime import LIME
 from ctxai.explain.occlusion import Occlusion
+from ctxai.explain.partial_lrp import PartialLRP
 from ctxai.explain.random_map import RandomMap
 from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.smooth_cdam import SmoothCDAM
 from ctxai.explain.smooth_grad import SmoothGrad
 from ctxai.explain.token_ablation import TokenAblation
 from ctxai.explain.tokentm import TokenTM
+from ctxai.explain.transformer_attribution import TransformerAttribution
 
 __all__ = [
     "AGCAM",
@@ -36,11 +38,13 @@ __all__ = [
     "IntegratedGradients",
     "KernelSHAP",
     "Occlusion",
+    "PartialLRP",
     "RandomMap",
     "SmoothCDAM",
     "SmoothGrad",
     "TokenAblation",
     "TokenTM",
+    "TransformerAttribution",
     "ViewStack",
     "fuse_views",
     "get_method",

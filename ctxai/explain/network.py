@@ -132,12 +132,12 @@ class Network:
             return patches
 
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_replaced(vit, "forward_features", forward_features))
-            stack.enter_context(_replaced(vit.patch_embed, "forward", patch_embed))
+            stack.enter_context(replaced(vit, "forward_features", forward_features))
+            stack.enter_context(replaced(vit.patch_embed, "forward", patch_embed))
             if step is not None:
                 for index, block in enumerate(self.blocks):
                     forward = functools.partial(_block_forward, step, index, block)
-                    stack.enter_context(_replaced(block, "forward", forward))
+                    stack.enter_context(replaced(block, "forward", forward))
             outputs = self._call(images)
         if len(features) != 1 or len(embedded) != 1:
             raise ModelError(
@@ -166,7 +166,7 @@ class Network:
                 calls.append(None)
                 return features
 
-            with _replaced(self.vit, "forward_features", forward_features):
+            with replaced(self.vit, "forward_features", forward_features):
                 outputs = self._call(images[:1].expand(len(features), *images.shape[1:]))
             if len(calls) != 1:
                 raise ModelError(
@@ -193,6 +193,10 @@ class Network:
                 return rows
         return tokens.shape[1]
 
+    def modules(self) -> Iterator[nn.Module]:
+        """Every module of the stand-in."""
+        return self._model.modules()
+
     def _call(self, images: Tensor) -> Any:
         try:
             return self._model(images)
@@ -215,7 +219,7 @@ def _block_forward(
 
 
 @contextlib.contextmanager
-def _replaced(module: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
+def replaced(module: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
     """Let a stand-in's module answer ``name`` with ``function`` for a while; also keeps no reference cycle alive."""
     module.__dict__[name] = function
     try:
