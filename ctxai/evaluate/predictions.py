@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -69,7 +69,7 @@ def judge(predictions: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) 
     values = {name: column.to_numpy(float) for name, column in scores.items()}
 
     def aucs(rows: np.ndarray) -> dict[str, float]:
-        found = {name: float(roc_auc_score(labels[rows], value[rows])) for name, value in values.items()}
+        found = {name: area_under_curve(labels[rows], value[rows]) for name, value in values.items()}
         return found | {f"auc_minus_{name[:-4]}": found["auc"] - found[name] for name in values if name != "auc"}
 
     probability = decided["malignancy_probability"].to_numpy(float)
@@ -120,6 +120,14 @@ def bootstrap_patients(
         low, high = np.percentile([draw[name] for draw in draws], [2.5, 97.5])
         result[name] = {"value": float(value), "low": float(low), "high": float(high)}
     return result
+
+
+def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve by mid-ranks (Mann-Whitney), quick enough for thousands of bootstrap draws."""
+    positive = labels == 1
+    count = int(positive.sum())
+    above = rankdata(scores)[positive].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(labels) - count)))
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

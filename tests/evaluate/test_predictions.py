@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from ctxai.data.labels import TARGETS
 from ctxai.errors import InputError
-from ctxai.evaluate.predictions import bootstrap_patients, calibration_error, features_scores, judge
+from ctxai.evaluate.predictions import area_under_curve, bootstrap_patients, calibration_error, features_scores, judge
 
 
 def predictions(n=200, seed=0, per_patient=2):
@@ -39,6 +39,11 @@ def test_the_area_is_the_textbook_one_and_lies_in_its_interval():
     difference = found["auc"]["value"] - found["diameter_auc"]["value"]
     assert found["auc_minus_diameter"]["value"] == pytest.approx(difference, abs=1e-5)
     assert (found["nodules"], found["malignant"], found["patients"]) == (200, 100, 100)
+
+
+def test_tied_scores_count_half():
+    labels, scores = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.5, 0.5, 0.9])
+    assert area_under_curve(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_a_paired_difference_of_equal_scores_has_no_width():

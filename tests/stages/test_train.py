@@ -3,12 +3,15 @@ import shutil
 
 import pytest
 
+from ctxai.cli import stage_parser
 from ctxai.data.augment import AugmentConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.views import VIEWS, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
 from ctxai.models.run import Run
+from ctxai.resources import resource
+from ctxai.stages.evaluate import evaluate
 from ctxai.stages.train import train
 
 from cohorts import sphere_store
@@ -96,15 +99,13 @@ def test_unusable_stores_are_refused_before_anything_is_written(store, tmp_path)
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
-    from ctxai.stages.evaluate import evaluate
-
-    store = sphere_store(tmp_path / "store", nodules=60, depth=1)
+    store = sphere_store(tmp_path / "store", nodules=50, depth=1)
     train(
         store.path,
         tmp_path / "run",
         views=ViewConfig(views=("axial",), pixels=16),
         backbone=BackboneConfig(depth=2),
-        optim=OptimConfig(epochs=10, batch_size=8, learning_rate=1e-3),
+        optim=OptimConfig(epochs=8, batch_size=8, learning_rate=1e-3),
         augment=AugmentConfig(noise_hu=0.0),
         shuffle_labels=shuffled,
         accelerator="cpu",
@@ -115,3 +116,11 @@ def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
     assert error > 1.0 if shuffled else error < 0.8  # always the middle of the scale is wrong by 1.5
     if not shuffled:
         assert test["malignancy"]["auc"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["default", "lidc2d", "tiny"])
+def test_every_bundled_training_config_is_understood(name):
+    parser = stage_parser("train")
+    values = parser.parse_args(["store", "run", "--config", str(resource("configs", f"{name}.yaml"))])
+    assert set(values.views.views) <= set(VIEWS)
+    assert values.optim.epochs > 1
