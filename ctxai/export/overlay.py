@@ -10,6 +10,7 @@ import numpy as np
 from ctxai.ct.grid import Grid
 from ctxai.ct.patch import inside, resample
 from ctxai.errors import GeometryError, InputError
+from ctxai.export.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Block:
 def to_ct_grid(values: np.ndarray, patch_grid: Grid, ct_grid: Grid, nearest: bool = False) -> Block:
     """Resample a patch at the CT's own voxel centres, in the patch's bounding box only.
 
-    Interpolates linearly between the patch's voxel centres and holds the last value out to its edge. No low-pass filter: where the CT's voxels are larger than
-    the patch's, the map is sampled, not averaged.
+    Interpolates linearly between the patch's voxel centres and holds the last value out to its edge. No low-pass
+    filter: where the CT's voxels are larger than the patch's, the map is sampled, not averaged.
 
     Args:
         values: map or mask [slice, row, column] on ``patch_grid``; for a nodule's patch (superior, posterior, left).
@@ -122,3 +123,13 @@ def scale_of(volume: np.ndarray) -> float:
     if not np.isfinite(largest):
         raise InputError("map holds values that are not finite; the explanation failed, run it again")
     return largest or 1.0
+
+
+def require_sign(volume: np.ndarray, provenance: Provenance) -> None:
+    """Refuse negative values of a method that has none; they would be left out in silence.
+
+    Raises:
+        InputError: naming the method.
+    """
+    if not provenance.signed and volume.min(initial=0) < 0:
+        raise InputError(f"{provenance.method} is said to be unsigned, but its map holds negative values")

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
 from ctxai.errors import InputError
 from ctxai.export import codes
 from ctxai.export.derived import finish_and_write, shared_arguments
-from ctxai.export.overlay import scale_of
+from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
 from ctxai.export.source import SourceSeries, position_along_normal, slice_distance_mm
 
@@ -50,8 +51,7 @@ def write_parametric_maps(
     Raises:
         InputError: as :func:`write_parametric_map`; or when an unsigned method's map holds negative values.
     """
-    if not provenance.signed and volume.min(initial=0) < 0:
-        raise InputError(f"{provenance.method} is said to be unsigned, but its map holds negative values")
+    require_sign(volume, provenance)
     scale = scale_of(volume) if scale is None else scale
     files = []
     for evidence in Evidence if provenance.signed else (Evidence.FOR,):
@@ -94,7 +94,8 @@ def write_parametric_map(
         raise InputError(f"scale is {scale:g}, expected at least the map's largest magnitude, {largest:g}")
     sign = 1.0 if evidence is Evidence.FOR else -1.0
     stored = np.divide(volume, np.float32(sign * scale), dtype=np.float32)
-    stored[stored <= 0] = 0  # -0.0 too, so that equal values are equal bytes
+    np.maximum(stored, 0, out=stored)
+    stored += 0  # makes 0 of -0, so that equal values are equal bytes
     title = f"{provenance.method} {provenance.target}: evidence {evidence}"
     dataset = ParametricMap(
         source_images=source.images,
@@ -114,9 +115,11 @@ def write_parametric_map(
         voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
         content_label=f"EVIDENCE_{evidence.upper()}",
         content_description=shorten(title, 64),
+        content_creator_name="",
         **shared_arguments(source, provenance, title, _SERIES_NUMBER[evidence]),
     )
     _put_frames_in_ascending_order(dataset, stored, source)
+    _state_anatomy(dataset)
     finish_and_write(dataset, source, provenance, path)
 
 
@@ -136,3 +139,11 @@ def _put_frames_in_ascending_order(dataset: Dataset, stored: np.ndarray, source:
     dataset.FloatPixelData = stored.astype("<f4", copy=False).tobytes()
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
+
+
+def _state_anatomy(dataset: Dataset) -> None:
+    """Say that the frames show the lungs; dcmqi, and so 3D Slicer, reads no Parametric Map without it."""
+    item = Dataset()
+    item.FrameLaterality = "B"
+    item.AnatomicRegionSequence = [CodedConcept.from_code(codes.LUNG)]
+    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [item]

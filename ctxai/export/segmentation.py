@@ -14,7 +14,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 from ctxai.errors import InputError
 from ctxai.export import codes
 from ctxai.export.derived import finish_and_write, shared_arguments, tracking_uid
-from ctxai.export.overlay import scale_of
+from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
 from ctxai.export.source import SourceSeries, slice_distance_mm
 
@@ -140,9 +140,11 @@ def write_heat_bands(
         scale: the value that counts as 100 %; the volume's largest magnitude when not given.
 
     Raises:
-        InputError: when the volume is not on the CT's grid, or holds values that are not finite.
+        InputError: when the volume is not on the CT's grid, holds values that are not finite, or negative ones of an
+            unsigned method.
     """
     source.require_shape(volume.shape)
+    require_sign(volume, provenance)
     bands = [band for band in HEAT_BANDS if provenance.signed or band.high > 0]
     labels = heat_band_labels(volume, scale_of(volume) if scale is None else scale, bands)
     segments = [
@@ -219,6 +221,7 @@ def _write(
         ],
         content_label=content_label,
         content_description=shorten(title, 64),
+        content_creator_name="",
         **shared_arguments(source, provenance, title, series_number),
     )
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]

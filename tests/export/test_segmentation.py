@@ -125,6 +125,8 @@ def test_an_unsigned_method_has_no_band_of_evidence_against(source, signed_map, 
     unsigned = dataclasses.replace(provenance, signed=False)
     write_heat_bands(tmp_path / "bands.dcm", np.abs(signed_map), source, unsigned)
     assert len(pydicom.dcmread(tmp_path / "bands.dcm").SegmentSequence) == 3
+    with pytest.raises(InputError, match="said to be unsigned"):
+        write_heat_bands(tmp_path / "bands.dcm", signed_map, source, unsigned)
 
 
 def test_wrong_inputs_are_refused_in_one_line(source, labels, signed_map, provenance, tmp_path):
