@@ -70,7 +70,7 @@ def _canal(frame: Frame) -> np.ndarray:
 
 def _breastbone(frame: Frame) -> np.ndarray:
     half = 15 + 12 * np.clip((frame.level - 0.72) / 0.08, 0, 1)
-    plate = (np.sqrt(np.sqrt((frame.x / half) ** 4 + ((frame.wall - 8) / 5.5) ** 4)) - 1) * 5.5
+    plate = (np.sqrt(np.hypot((frame.x / half) ** 2, ((frame.wall - 8) / 5.5) ** 2) + 1e-6) - 1) * 5.5
     behind = np.where(frame.y < 0, 0, 50.0)
     ends = 250 * np.maximum(0.3 - frame.level, frame.level - 0.88)
     return np.maximum(plate + behind, ends)

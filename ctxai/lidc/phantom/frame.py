@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ctxai.lidc.phantom.shapes import Grid, blend
+from ctxai.lidc.phantom.shapes import Grid
 from ctxai.lidc.phantom.thorax import Thorax
 
 
@@ -79,15 +79,10 @@ class Frame:
         self.thorax, self.grid = thorax, grid
         x, y, z = grid.mesh()
         self.shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
-        self.x, self.y = (np.broadcast_to(a, self.shape) for a in thorax.local(x, y, z))
-        self.z = z
-        self.level = thorax.level(z)
-        pocket = thorax.pocket(x, y, z)
-        cage, relative = thorax.cage(self.x, self.y, z)
-        self.wall = blend(cage, pocket, 14)
-        self.under = thorax.diaphragm(self.x, self.y, z, relative)
-        self.between = thorax.mediastinum(self.x, self.y, z)
-        self.lung = thorax.lungs(x, y, z)
+        self.z, self.level = z, thorax.level(z)
+        parts = thorax.parts(x, y, z)
+        self.x, self.y = (np.broadcast_to(a, self.shape) for a in (parts.x, parts.y))
+        self.wall, self.under, self.between, self.lung = parts.wall, parts.under, parts.between, parts.lung
         self.from_spine = np.arctan2(np.abs(self.x), self.y)
         self._rng = rng
 

@@ -14,7 +14,7 @@ from ctxai.lidc.phantom.traits import Appearance
 
 SOLID_HU, GROUND_GLASS_HU, CALCIUM_HU = 45.0, -600.0, 620.0
 _CONTENT_HU = {"soft": SOLID_HU, "fluid": 8.0, "fat": -85.0, "air": SOLID_HU}
-_PAD_MM = 16.0
+_PAD_MM = 13.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Distance of points inside a tube, mm.
-_PITCH = 0.5
+_PITCH = 0.7
 _GOLDEN = np.pi * (3 - np.sqrt(5))
 
 
@@ -59,23 +59,35 @@ def share_of_voxels(
         z_mm: slice positions, ascending and evenly spaced.
         thickness_mm: width at half height of the slices' triangular sensitivity.
     """
-    spacing = (z_mm[-1] - z_mm[0]) / (len(z_mm) - 1) if len(z_mm) > 1 else thickness_mm
+    result = np.zeros(shape, dtype=np.float32)
+    spacing = float(z_mm[-1] - z_mm[0]) / (len(z_mm) - 1) if len(z_mm) > 1 else thickness_mm
     width = max(thickness_mm, spacing)
-    keep = (cloud.points[:, 2] > z_mm[0] - width) & (cloud.points[:, 2] < z_mm[-1] + width)
-    x, y, z = cloud.points[keep].T
-    column, row = x / pixel_mm, y / pixel_mm
-    depth = (z - z_mm[0]) / spacing
-    c0, r0, s0 = (np.floor(value).astype(int) for value in (column, row, depth))
+    index = cloud.points / (pixel_mm, pixel_mm, spacing) - (0, 0, z_mm[0] / spacing)
     reach = int(np.ceil(width / spacing))
-    per_voxel = cloud.volume[keep] / (pixel_mm**2 * width)
-    index, mass = [], []
+    keep = (index >= (0, 0, -reach)).all(axis=1) & (index < (shape[2] - 1, shape[1] - 1, shape[0] - 1 + reach)).all(
+        axis=1
+    )
+    if not keep.any():
+        return result
+    index, mass = index[keep], cloud.volume[keep] / (pixel_mm**2 * width)
+    base = np.floor(index).astype(int)
+    part = (index - base).T
+    column, row, depth = base.T
+    first_row, first_column = int(row.min()), int(column.min())
+    rows, columns = int(row.max()) - first_row + 2, int(column.max()) - first_column + 2
+    slices = shape[0] + 4 * reach  # a rim that takes what falls beyond the slices
+    place = ((depth + 2 * reach) * rows + row - first_row) * columns + column - first_column
+    places, masses = [], []
     for s in range(1 - reach, reach + 1):
-        along_z = np.clip(1 - np.abs(depth - s0 - s) * spacing / width, 0, 1) * per_voxel
-        for r, along_r in ((0, 1 - (row - r0)), (1, row - r0)):
-            for c, along_c in ((0, 1 - (column - c0)), (1, column - c0)):
-                k, i, j = s0 + s, r0 + r, c0 + c
-                inside = (k >= 0) & (k < shape[0]) & (i >= 0) & (i < shape[1]) & (j >= 0) & (j < shape[2])
-                index.append(((k * shape[1] + i) * shape[2] + j)[inside])
-                mass.append((along_z * along_r * along_c)[inside])
-    filled = np.bincount(np.concatenate(index), np.concatenate(mass), minlength=int(np.prod(shape)))
-    return np.minimum(1.08 * filled, 1).astype(np.float32).reshape(shape)
+        along = mass * np.clip(1 - np.abs(part[2] - s) * (spacing / width), 0, None)
+        for r in (0, 1):
+            in_row = along * (part[1] if r else 1 - part[1])
+            for c in (0, 1):
+                places.append(place + ((s * rows + r) * columns + c))
+                masses.append(in_row * (part[0] if c else 1 - part[0]))
+    size = slices * rows * columns
+    filled = np.bincount(np.concatenate(places), np.concatenate(masses), minlength=size)[:size]
+    filled = filled.reshape(slices, rows, columns)[2 * reach : 2 * reach + shape[0]]
+    box = (slice(None), slice(first_row, first_row + rows), slice(first_column, first_column + columns))
+    result[box] = np.minimum(1.08 * filled, 1)
+    return result

@@ -17,6 +17,26 @@ from ctxai.lidc.phantom.shapes import blend, carve
 _LEVELS = np.linspace(-0.6, 1.5, 400)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Cage coordinates and distances (mm) of some points.
+
+    Attributes:
+        x, y: position about the cage's centre, bent as the chest is.
+        wall: outwards from the inside of the chest wall, along the ray from the cage's centre.
+        under: to what lies under the diaphragm.
+        between: to the space between the lungs.
+        lung: to the lungs.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    wall: np.ndarray
+    under: np.ndarray
+    between: np.ndarray
+    lung: np.ndarray
+
+
 def _profile(*knots: tuple[float, float]) -> np.ndarray:
     levels, values = np.array(knots).T
     return PchipInterpolator(levels, values)(np.clip(_LEVELS, levels[0], levels[-1]))
@@ -91,9 +111,9 @@ class Thorax:
     def cage(self, dx: np.ndarray, dy: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The inside of the chest wall at cage positions: (distance along the ray, relative radius, 1 on the wall)."""
         level = self.level(z)
-        a = self.half_width_mm * np.interp(level, _LEVELS, _WIDTH)
-        b = self.half_depth_mm * np.interp(level, _LEVELS, _DEPTH)
-        dy = dy - self.half_depth_mm * np.interp(level, _LEVELS, _SHIFT)
+        a = self.half_width_mm * _at(level, _WIDTH)
+        b = self.half_depth_mm * _at(level, _DEPTH)
+        dy = dy - self.half_depth_mm * _at(level, _SHIFT)
         gutter = 1 + 0.1 * np.exp(-(((np.abs(dx) / a - 0.5) / 0.3) ** 2)) * np.clip(dy / 50, 0, 1)
         u, v = np.abs(dx / a), np.abs(dy / (b * gutter))
         relative = np.exp(np.log(u**self.squareness + v**self.squareness + 1e-9) / self.squareness)
@@ -127,7 +147,7 @@ class Thorax:
         hilum = np.sqrt(((np.abs(dx - 3) - 0.28 * width) / 14) ** 2 + ((dy - 4) / 15) ** 2 + hilum_z**2 + 1e-6)
         # spine, in front of which the lungs reach round on both sides
         spine = np.hypot(dx / 23, (dy - self.spine_mm - 13) / 32) - 1
-        shift = self.half_depth_mm * np.interp(level, _LEVELS, _SHIFT)
+        shift = self.half_depth_mm * _at(level, _SHIFT)
         aorta = np.hypot(dx - 20, dy - 0.5 * depth - 0.5 * shift) - 14
         result = blend(heart, column, 16)
         result = blend(result, 12 * (hilum - 1), 14)
@@ -135,14 +155,18 @@ class Thorax:
         result = blend(result, np.where(level < 0.7, aorta, aorta + 40 * (level - 0.7) * 4), 8)
         return blend(result, septum, 8)
 
-    def lungs(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Distance to both lungs at image positions x, y, z (broadcast against each other)."""
+    def parts(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Parts:
+        """Where image positions x, y, z (broadcast against each other) lie in this chest."""
         dx, dy = self.local(x, y, z)
         pocket = self.pocket(x, y, z)
         cage, relative = self.cage(dx, dy, z)
-        cage = np.maximum(cage, z - self.apex_mm)
-        inside = carve(cage, blend(self.mediastinum(dx, dy, z), self.diaphragm(dx, dy, z, relative), 6), 5)
-        return blend(inside, pocket, 14)
+        between, under = self.mediastinum(dx, dy, z), self.diaphragm(dx, dy, z, relative)
+        lung = carve(np.maximum(cage, z - self.apex_mm), blend(between, under, 6), 5)
+        return Parts(dx, dy, blend(cage, pocket, 14), under, between, blend(lung, pocket, 14))
+
+
+def _at(level: np.ndarray, profile: np.ndarray) -> np.ndarray:
+    return np.interp(level, _LEVELS, profile).astype(np.result_type(level))
 
 
 def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generator, rows: int = 512) -> Thorax:
@@ -152,7 +176,7 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
     that needs the least to hold every outline. What still lies outside becomes a pocket of lung.
     """
     field_mm = rows * scan.pixel_spacing_mm
-    z = scan.slice_z_mm
+    bottom, top = float(scan.slice_z_mm[0]), float(scan.slice_z_mm[-1])
     outlines = [_sample_mm(nodule) for nodule in nodules]
     points = np.concatenate(outlines) if outlines else np.zeros((0, 3))
     waves = np.column_stack(
@@ -163,14 +187,13 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
             rng.normal(0, 1.8, (5, 2)),
         ]
     )
-    low, high = (points[:, 2].min(), points[:, 2].max()) if len(points) else (z[0], z[-1])
     chest = Thorax(
         x_mm=0.5 * field_mm + rng.normal(0, 4),
         y_mm=0.47 * field_mm + rng.normal(0, 5),
         half_width_mm=float(np.clip(0.315 * field_mm + rng.normal(0, 5), 96, 146)),
         half_depth_mm=0.0,
-        base_mm=max(z[0] + rng.uniform(15, 60), z[-1] - 330),
-        apex_mm=z[-1] - rng.uniform(8, 30),
+        base_mm=max(bottom + rng.uniform(15, 60), top - 330),
+        apex_mm=top - rng.uniform(8, 30),
         dome_mm=rng.uniform(58, 82),
         heart=rng.uniform(0.92, 1.1),
         squareness=rng.uniform(2.4, 2.75),
@@ -179,6 +202,7 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
     chest = replace(chest, half_depth_mm=chest.half_width_mm * rng.uniform(0.67, 0.78))
     if len(points) == 0:
         return chest
+    low, high = float(points[:, 2].min()), float(points[:, 2].max())
     chest = replace(chest, base_mm=min(chest.base_mm, low - 12), apex_mm=max(chest.apex_mm, high + 14))
     spread = 1.0
     for _ in range(4):
@@ -201,7 +225,7 @@ def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Ge
         apex_mm=chest.apex_mm + 8 * np.abs(change[5]),
         dome_mm=np.clip(chest.dome_mm * np.exp(0.16 * change[6]), 35, 95),
     )
-    outside = np.maximum(candidates.lungs(*points.T) + 1.0, 0)
+    outside = np.maximum(candidates.parts(*points.T).lung + 1.0, 0)
     cost = np.minimum(outside, 20).mean(axis=1) + 0.05 * (change[:, :, 0] ** 2).mean(axis=0)
     best = int(cost.argmin())
     names = ("x_mm", "y_mm", "half_width_mm", "half_depth_mm", "base_mm", "apex_mm", "dome_mm")

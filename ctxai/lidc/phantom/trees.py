@@ -15,7 +15,7 @@ from ctxai.lidc.phantom.splat import Cloud, tubes
 from ctxai.lidc.phantom.thorax import Thorax
 
 MURRAY = 2.75
-_SAMPLE_MM = 0.45
+_SAMPLE_MM = 0.6
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def scatter(
     y = thorax.y_mm + rng.uniform(-depth, depth, 4 * count)
     z = rng.uniform(*z_range, 4 * count)
     points = np.column_stack([x, y, z])
-    return points[thorax.lungs(x, y, z) < -0.4 * spacing_mm]
+    return points[thorax.parts(x, y, z).lung < -0.4 * spacing_mm]
 
 
 @dataclass(frozen=True)
