@@ -74,7 +74,7 @@ def fit(
         RunError: when ``last.ckpt`` cannot be used.
     """
     optim = model.optim
-    steps = optim.epochs * -(-len(data.split.training) // optim.batch_size)
+    steps = optim.epochs * -(-len(data.split.training) // (optim.batch_size * devices))
     checkpoint = work_dir / CHECKPOINT
     callbacks: list[Callback] = [
         _SeedEveryStep(seed),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
@@ -81,6 +82,8 @@ def train(
     model.fit_scaler(data.targets[data.split.training])
     work_dir = _work_folder(run_dir, config, resume)
     fit(model, data, work_dir, seed=seed, resume=resume, accelerator=accelerator, devices=devices)
+    if rank_zero_only.rank != 0:
+        return
     if half_precision:
         round_weights(model)
     run = Run(run_dir.name, config, model, Calibration(), provenance)
@@ -117,6 +120,8 @@ def _check_finished(run_dir: Path, config: RunConfig, store: dict[str, object]) 
 def _work_folder(run_dir: Path, config: RunConfig, resume: bool) -> Path:
     """The folder beside the run that holds its checkpoint, emptied when it belongs to other options."""
     folder = run_dir.with_name(f".{run_dir.name}.training")
+    if rank_zero_only.rank != 0:
+        return folder
     options = folder / "config.yaml"
     same = options.is_file() and options.read_text(encoding="utf-8") == config.to_yaml()
     if folder.exists() and not (resume and same):

@@ -20,7 +20,7 @@ def untrained_run(**options):
     provenance = {
         "patients": {part: [f"{part}-patient"] for part in parts},
         "nodules": {part: [f"{part}-nodule"] for part in parts},
-        "store": {"nodules": 3},
+        "store": {"nodules": 3, "table_sha256": "0" * 64},
     }
     return Run("untrained", config, model, Calibration(1.5, -0.5), provenance)
 

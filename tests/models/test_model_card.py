@@ -4,6 +4,7 @@ from ctxai.models.run_config import RunConfig
 
 PROVENANCE = {
     "patients": {"training": ["a", "b"], "validation": ["c"], "test": ["d"]},
+    "store": {"nodules": 5, "table_sha256": "abc"},
     "nodules": {"training": ["1", "2", "3"], "validation": ["4"], "test": ["5"]},
 }
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from ctxai.cli import stage_parser
+from ctxai.cli import main, stage_parser
 from ctxai.data.augment import AugmentConfig
 from ctxai.data.views import VIEWS, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
@@ -124,3 +124,11 @@ def test_every_bundled_training_config_is_understood(name):
     values = parser.parse_args(["store", "run", "--config", str(resource("configs", f"{name}.yaml"))])
     assert set(values.views.views) <= set(VIEWS)
     assert values.optim.epochs > 1
+
+
+def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):
+    train(store.path, tmp_path / "a" / "run", **QUICK)
+    assert (
+        main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(tmp_path / "a/run/config.yaml")]) == 0
+    )
+    assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
