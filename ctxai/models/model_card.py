@@ -58,8 +58,8 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
     lines += [
         "- Folds hold whole patients. Nothing was selected by the validation or the test fold. `provenance.json` lists "
         "every patient and nodule.",
-        f"- Command: `ctxai train STORE_DIR {name} --config config.yaml`, with this folder's `config.yaml` and a store of "
-        f"{provenance['store']['nodules']} nodules whose `nodules.parquet` has the SHA-256 "
+        f"- Command: `ctxai train STORE_DIR {name} --config config.yaml`, with this folder's `config.yaml` and a store "
+        f"of {provenance['store']['nodules']} nodules whose `nodules.parquet` has the SHA-256 "
         f"`{provenance['store']['table_sha256']}`.",
         "",
         *_figures(metrics),
