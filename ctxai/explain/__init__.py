@@ -16,6 +16,7 @@ from ctxai.explain.lime import LIME
 from ctxai.explain.occlusion import Occlusion
 from ctxai.explain.partial_lrp import PartialLRP
 from ctxai.explain.random_map import RandomMap
+from ctxai.explain.region_cdam import RegionCDAM
 from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.smooth_cdam import SmoothCDAM
 from ctxai.explain.smooth_grad import SmoothGrad
@@ -40,6 +41,7 @@ __all__ = [
     "Occlusion",
     "PartialLRP",
     "RandomMap",
+    "RegionCDAM",
     "SmoothCDAM",
     "SmoothGrad",
     "TokenAblation",
