@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,9 +39,10 @@ class RegionCDAM(Attribution):
         model: as :class:`~ctxai.explain.base.Attribution`.
         radius: of the disk that segments are grown by, in pixels of the image at 224 x 224.
         approximate: order the segments once by their mean, instead of again after every addition.
+        scales: of Felzenszwalb and Huttenlocher's segmentation.
 
     Raises:
-        InputError: for a negative radius.
+        InputError: for a negative radius, or scales that are not positive.
 
     Source: Brocki, Binda and Chung, TMLR 2024; XRAI: Kapishnikov et al., ICCV 2019.
     """
@@ -51,11 +54,15 @@ class RegionCDAM(Attribution):
     needs = frozenset({"attention", "gradients"})
     reference = "arXiv:2312.02364"
 
-    def __init__(self, model: nn.Module, radius: int = 3, approximate: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, radius: int = 3, approximate: bool = False, scales: Sequence[float] = SCALES
+    ) -> None:
         super().__init__(model)
         if radius < 0:
             raise InputError(f"expected a radius of 0 or more pixels, found {radius}")
-        self.radius, self.approximate = radius, approximate
+        if not scales or min(scales) <= 0:
+            raise InputError(f"expected positive scales of segmentation, found {list(scales)}")
+        self.radius, self.approximate, self.scales = radius, approximate, tuple(scales)
 
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
         last = LastBlock(network, images, targets)
@@ -63,7 +70,7 @@ class RegionCDAM(Attribution):
         scaled = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
         regions = maps.new_empty(maps.shape)
         for position, image in enumerate(scaled):
-            found = segments(image.movedim(0, -1).double().cpu().numpy(), self.radius)
+            found = segments(image.movedim(0, -1).double().cpu().numpy(), self.radius, self.scales)
             for target in range(len(targets)):
                 values = maps[target, position].double().cpu().numpy()
                 summed = sum_up(values, found, self.approximate)
@@ -71,13 +78,13 @@ class RegionCDAM(Attribution):
         return F.interpolate(regions, size=images.shape[2:], mode="nearest-exact")
 
 
-def segments(image: NDArray[np.float64], radius: int) -> list[NDArray[np.intp]]:
-    """Segments of an image (h, w, C) at all scales, each grown by a disk: the flat indices of their pixels."""
+def segments(image: NDArray[np.float64], radius: int, scales: Sequence[float] = SCALES) -> list[NDArray[np.intp]]:
+    """Segments of an image (h, w, C) at several scales, each grown by a disk: the flat indices of their pixels."""
     span = image.max() - image.min()
     image = (image - image.min()) / (span if span > 0 else 1.0) * 2 - 1
     height, width = image.shape[:2]
     found = []
-    for scale in SCALES:
+    for scale in scales:
         labels = felzenszwalb(image, scale=scale, sigma=SIGMA, min_size=MINIMUM_SIZE, channel_axis=-1) + 1
         for label, box in enumerate(ndimage.find_objects(labels), start=1):
             rows = slice(max(box[0].start - radius, 0), min(box[0].stop + radius, height))

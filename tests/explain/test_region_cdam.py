@@ -63,7 +63,7 @@ def test_regions_smaller_than_fifty_pixels_are_left_to_the_rest():
 def test_segments_follow_the_edge_of_a_square_and_grow_by_the_radius():
     image = np.zeros((224, 224, 3))
     image[60:160, 60:160] = 1
-    plain, grown = segments(image, 0), segments(image, 3)
+    plain, grown = segments(image, 0, (100,)), segments(image, 3, (100,))
     square = np.zeros((224, 224))
     square[55:165, 55:165] = 1
     shares = [square.ravel()[pixels].mean() for pixels in plain]
@@ -73,8 +73,8 @@ def test_segments_follow_the_edge_of_a_square_and_grow_by_the_radius():
 
 
 def test_a_pixel_grows_to_a_disk():
-    labels = segments(np.random.default_rng(0).normal(size=(224, 224, 1)), 0)
-    grown = segments(np.random.default_rng(0).normal(size=(224, 224, 1)), 2)
+    labels = segments(np.random.default_rng(0).normal(size=(224, 224, 1)), 0, (300,))
+    grown = segments(np.random.default_rng(0).normal(size=(224, 224, 1)), 2, (300,))
     mask = np.zeros((224, 224), dtype=bool)
     mask.ravel()[labels[3]] = True
     rows, columns = np.nonzero(mask)
@@ -101,6 +101,12 @@ def test_negative_radius_is_refused():
         RegionCDAM(make_model("vit"), radius=-1)
 
 
+@pytest.mark.parametrize("scales", [(), (100, 0)])
+def test_scales_that_segment_nothing_are_refused(scales):
+    with pytest.raises(InputError, match="scales"):
+        RegionCDAM(make_model("vit"), scales=scales)
+
+
 def test_two_coloured_halves_keep_the_sign_of_their_evidence():
     model = make_model("vit")
     image = F.interpolate(make_images(model, 1)[..., :1, :2] * 3, size=(32, 32), mode="nearest-exact")
@@ -108,4 +114,4 @@ def test_two_coloured_halves_keep_the_sign_of_their_evidence():
 
 
 def test_region_cdam_keeps_the_contract():
-    check_contract(RegionCDAM, kinds=["vit", "registers"])
+    check_contract(RegionCDAM, kinds=["registers"], scales=(500,))
