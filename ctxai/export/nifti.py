@@ -27,8 +27,7 @@ def write_nifti(path: Path | str, array: np.ndarray, grid: Grid, provenance: Pro
     """Write a volume so that any NIfTI reader puts it where the CT is; the same inputs give the same bytes.
 
     The affine goes into the sform and, where the axes are at right angles, into the qform, which can hold nothing
-    else. A CT with a tilted gantry therefore has an sform only: nibabel and Slicer place it rightly, ITK-based tools
-    refuse it.
+    else. A CT with a tilted gantry therefore has an sform only: nibabel places it rightly, ITK-based tools refuse it.
 
     A JSON file of the same name says what the volume is, with the provenance.
 
