@@ -101,7 +101,7 @@ class NoduleClassifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean training loss."""
         self.epoch_losses.append(float(torch.stack(self._losses).mean()))
-        self.log("loss", self.epoch_losses[-1], prog_bar=True)
+        self.log("loss", self.epoch_losses[-1], prog_bar=True, sync_dist=True)
         self._losses.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -91,7 +91,8 @@ def fit(
         callbacks.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=steps // 2))
     if console.is_terminal:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    logging.getLogger("pytorch_lightning").setLevel(max(logging.WARNING, logger.getEffectiveLevel()))
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logger.getEffectiveLevel()))
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
