@@ -7,7 +7,8 @@ import numpy as np
 from ctxai.lidc.phantom.frame import Frame, Habitus, Layer
 from ctxai.lidc.phantom.shapes import capsule, union
 
-RIB_SPACING_MM = 26.0
+RIB_SPACING_MM = 27.0
+RIB_FALL_MM = 72.0
 VERTEBRA_MM = 24.0
 
 
@@ -16,7 +17,7 @@ def bones(frame: Frame, habitus: Habitus, phase: float) -> list[Layer]:
     grain = frame.noise(6)
     rib, cartilage = _ribs(frame, phase)
     spine, disc = _vertebrae(frame, phase)
-    flat = union(rib, _breastbone(frame), _collar_bones(frame))
+    flat = union(rib, _breastbone(frame), _collar_bones(frame), _arms(frame))
     dense = habitus.bone
     layers = [Layer(cartilage, 105.0 + 14 * grain, 1.3)]
     outer, inner = _blades(frame)
@@ -35,12 +36,12 @@ def _bone(distance: np.ndarray, cortex_hu: float, marrow_hu: np.ndarray, cortex_
 def _ribs(frame: Frame, phase: float) -> tuple[np.ndarray, np.ndarray]:
     """Ribs fall from the spine forwards; in front of the bend they are cartilage and rise again."""
     angle = frame.from_spine
-    fall = 92 * (1 - np.cos(np.minimum(angle, 2.6) * 1.05))
-    slope = 92 * 1.05 * np.sin(np.minimum(angle, 2.6) * 1.05) / frame.thorax.half_width_mm
+    fall = RIB_FALL_MM * (1 - np.cos(np.minimum(angle, 2.6) * 1.05))
+    slope = RIB_FALL_MM * 1.05 * np.sin(np.minimum(angle, 2.6) * 1.05) / frame.thorax.half_width_mm
     steep = 1 / np.sqrt(1 + slope**2)
     turn = (frame.z + fall) / RIB_SPACING_MM + phase
     along = (turn - np.round(turn)) * RIB_SPACING_MM * steep
-    section = (np.sqrt((along / 6.3) ** 2 + ((frame.wall - 5.6) / 3.5) ** 2 + 1e-6) - 1) * 3.5
+    section = (np.sqrt((along / 7.2) ** 2 + ((frame.wall - 5.6) / 3.5) ** 2 + 1e-6) - 1) * 3.5
     # none inside the spine, none over the apex
     section = np.maximum(section, np.maximum(20 * (0.14 - angle), 150 * (frame.level - 1.08)))
     front = (angle - 2.25) * frame.thorax.half_width_mm
@@ -87,6 +88,14 @@ def _blades(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     crest = 10 * np.exp(-((((angle - middle - 0.1) * frame.thorax.half_width_mm) / 3.5) ** 2))
     crest = crest * np.clip((level - 0.74) / 0.1, 0, 1)
     return np.maximum(bent - thick - crest, ends), -bent - thick
+
+
+def _arms(frame: Frame) -> np.ndarray:
+    """Heads of the upper arm bones; the arms are raised."""
+    thorax = frame.thorax
+    inner = (1.12 * thorax.half_width_mm, 0.12 * thorax.half_depth_mm, thorax.z_at(1.0))
+    outer = (1.2 * thorax.half_width_mm, 0.0, thorax.z_at(1.3))
+    return capsule(np.abs(frame.x), frame.y, frame.z, inner, outer, 21.0, 12.0)
 
 
 def _collar_bones(frame: Frame) -> np.ndarray:

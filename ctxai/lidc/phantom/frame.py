@@ -82,9 +82,10 @@ class Frame:
         self.z, self.level = z, thorax.level(z)
         parts = thorax.parts(x, y, z)
         self.x, self.y = (np.broadcast_to(a, self.shape) for a in (parts.x, parts.y))
-        self.wall, self.under, self.between, self.lung = parts.wall, parts.under, parts.between, parts.lung
+        self.wall, self.under, self.between = parts.wall, parts.under, parts.between
         self.from_spine = np.arctan2(np.abs(self.x), self.y)
         self._rng = rng
+        self.lung = parts.lung + 0.7 * self.noise(16)
 
     def noise(self, size_mm: float) -> np.ndarray:
         """A smooth random field of unit variance whose bumps are about ``size_mm`` wide."""

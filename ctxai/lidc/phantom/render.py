@@ -80,7 +80,7 @@ class Chest:
         before += soft_wall(frame, self.habitus, body) + organs(frame, self.habitus)
         before = [_light(layer) for layer in before]
         after = [_light(layer) for layer in bones(frame, self.habitus, self._phase[1])]
-        lung = _light(self._parenchyma(frame))
+        lungs = [_light(self._parenchyma(frame)), _light(self._fissures(frame))]
         shape = (len(z_mm), ROWS, ROWS)
         size = (self.scan.pixel_spacing_mm, z_mm, self.scan.slice_thickness_mm)
         vessels, wall, lumen = (
@@ -90,12 +90,13 @@ class Chest:
             image = np.full((ROWS, ROWS), AIR_HU, np.float32)
             for layer in before:
                 _paint(image, layer, k)
-            _paint(image, lung, k)
-            where = box(lung.distance[k], 0)
+            for layer in lungs:
+                _paint(image, layer, k)
+            where = box(lungs[0].distance[k], 0)
             if where is not None:
                 pixels = pixels_of(where[0]), pixels_of(where[1])
                 target = image[pixels]
-                inside = coverage(upsample(lung.distance[k][where]) + 0.5, 1.0)
+                inside = coverage(upsample(lungs[0].distance[k][where]) + 0.5, 1.0)
                 blood = 0.5 * (self.habitus.artery_hu + self.habitus.vein_hu)
                 target += inside * vessels[k][pixels] * (blood - target)
                 target += inside * wall[k][pixels] * (-60 - target)
@@ -111,6 +112,13 @@ class Chest:
         hu -= 70 * self.habitus.emphysema * np.clip(frame.noise(13) - 0.2, 0, 2) * np.clip(frame.level + 0.2, 0, 1)
         hu += 110 * np.clip(depth - 0.35, 0, 1) * np.exp(-np.clip(-frame.lung, 0, None) / 5)
         return Layer(frame.lung, hu, 0.9)
+
+    def _fissures(self, frame: Frame) -> Layer:
+        """The oblique fissures: thin sheets that rise towards the back, seen as faint bands."""
+        middle = self.thorax.z_at(0.42) + 0.75 * frame.y + 0.1 * np.abs(frame.x) + 4 * np.tanh(frame.x / 30)
+        above = 0.75 * (frame.z - middle) + 3 * frame.noise(45)
+        half = 0.25 * self.scan.slice_thickness_mm + 0.3
+        return Layer(np.maximum(above - half, frame.lung), self.habitus.lung_hu + 120.0, 2.4, -above - half)
 
 
 def _light(layer: Layer) -> Layer:

@@ -64,9 +64,8 @@ def share_of_voxels(
     width = max(thickness_mm, spacing)
     index = cloud.points / (pixel_mm, pixel_mm, spacing) - (0, 0, z_mm[0] / spacing)
     reach = int(np.ceil(width / spacing))
-    keep = (index >= (0, 0, -reach)).all(axis=1) & (index < (shape[2] - 1, shape[1] - 1, shape[0] - 1 + reach)).all(
-        axis=1
-    )
+    last = (shape[2] - 1, shape[1] - 1, shape[0] - 1 + reach)
+    keep = (index >= (0, 0, -reach)).all(axis=1) & (index < last).all(axis=1)
     if not keep.any():
         return result
     index, mass = index[keep], cloud.volume[keep] / (pixel_mm**2 * width)

@@ -205,13 +205,13 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
     low, high = float(points[:, 2].min()), float(points[:, 2].max())
     chest = replace(chest, base_mm=min(chest.base_mm, low - 12), apex_mm=max(chest.apex_mm, high + 14))
     spread = 1.0
-    for _ in range(4):
+    for _ in range(8):
         chest = _best_of(chest, points, spread, rng)
-        spread *= 0.5
+        spread *= 0.75
     return replace(chest, pockets=np.array([_pocket(chest, outline) for outline in outlines]))
 
 
-def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Generator, count: int = 96) -> Thorax:
+def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Generator, count: int = 128) -> Thorax:
     """The candidate about ``chest`` whose lungs hold the points best for the least change."""
     change = rng.normal(0, spread, (7, count, 1))
     change[:, 0] = 0
@@ -226,7 +226,7 @@ def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Ge
         dome_mm=np.clip(chest.dome_mm * np.exp(0.16 * change[6]), 35, 95),
     )
     outside = np.maximum(candidates.parts(*points.T).lung + 1.0, 0)
-    cost = np.minimum(outside, 20).mean(axis=1) + 0.05 * (change[:, :, 0] ** 2).mean(axis=0)
+    cost = np.minimum(outside, 50).mean(axis=1) + 0.04 * (change[:, :, 0] ** 2).mean(axis=0)
     best = int(cost.argmin())
     names = ("x_mm", "y_mm", "half_width_mm", "half_depth_mm", "base_mm", "apex_mm", "dome_mm")
     return replace(chest, **{name: float(getattr(candidates, name)[best, 0]) for name in names})

@@ -76,8 +76,7 @@ def _muscles(frame: Frame, habitus: Habitus) -> np.ndarray:
     depth = thorax.half_depth_mm
     back = (np.hypot((np.abs(frame.x) - 23) / 25, (frame.y - thorax.spine_mm - 35) / 17) - 1) * 17
     neck = (np.hypot(frame.x / 55, (frame.y - 0.35 * depth) / 48) - 1) * 48 + 80 * (1.04 - level)
-    reach = np.array(thorax.half_width_mm)
-    shoulder = ellipsoid(
-        np.abs(frame.x), frame.y, frame.z, (0.98 * reach, 0.15 * depth, thorax.z_at(1.02)), (46, 40, 62)
-    )
-    return union(between_ribs, side + 0.3, chest + 0.4, blade + 0.4, outer + 0.4, back, neck, shoulder + 2 * wavy)
+    centre = (1.0 * thorax.half_width_mm, 0.12 * depth, thorax.z_at(1.04))
+    shoulder = ellipsoid(np.abs(frame.x), frame.y, frame.z, centre, (50, 44, 66))
+    shoulder = np.maximum(shoulder + 4 * wavy, 1.4 - np.abs(shoulder + 16 + 3 * wavy))  # a seam of fat between muscles
+    return union(between_ribs, side + 0.3, chest + 0.4, blade + 0.4, outer + 0.4, back, neck, shoulder)
