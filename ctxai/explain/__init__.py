@@ -23,6 +23,7 @@ from ctxai.explain.smooth_grad import SmoothGrad
 from ctxai.explain.token_ablation import TokenAblation
 from ctxai.explain.tokentm import TokenTM
 from ctxai.explain.transformer_attribution import TransformerAttribution
+from ctxai.explain.vision_diffmask import VisionDiffMask
 
 __all__ = [
     "AGCAM",
@@ -48,6 +49,7 @@ __all__ = [
     "TokenTM",
     "TransformerAttribution",
     "ViewStack",
+    "VisionDiffMask",
     "fuse_views",
     "get_method",
     "list_methods",

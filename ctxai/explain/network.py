@@ -107,8 +107,12 @@ class Network:
         self.dtype, self.device = weight.dtype, weight.device
         self.grid: tuple[int, int] | None = None
 
-    def run(self, images: Tensor, step: BlockStep | None = None) -> Readout:
+    def run(
+        self, images: Tensor, step: BlockStep | None = None, embed: Callable[[Tensor], Tensor] | None = None
+    ) -> Readout:
         """Run the whole model on ``images`` (N, C, H, W), with ``step`` in place of every block.
+
+        ``embed`` changes the patch embeddings (N, patches, d), before positions are added.
 
         Sets :attr:`grid`, the token grid (rows, columns).
 
@@ -129,7 +133,9 @@ class Network:
             patches = type(vit.patch_embed).forward(vit.patch_embed, pixels, *args, **kwargs)
             grid = patches.shape[1:3] if patches.ndim == 4 else vit.patch_embed.grid_size
             embedded.append(((int(grid[0]), int(grid[1])), len(pixels)))
-            return patches
+            if embed is None:
+                return patches
+            return embed(patches.flatten(1, -2)).view_as(patches)
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(replaced(vit, "forward_features", forward_features))
