@@ -48,17 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=os.environ.get("CTXAI_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        name = arguments[0]
-        if name not in STAGES:
-            raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}")
-        function = _stage_function(name)
-        parser = stage_parser(name, function)
-        try:
-            values = parser.parse_args(_bundled_configs(arguments[1:]))
-        except ArgumentError as error:
-            raise InputError(f"{error}; see `ctxai {name} --help`") from None
-        values.pop("config", None)
-        function(**_plain_values(function, vars(parser.instantiate(values))))
+        run_stage(arguments)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 2
@@ -66,6 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def run_stage(arguments: Sequence[str]) -> None:
+    """Run one stage given as on the command line, without the program's name.
+
+    Raises:
+        InputError: for an unknown stage, wrong arguments or bad input.
+    """
+    name = arguments[0]
+    if name not in STAGES:
+        raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}")
+    function = _stage_function(name)
+    parser = stage_parser(name, function)
+    try:
+        values = parser.parse_args(_bundled_configs(list(arguments[1:])))
+    except ArgumentError as error:
+        raise InputError(f"{error}; see `ctxai {name} --help`") from None
+    values.pop("config", None)
+    function(**_plain_values(function, vars(parser.instantiate(values))))
 
 
 def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
