@@ -69,7 +69,7 @@ def nodule_rows(nodules: Iterable[Nodule], rules: CohortRules) -> pd.DataFrame:
 
     Positions are those the database can know: row and column as pixel indices, z in LPS mm; x and y need the images.
     Ratings out of their range are left out of means and medians but kept in the ``*_ratings`` columns. Folds are drawn
-    by patient, stratified by label where there are enough, over the used nodules; other nodules of a patient follow their patient.
+    by patient over the used nodules, stratified by label where there are enough; other nodules follow their patient.
     """
     table = pd.DataFrame([_row(nodule, rules) for nodule in nodules])
     table["fold"] = patient_folds(table, rules)
