@@ -14,7 +14,7 @@ VERTEBRA_MM = 24.0
 
 def bones(frame: Frame, habitus: Habitus, phase: float) -> list[Layer]:
     """Layers of all bones; ``phase`` (0..1) shifts ribs and vertebrae along z."""
-    grain = frame.noise(6)
+    grain = frame.noise("bone", 6)
     rib, cartilage = _ribs(frame, phase)
     spine, disc = _vertebrae(frame, phase)
     flat = union(rib, _breastbone(frame), _collar_bones(frame), _arms(frame))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from ctxai.lidc.phantom.shapes import Grid
+from ctxai.lidc.phantom.texture import Texture
 from ctxai.lidc.phantom.thorax import Thorax
 
 
@@ -75,7 +75,7 @@ class Frame:
         lung: distance to the lungs.
     """
 
-    def __init__(self, thorax: Thorax, grid: Grid, rng: np.random.Generator) -> None:
+    def __init__(self, thorax: Thorax, grid: Grid, texture: Texture) -> None:
         self.thorax, self.grid = thorax, grid
         x, y, z = grid.mesh()
         self.shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
@@ -84,14 +84,9 @@ class Frame:
         self.x, self.y = (np.broadcast_to(a, self.shape) for a in (parts.x, parts.y))
         self.wall, self.under, self.between = parts.wall, parts.under, parts.between
         self.from_spine = np.arctan2(np.abs(self.x), self.y)
-        self._rng = rng
-        self.lung = parts.lung + 0.7 * self.noise(16)
+        self._texture = texture
+        self.lung = parts.lung + 0.7 * self.noise("lung surface", 16)
 
-    def noise(self, size_mm: float) -> np.ndarray:
-        """A smooth random field of unit variance whose bumps are about ``size_mm`` wide."""
-        step_mm = self.grid.nodes_mm[1]
-        spacing = float(np.median(np.diff(self.grid.z_mm))) if len(self.grid.z_mm) > 1 else 1.0
-        field = self._rng.standard_normal(self.shape, dtype=np.float32)
-        sigma = (0.4 * size_mm / spacing, 0.4 * size_mm / step_mm, 0.4 * size_mm / step_mm)
-        field = gaussian_filter(field, sigma, mode="nearest", truncate=2.5)
-        return field / field.std()
+    def noise(self, name: str, size_mm: float) -> np.ndarray:
+        """A smooth random field of unit variance whose bumps are about ``size_mm`` wide; one for each name."""
+        return self._texture.field(name, size_mm, self.grid.nodes_mm, self.grid.z_mm)

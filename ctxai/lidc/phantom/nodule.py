@@ -58,7 +58,7 @@ def draw_lesion(
     shape = _Shape.of(nodule, z_mm, spacing, pixel, rows)
     if shape is None:
         return None
-    distance = shape.distance + look.notch * shape.radius * _notches(shape, rng)
+    distance = shape.distance + look.notch * max(shape.radius, 3.0) * _notches(shape, rng)
     rough = _noise(shape, 3.0, rng)
     share = _edge(distance, look.fade * min(shape.radius, 7.0), pixel)
     core = np.clip(-distance / shape.radius, 0, 1) + 0.18 * rough
@@ -227,6 +227,6 @@ def _spikes(shape: _Shape, amount: float, rng: np.random.Generator) -> np.ndarra
 
 def _haze(shape: _Shape, distance: np.ndarray, clutter: float, rng: np.random.Generator) -> np.ndarray:
     """Hounsfield units of a patchy haze about the nodule: what makes a subtle one hard to see."""
-    reach = np.exp(-((np.maximum(distance, 0) / 8) ** 2))
-    patches = np.clip(_noise(shape, 5.0, rng) + 0.3, 0, 2)
-    return 170 * clutter * reach * patches
+    reach = np.exp(-((np.maximum(distance, 0) / 6.5) ** 2))
+    patches = np.clip(0.55 * _noise(shape, 5.0, rng) + 0.75, 0, 2)
+    return 190 * clutter * reach * patches

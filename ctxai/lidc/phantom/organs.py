@@ -12,7 +12,7 @@ FAT_HU = -98.0
 
 def organs(frame: Frame, habitus: Habitus) -> list[Layer]:
     """Layers of everything inside the ribcage except the lungs, from the outside in."""
-    layers = [Layer(frame.wall, FAT_HU + 8 * frame.noise(12))]
+    layers = [Layer(frame.wall, FAT_HU + 8 * frame.noise("inner fat", 12))]
     if float(frame.under.min()) < 5:
         layers += _abdomen(frame, habitus)
     return layers + _heart(frame, habitus) + _vessels(frame, habitus) + _airway(frame)
@@ -40,7 +40,7 @@ def _heart(frame: Frame, habitus: Habitus) -> list[Layer]:
     right = chamber((0.02, -0.2, -0.03), (0.3, 0.14, 0.15))
     left_atrium = chamber((-0.14, 0.3, 0.09), (0.26, 0.13, 0.09))
     right_atrium = chamber((-0.32, -0.05, 0.02), (0.13, 0.24, 0.14))
-    uneven = 1.5 * frame.noise(16)
+    uneven = 1.5 * frame.noise("heart", 16)
     return [
         Layer(muscle, 50.0 + 0.25 * (habitus.artery_hu - 42), 1.4),
         Layer(np.maximum(union(left, left_atrium) + uneven, muscle + 2), habitus.artery_hu, 1.4),
@@ -119,7 +119,9 @@ def _abdomen(frame: Frame, habitus: Habitus) -> list[Layer]:
     enhanced = habitus.artery_hu > 100
     width, depth = frame.thorax.half_width_mm, frame.thorax.half_depth_mm
     level_z = frame.thorax.z_at(0.05)
-    liver = np.maximum(inside, 0.8 * (frame.x - 0.12 * width + 0.5 * (frame.y + 0.2 * depth)) + 5 * frame.noise(40))
+    liver = np.maximum(
+        inside, 0.8 * (frame.x - 0.12 * width + 0.5 * (frame.y + 0.2 * depth)) + 5 * frame.noise("liver shape", 40)
+    )
     spleen = ellipsoid(frame.x, frame.y, frame.z, (0.66 * width, 0.42 * depth, level_z), (34, 42, 58))
     stomach = ellipsoid(frame.x, frame.y, frame.z, (0.42 * width, -0.15 * depth, level_z), (38, 40, 60))
     gas = np.maximum(stomach + 3.5, frame.y + 0.28 * depth)
@@ -127,7 +129,7 @@ def _abdomen(frame: Frame, habitus: Habitus) -> list[Layer]:
     shell = np.maximum(np.abs(thin + 1.2) - 1.2, frame.wall)
     return [
         Layer(shell, 40.0, 1.5),
-        Layer(liver, (98.0 if enhanced else 56.0) + 4 * frame.noise(25), 1.6),
+        Layer(liver, (98.0 if enhanced else 56.0) + 4 * frame.noise("liver", 25), 1.6),
         Layer(np.maximum(spleen, inside), 108.0 if enhanced else 48.0, 1.6),
         Layer(np.maximum(stomach, inside), 32.0, 1.6),
         Layer(np.maximum(gas, inside), -950.0, 1.6),

@@ -14,6 +14,7 @@ from ctxai.lidc.phantom.organs import organs
 from ctxai.lidc.phantom.scanner import AIR_HU, PADDING_STORED, Noise, Scanner, blur, couch, draw_scanner
 from ctxai.lidc.phantom.shapes import Grid, box, coverage, paint, pixels_of, upsample
 from ctxai.lidc.phantom.splat import share_of_voxels
+from ctxai.lidc.phantom.texture import Texture
 from ctxai.lidc.phantom.thorax import Thorax, draw_thorax
 from ctxai.lidc.phantom.traits import appearance
 from ctxai.lidc.phantom.trees import LungTrees, grow_lungs
@@ -40,9 +41,11 @@ class Chest:
         self, scan: Scan, nodules: tuple[Nodule, ...], z_mm: np.ndarray, seed: int, planted: str | None = None
     ) -> None:
         self.scan, self.z_mm = scan, z_mm
-        body, lesions, self._noise_rng, self._texture_rng = (
-            np.random.default_rng(s) for s in np.random.SeedSequence([seed, scan.scan_id]).spawn(4)
+        body, lesions, self._noise_rng = (
+            np.random.default_rng(s) for s in np.random.SeedSequence([seed, scan.scan_id]).spawn(3)
         )
+        extent_mm = ROWS * scan.pixel_spacing_mm
+        self._texture = Texture(int(body.integers(2**63)), (float(z_mm[0]), float(z_mm[-1])), extent_mm)
         self.thorax: Thorax = draw_thorax(scan, nodules, body, ROWS)
         self.habitus: Habitus = draw_habitus(body, scan.contrast_used)
         self.scanner: Scanner = draw_scanner(body)
@@ -74,7 +77,7 @@ class Chest:
         """Slices of one chunk without nodules and noise, and their levels."""
         z_mm = self.z_mm[first : first + CHUNK]
         grid = Grid(ROWS, self.scan.pixel_spacing_mm, z_mm)
-        frame = Frame(self.thorax, grid, self._texture_rng)
+        frame = Frame(self.thorax, grid, self._texture)
         body = body_distance(frame, self.habitus)
         before = couch(frame, self.scanner, body, self._phase[0])
         before += soft_wall(frame, self.habitus, body) + organs(frame, self.habitus)
@@ -108,15 +111,20 @@ class Chest:
     def _parenchyma(self, frame: Frame) -> Layer:
         """Aerated lung: denser towards the back and the rim below, with a fine and a coarse texture."""
         depth = frame.y / self.thorax.half_depth_mm
-        hu = self.habitus.lung_hu + 32 * depth + 9 * frame.noise(22) + 9 * frame.noise(7)
-        hu -= 70 * self.habitus.emphysema * np.clip(frame.noise(13) - 0.2, 0, 2) * np.clip(frame.level + 0.2, 0, 1)
+        hu = self.habitus.lung_hu + 32 * depth + 9 * frame.noise("lung", 22) + 9 * frame.noise("fine lung", 7)
+        hu -= (
+            70
+            * self.habitus.emphysema
+            * np.clip(frame.noise("emphysema", 13) - 0.2, 0, 2)
+            * np.clip(frame.level + 0.2, 0, 1)
+        )
         hu += 110 * np.clip(depth - 0.35, 0, 1) * np.exp(-np.clip(-frame.lung, 0, None) / 5)
         return Layer(frame.lung, hu, 0.9)
 
     def _fissures(self, frame: Frame) -> Layer:
         """The oblique fissures: thin sheets that rise towards the back, seen as faint bands."""
         middle = self.thorax.z_at(0.42) + 0.75 * frame.y + 0.1 * np.abs(frame.x) + 4 * np.tanh(frame.x / 30)
-        above = 0.75 * (frame.z - middle) + 3 * frame.noise(45)
+        above = 0.75 * (frame.z - middle) + 3 * frame.noise("fissure", 45)
         half = 0.25 * self.scan.slice_thickness_mm + 0.3
         return Layer(np.maximum(above - half, frame.lung), self.habitus.lung_hu + 120.0, 2.4, -above - half)
 

@@ -34,7 +34,7 @@ def body_distance(frame: Frame, habitus: Habitus) -> np.ndarray:
 
 def soft_wall(frame: Frame, habitus: Habitus, body: np.ndarray) -> list[Layer]:
     """Skin, fat and muscles, from the outside in."""
-    marbling = frame.noise(14)
+    marbling = frame.noise("fat", 14)
     fat = FAT_HU + 7 * marbling
     layers = [
         Layer(body, SKIN_HU),
@@ -42,7 +42,7 @@ def soft_wall(frame: Frame, habitus: Habitus, body: np.ndarray) -> list[Layer]:
     ]
     if habitus.breasts:
         layers.append(Layer(*_gland(frame, habitus)))
-    layers.append(Layer(np.maximum(_muscles(frame, habitus), body + 4), MUSCLE_HU + 9 * frame.noise(9), 1.2))
+    layers.append(Layer(np.maximum(_muscles(frame, habitus), body + 4), MUSCLE_HU + 9 * frame.noise("muscle", 9), 1.2))
     return layers
 
 
@@ -51,7 +51,7 @@ def _gland(frame: Frame, habitus: Habitus) -> tuple[np.ndarray, float, float]:
     centre = (0.52 * thorax.half_width_mm, -thorax.half_depth_mm - 24, thorax.z_at(0.36))
     size = 0.4 * habitus.fat_mm
     gland = ellipsoid(np.abs(frame.x), frame.y, frame.z, centre, (30 + size, 12 + size, 34 + size))
-    return gland + 9 * frame.noise(12) + 2, 8.0, 4.0
+    return gland + 9 * frame.noise("gland", 12) + 2, 8.0, 4.0
 
 
 def _muscles(frame: Frame, habitus: Habitus) -> np.ndarray:
@@ -66,7 +66,7 @@ def _muscles(frame: Frame, habitus: Habitus) -> np.ndarray:
     def ramp(low: float, high: float) -> np.ndarray:
         return np.clip((level - low) / (high - low), 0, 1)
 
-    wavy = frame.noise(45)
+    wavy = frame.noise("muscle shape", 45)
     strong = habitus.muscle
     between_ribs = np.abs(wall - 4.6) - 4.6
     side = np.abs(wall - 14.5 - wavy) - 4.6 * strong * hill(72, 34) * (1 - 0.5 * ramp(0.8, 1))
