@@ -85,7 +85,7 @@ class Frame:
         self.wall, self.under, self.between = parts.wall, parts.under, parts.between
         self.from_spine = np.arctan2(np.abs(self.x), self.y)
         self._texture = texture
-        self.lung = parts.lung + 0.7 * self.noise("lung surface", 16)
+        self.lung = parts.lung + 0.6 * self.noise("lung surface", 22)
 
     def noise(self, name: str, size_mm: float) -> np.ndarray:
         """A smooth random field of unit variance whose bumps are about ``size_mm`` wide; one for each name."""

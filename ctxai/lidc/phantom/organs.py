@@ -119,16 +119,13 @@ def _abdomen(frame: Frame, habitus: Habitus) -> list[Layer]:
     enhanced = habitus.artery_hu > 100
     width, depth = frame.thorax.half_width_mm, frame.thorax.half_depth_mm
     level_z = frame.thorax.z_at(0.05)
-    liver = np.maximum(
-        inside, 0.8 * (frame.x - 0.12 * width + 0.5 * (frame.y + 0.2 * depth)) + 5 * frame.noise("liver shape", 40)
-    )
+    edge = 0.8 * (frame.x - 0.12 * width + 0.5 * (frame.y + 0.2 * depth))
+    liver = np.maximum(inside, edge + 5 * frame.noise("liver shape", 40))
     spleen = ellipsoid(frame.x, frame.y, frame.z, (0.66 * width, 0.42 * depth, level_z), (34, 42, 58))
     stomach = ellipsoid(frame.x, frame.y, frame.z, (0.42 * width, -0.15 * depth, level_z), (38, 40, 60))
     gas = np.maximum(stomach + 3.5, frame.y + 0.28 * depth)
-    thin = frame.under * 1.0
-    shell = np.maximum(np.abs(thin + 1.2) - 1.2, frame.wall)
     return [
-        Layer(shell, 40.0, 1.5),
+        Layer(np.maximum(frame.under, frame.wall), 40.0, 1.5, -frame.under - 2.4),  # the diaphragm itself
         Layer(liver, (98.0 if enhanced else 56.0) + 4 * frame.noise("liver", 25), 1.6),
         Layer(np.maximum(spleen, inside), 108.0 if enhanced else 48.0, 1.6),
         Layer(np.maximum(stomach, inside), 32.0, 1.6),

@@ -18,7 +18,7 @@ from ctxai.lidc.phantom.texture import Texture
 from ctxai.lidc.phantom.thorax import Thorax, draw_thorax
 from ctxai.lidc.phantom.traits import appearance
 from ctxai.lidc.phantom.trees import LungTrees, grow_lungs
-from ctxai.lidc.phantom.wall import body_distance, soft_wall
+from ctxai.lidc.phantom.wall import back_mm, body_distance, soft_wall
 
 ROWS = 512
 INTERCEPT = -1024
@@ -79,7 +79,7 @@ class Chest:
         grid = Grid(ROWS, self.scan.pixel_spacing_mm, z_mm)
         frame = Frame(self.thorax, grid, self._texture)
         body = body_distance(frame, self.habitus)
-        before = couch(frame, self.scanner, body, self._phase[0])
+        before = couch(frame, self.scanner, body, back_mm(frame, self.habitus), self._phase[0])
         before += soft_wall(frame, self.habitus, body) + organs(frame, self.habitus)
         before = [_light(layer) for layer in before]
         after = [_light(layer) for layer in bones(frame, self.habitus, self._phase[1])]
@@ -112,12 +112,8 @@ class Chest:
         """Aerated lung: denser towards the back and the rim below, with a fine and a coarse texture."""
         depth = frame.y / self.thorax.half_depth_mm
         hu = self.habitus.lung_hu + 32 * depth + 9 * frame.noise("lung", 22) + 9 * frame.noise("fine lung", 7)
-        hu -= (
-            70
-            * self.habitus.emphysema
-            * np.clip(frame.noise("emphysema", 13) - 0.2, 0, 2)
-            * np.clip(frame.level + 0.2, 0, 1)
-        )
+        holes = np.clip(frame.noise("emphysema", 13) - 0.2, 0, 2) * np.clip(frame.level + 0.2, 0, 1)
+        hu -= 70 * self.habitus.emphysema * holes
         hu += 110 * np.clip(depth - 0.35, 0, 1) * np.exp(-np.clip(-frame.lung, 0, None) / 5)
         return Layer(frame.lung, hu, 0.9)
 

@@ -50,14 +50,12 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
     )
 
 
-def couch(frame: Frame, scanner: Scanner, body: np.ndarray, phase: float) -> list[Layer]:
+def couch(frame: Frame, scanner: Scanner, body: np.ndarray, back_mm: float, phase: float) -> list[Layer]:
     """The table under the patient and the faint folds of a blanket."""
     thorax = frame.thorax
-    under = body.min(axis=(0, 2))
-    last = float(frame.y[0, :, 0][under < 0].max()) if (under < 0).any() else thorax.half_depth_mm + 45
     x, y, _ = frame.grid.mesh()
     x, y = x - thorax.x_mm, np.broadcast_to(y - thorax.y_mm, frame.shape)
-    curve = y - (last + 3) + scanner.couch_mm * (x / 200) ** 2
+    curve = y - (back_mm + 3) + scanner.couch_mm * (x / 200) ** 2
     ends = np.abs(x) - 195
     fold = np.sin(frame.x / 17 + phase * 6) * 3 + np.sin(frame.x / 41 + frame.z / 30 + phase * 9) * 7
     above = curve + 4

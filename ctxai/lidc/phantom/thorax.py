@@ -194,7 +194,7 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
         half_depth_mm=0.0,
         base_mm=max(bottom + rng.uniform(15, 60), top - 330),
         apex_mm=top - rng.uniform(8, 30),
-        dome_mm=rng.uniform(58, 82),
+        dome_mm=rng.uniform(68, 98),
         heart=rng.uniform(0.92, 1.1),
         squareness=rng.uniform(2.4, 2.75),
         waves=waves,
@@ -223,7 +223,7 @@ def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Ge
         half_depth_mm=chest.half_depth_mm * np.exp(0.06 * change[3]),
         base_mm=chest.base_mm - 14 * np.abs(change[4]),
         apex_mm=chest.apex_mm + 8 * np.abs(change[5]),
-        dome_mm=np.clip(chest.dome_mm * np.exp(0.16 * change[6]), 35, 95),
+        dome_mm=np.clip(chest.dome_mm * np.exp(0.16 * change[6]), 35, 105),
     )
     outside = np.maximum(candidates.parts(*points.T).lung + 1.0, 0)
     cost = np.minimum(outside, 50).mean(axis=1) + 0.04 * (change[:, :, 0] ** 2).mean(axis=0)

@@ -10,6 +10,11 @@ from ctxai.lidc.phantom.shapes import blend, ellipsoid, union
 FAT_HU, MUSCLE_HU, SKIN_HU = -105.0, 52.0, 5.0
 
 
+def back_mm(frame: Frame, habitus: Habitus) -> float:
+    """How far behind the cage's centre the back rests on the table."""
+    return frame.thorax.spine_mm + 58 + 0.4 * habitus.fat_mm
+
+
 def body_distance(frame: Frame, habitus: Habitus) -> np.ndarray:
     """Distance to the body's surface."""
     thorax = frame.thorax
@@ -28,8 +33,7 @@ def body_distance(frame: Frame, habitus: Habitus) -> np.ndarray:
         size = 0.6 * habitus.fat_mm
         breast = ellipsoid(np.abs(frame.x), frame.y, frame.z, centre, (52 + size, 24 + size, 55 + size))
         body = blend(body, breast, 22)
-    back = thorax.spine_mm + 58 + 0.4 * habitus.fat_mm
-    return -blend(-body, back - frame.y, 18)  # flattened by the table
+    return -blend(-body, back_mm(frame, habitus) - frame.y, 18)  # flattened by the table
 
 
 def soft_wall(frame: Frame, habitus: Habitus, body: np.ndarray) -> list[Layer]:
