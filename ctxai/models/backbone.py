@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import nn
 
 from ctxai.errors import ModelError
 
@@ -79,18 +80,24 @@ def make_backbone(config: BackboneConfig, pixels: int, initialise: bool = True) 
     if initialise and config.weights is not None:
         load_weights(model, config.weights)
     elif initialise and not config.pretrained:
-        _place_tokens(model)
+        _start_well(model)
     return model
 
 
-def _place_tokens(model: VisionTransformer) -> None:
-    """Start the learnt position embeddings from 2-D sines: from random ones, a small cohort teaches no places."""
-    if model.pos_embed is None:
-        return
-    grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), dim=model.embed_dim, temperature=_LONGEST_WAVE)
-    with torch.no_grad():
-        # Scaled to the size of the patch embeddings, which they must not drown.
-        model.pos_embed[:, -len(grid) :] = 0.2 * grid
+def _start_well(model: VisionTransformer) -> None:
+    """Initial weights from which a few hundred nodules suffice.
+
+    timm's own (standard deviation 0.02 everywhere) leave attention flat and tokens without places for thousands of
+    steps. Here the learnt position embeddings start from 2-D sines of the size of the patch embeddings, and the
+    matrices of the blocks from Glorot's uniform distribution.
+    """
+    for name, parameter in model.blocks.named_parameters():
+        if parameter.ndim == 2 and name.endswith("weight"):
+            nn.init.xavier_uniform_(parameter)
+    if model.pos_embed is not None:
+        grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), model.embed_dim, temperature=_LONGEST_WAVE)
+        with torch.no_grad():
+            model.pos_embed[:, -len(grid) :] = grid
 
 
 def load_weights(model: VisionTransformer, path: Path) -> None:

@@ -15,6 +15,8 @@ from ctxai.errors import ModelError
 from ctxai.models.backbone import BackboneConfig, make_backbone
 from ctxai.models.heads import NoduleHeads, masked_loss
 
+_BETAS = (0.9, 0.95)  # budgets here are hundreds to thousands of steps, too few for the usual 0.999
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -124,6 +126,7 @@ class NoduleClassifier(pl.LightningModule):
                 {"params": groups[False], "weight_decay": 0.0},
             ],
             lr=self.optim.learning_rate,
+            betas=_BETAS,
         )
         steps = int(self.trainer.estimated_stepping_batches)
         warmup = max(1, round(self.optim.warmup_fraction * steps))
