@@ -17,6 +17,7 @@ from rich.console import Console
 
 from ctxai import __version__
 from ctxai.errors import InputError
+from ctxai.files import explain_os_errors
 from ctxai.resources import resource
 
 #: Stages in the order of the work, with what each is for.
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=os.environ.get("CTXAI_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
     )
     try:
-        run_stage(arguments)
+        with explain_os_errors():
+            run_stage(arguments)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 2

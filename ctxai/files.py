@@ -19,19 +19,20 @@ _NO_PERMISSION = {errno.EACCES, errno.EROFS, errno.EPERM}
 
 
 @contextlib.contextmanager
-def explain_os_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk or a folder that cannot be written into one clear line.
+def explain_os_errors(target: Path | None = None) -> Iterator[None]:
+    """Turn a full disk or a file that cannot be opened into one clear line.
 
     Raises:
-        InputError: naming ``target`` and what to do about it.
+        InputError: naming ``target``, or else the file that the system names, and what to do about it.
     """
     try:
         yield
     except OSError as error:
+        place = target or error.filename or "output"
         if error.errno in _NO_SPACE:
-            raise InputError(f"{target}: no space left on the disk; free some space and run the same command") from None
+            raise InputError(f"{place}: no space left on the disk; free some space and run the same command") from None
         if error.errno in _NO_PERMISSION:
-            raise InputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
+            raise InputError(f"{place}: cannot be read or written ({error.strerror}); see its permissions") from None
         raise
 
 

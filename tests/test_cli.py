@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,10 +70,8 @@ def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):
 
 
 def _recorder(function, calls):
-    def manifest(out_dir, *, cohort="default"):
+    def manifest(out_dir: Path, *, cohort: str = "default") -> None:
         calls.append({"out_dir": out_dir, "cohort": cohort})
 
     manifest.__doc__ = function.__doc__
-    manifest.__signature__ = inspect.signature(function, eval_str=True)
-    manifest.__annotations__ = function.__annotations__
     return manifest

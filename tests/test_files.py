@@ -42,7 +42,9 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
     assert names(tmp_path) == ["run"]
 
 
-@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "cannot be written")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "cannot be read or written")]
+)
 def test_a_disk_that_refuses_gives_one_clear_line(tmp_path, number, words):
     with pytest.raises(InputError, match=words) as raised, atomic_path(tmp_path / "x.bin") as temporary:
         temporary.write_bytes(b"half")

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ctxai.data.store import NoduleStore
-from ctxai.files import explain_os_errors
 from ctxai.models.run import Run
 from ctxai.progress import console as progress_console
 from ctxai.report.contact_sheet import write_contact_sheet
@@ -36,8 +35,6 @@ def demo(
         workers: processes for drawing and ingesting; 0 takes every core.
     """
     workers = workers or os.cpu_count() or 1
-    with explain_os_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
     dicom, store, run, results = out / "dicom", out / "store", out / "run", out / "explained"
     common = ["--workers", str(workers)]
     cohort = ["--patients", str(patients), "--margin_mm", _MARGIN_MM, "--seed", str(seed)]

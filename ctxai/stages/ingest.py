@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
 from ctxai.ct.grid import Grid
 from ctxai.ct.patch import extract_patch, resample
@@ -177,18 +176,17 @@ def _merge(store_dir: Path) -> None:
 
 
 def _print_summary(store_dir: Path, table: pd.DataFrame) -> None:
-    summary = Table(
-        title=f"{len(table)} nodules of {table.patient_id.nunique()} patients -> {store_dir}", title_justify="left"
-    )
-    summary.add_column("outcome")
-    summary.add_column("nodules", justify="right")
     fine = table.fault == ""
-    for label, name in ((1.0, "malignant"), (0.0, "benign"), (np.nan, "undecided")):
-        chosen = table.label_malignancy.isna() if np.isnan(label) else table.label_malignancy == label
-        summary.add_row(f"usable, rated {name}", str(int((fine & chosen).sum())))
-    for fault, number in table.fault[~fine].str.slice(0, 160).value_counts().items():
-        summary.add_row(f"[red]not usable[/red]: {fault}", str(number))
-    console.print(summary)
+    labels = table.label_malignancy[fine]
+    console.print(
+        f"{len(table)} nodules of {table.patient_id.nunique()} patients -> {store_dir}\n"
+        f"  {int(fine.sum())} usable: rated malignant {int((labels == 1).sum())}, benign {int((labels == 0).sum())}, "
+        f"undecided {int(labels.isna().sum())}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for fault, number in table.fault[~fine].value_counts().items():
+        console.print(f"  {number} not usable: {fault}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write_manifest(store_dir: Path, rows: pd.DataFrame) -> None:

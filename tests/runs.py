@@ -1,0 +1,24 @@
+"""A small untrained run for tests that need any run at all."""
+
+import torch
+
+from ctxai.data.views import ViewConfig
+from ctxai.models.backbone import BackboneConfig
+from ctxai.models.calibration import Calibration
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.run import Run
+from ctxai.models.run_config import RunConfig
+
+
+def untrained_run(**options):
+    """A run of one block on 16 px images with random weights."""
+    config = RunConfig(**({"views": ViewConfig(pixels=16), "backbone": BackboneConfig(depth=1)} | options))
+    torch.manual_seed(0)
+    model = NoduleClassifier(config.backbone, config.views.pixels, config.optim).eval()
+    parts = ("training", "validation", "test")
+    provenance = {
+        "patients": {part: [f"{part}-patient"] for part in parts},
+        "nodules": {part: [f"{part}-nodule"] for part in parts},
+        "store": {"nodules": 3, "table_sha256": "0" * 64},
+    }
+    return Run("untrained", config, model, Calibration(1.5, -0.5), provenance)
