@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ import pyarrow.parquet as pq
 import zarr
 
 from ctxai.errors import StoreError
-from ctxai.files import atomic_path, write_json
+from ctxai.files import atomic_path, explain_os_errors, write_json
 
 ARRAYS = "patches.zarr"
 TABLE = "nodules.parquet"
@@ -32,22 +35,29 @@ class NoduleStore:
     - ``valid`` uint8, 1 where the voxel was really scanned, 0 where it is padding.
 
     The first patch axis may be 1 deep, for collections of 2-D crops. Different rows never share a file, so that
-    several processes may write different rows at once.
+    several processes may create the store and write different rows at once.
+
+    Args:
+        path: folder of the store.
+
+    Raises:
+        StoreError: when there is no store, or a damaged one.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        layout_file = self.path / LAYOUT
-        if not layout_file.is_file():
-            raise StoreError(f"{self.path}: not a nodule store (no {LAYOUT}); make one with `ctxai ingest`")
-        layout = json.loads(layout_file.read_text())
-        self.patch_shape: tuple[int, int, int] = tuple(layout["patch_shape"])
-        self.spacing_mm: float = float(layout["spacing_mm"])
+        layout = _read_layout(self.path)
         try:
+            self.patch_shape: tuple[int, int, int] = tuple(layout["patch_shape"])
+            self.spacing_mm: float = float(layout["spacing_mm"])
             group = zarr.open_group(self.path / ARRAYS, mode="r+")
             self._arrays = {name: group[name] for name in _DTYPES}
-        except (FileNotFoundError, KeyError) as error:
-            raise StoreError(f"{self.path / ARRAYS}: damaged store ({error}); run `ctxai ingest` again") from None
+            found = {name: (array.shape, array.dtype) for name, array in self._arrays.items()}
+            expected = {name: ((layout["rows"], *self.patch_shape), dtype) for name, dtype in _DTYPES.items()}
+        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.path, error) from None
+        if found != expected:
+            raise _damaged(self.path, f"its arrays {found} do not fit its {LAYOUT}")
 
     @classmethod
     def create(
@@ -70,28 +80,16 @@ class NoduleStore:
         """
         path = Path(path)
         layout = {"rows": rows, "patch_shape": list(patch_shape), "spacing_mm": spacing_mm, "axes": "nodule,S,P,L"}
-        layout_file = path / LAYOUT
-        if layout_file.is_file():
-            found = json.loads(layout_file.read_text())
-            if found != layout:
-                raise StoreError(
-                    f"{path}: holds a store of another layout (found {found}, expected {layout}); "
-                    "give an empty folder or remove it"
-                )
-            return cls(path)
-        path.mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(path / ARRAYS, mode="w", zarr_format=3)
-        for name, dtype in _DTYPES.items():
-            group.create_array(
-                name,
-                shape=(rows, *patch_shape),
-                chunks=(1, *patch_shape),
-                dtype=dtype,
-                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
-                fill_value=0,
-                config={"write_empty_chunks": True},
+        if not (path / LAYOUT).is_file():
+            with explain_os_errors(path):
+                _create_arrays(path / ARRAYS, (rows, *patch_shape))
+                write_json(path / LAYOUT, layout)  # last: a store without it is not a store
+        found = _read_layout(path)
+        if found != layout:
+            raise StoreError(
+                f"{path}: holds a store of another layout (found {found}, expected {layout}); "
+                "give an empty folder or remove it"
             )
-        write_json(layout_file, layout)  # last: a store without it is not a store
         return cls(path)
 
     def __len__(self) -> int:
@@ -106,15 +104,23 @@ class NoduleStore:
 
     def hu(self, row: int) -> np.ndarray:
         """Hounsfield units of one nodule, int16 (superior, posterior, left)."""
-        return self._arrays["hu"][row]
+        return self._read("hu", row)
 
     def agreement(self, row: int) -> np.ndarray:
         """How many readers include each voxel, uint8 (superior, posterior, left)."""
-        return self._arrays["agreement"][row]
+        return self._read("agreement", row)
 
     def valid(self, row: int) -> np.ndarray:
         """Where the CT was really scanned, bool (superior, posterior, left)."""
-        return self._arrays["valid"][row].astype(bool)
+        return self._read("valid", row).astype(bool)
+
+    def _read(self, name: str, row: int) -> np.ndarray:
+        try:
+            return self._arrays[name][row]
+        except (RuntimeError, ValueError) as error:
+            raise StoreError(
+                f"{self.path}: {name} of row {row} cannot be read ({error}); run `ctxai ingest --no-resume` on it"
+            ) from None
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Write ``nodules.parquet``: one row per nodule, in the order of the arrays."""
@@ -128,9 +134,49 @@ class NoduleStore:
         """The rows of ``nodules.parquet``, in the order of the arrays.
 
         Raises:
-            StoreError: when ingestion has not finished.
+            StoreError: when ingestion has not finished, or the file is damaged.
         """
         file = self.path / TABLE
         if not file.is_file():
             raise StoreError(f"{self.path}: ingestion is not finished (no {TABLE}); run `ctxai ingest --merge` on it")
-        return pd.read_parquet(file)
+        try:
+            return pd.read_parquet(file)
+        except pa.ArrowInvalid as error:
+            raise StoreError(f"{file}: damaged ({error}); run `ctxai ingest --merge {self.path}` again") from None
+
+
+def _create_arrays(target: Path, shape: tuple[int, ...]) -> None:
+    """Make the empty arrays; of several processes that do so at once, one succeeds and the others take its arrays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial.", dir=target.parent) as temporary:
+        made = Path(temporary, target.name)
+        group = zarr.open_group(made, mode="w", zarr_format=3)
+        for name, dtype in _DTYPES.items():
+            group.create_array(
+                name,
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype=dtype,
+                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                fill_value=0,
+                config={"write_empty_chunks": True},
+            )
+        try:
+            made.rename(target)  # refused by the system where the target is there and not empty
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+
+
+def _read_layout(path: Path) -> dict[str, Any]:
+    file = path / LAYOUT
+    if not file.is_file():
+        raise StoreError(f"{path}: not a nodule store (no {LAYOUT}); make one with `ctxai ingest`")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, reason: object) -> StoreError:
+    return StoreError(f"{path}: damaged store ({reason}); remove it and run `ctxai ingest` again")
