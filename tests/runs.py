@@ -2,6 +2,7 @@
 
 import torch
 
+from ctxai.data.labels import TARGETS
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.calibration import Calibration
@@ -21,4 +22,4 @@ def untrained_run(**options):
         "nodules": {part: [f"{part}-nodule"] for part in parts},
         "store": {"nodules": 3, "table_sha256": "0" * 64},
     }
-    return Run("untrained", config, model, Calibration(1.5, -0.5), provenance)
+    return Run("untrained", config, model, Calibration(1.5, -0.5, half_widths=dict.fromkeys(TARGETS, 1.25)), provenance)

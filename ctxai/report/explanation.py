@@ -54,9 +54,12 @@ def _section(out_dir: Path, row: dict[str, Any]) -> str:
 
 def _line(row: dict[str, Any], name: str) -> str:
     readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
-    said = "–" if readers is None else f"{readers:.1f}"
-    interval = f"{row[f'{name}_low']:.1f} to {row[f'{name}_high']:.1f}"
-    return f"<tr><th>{name}</th><td>{row[name]:.1f}</td><td>{interval}</td><td>{said}</td></tr>"
+    interval = f"{_number(row[f'{name}_low'])} to {_number(row[f'{name}_high'])}"
+    return f"<tr><th>{name}</th><td>{_number(row[name])}</td><td>{interval}</td><td>{_number(readers)}</td></tr>"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _evidence(row: dict[str, Any]) -> str:

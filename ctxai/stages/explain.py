@@ -147,7 +147,7 @@ def _row(
     views: Sequence[str],
     in_sample: bool,
 ) -> dict[str, Any]:
-    """One line of predictions.csv."""
+    """One line of predictions.csv; None where there is no number, as for the end of an interval without one."""
     finding = nodule.finding
     x, y, z = (round(float(value), 3) for value in finding.centre_lps)
     row: dict[str, Any] = {"series": series.key, "nodule_id": finding.nodule_id, "x": x, "y": y, "z": z}
@@ -159,7 +159,7 @@ def _row(
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
             row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
     row |= {"untrained_views": " ".join(view for view in views if view not in run.views.views), "run": run.name}
-    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in row.items()}
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 
 def _write_tables(out_dir: Path, run: Run) -> None:

@@ -1,0 +1,54 @@
+import json
+
+import numpy as np
+import pytest
+
+from ctxai.ct.points import read_points
+from ctxai.errors import InputError
+
+
+def written(tmp_path, text, name="points.csv"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_points_come_with_and_without_what_is_optional(tmp_path):
+    text = "x, y, z, nodule_id, series_uid, diameter_mm\n1,-2,3.5,left-1,1.2.3,8\n4,5,6,,,\n"
+    first, second = read_points(written(tmp_path, text))
+    np.testing.assert_array_equal(first.lps, [1, -2, 3.5])
+    assert (first.nodule_id, first.series_uid, first.diameter_mm) == ("left-1", "1.2.3", 8.0)
+    assert (second.nodule_id, second.series_uid, second.diameter_mm) == ("nodule-002", None, None)
+
+
+@pytest.mark.parametrize(("system", "sign"), [("RAS", -1), ("LPS", 1)])
+def test_slicer_markups_are_read_in_either_coordinate_system(tmp_path, system, sign):
+    markup = {"coordinateSystem": system, "controlPoints": [{"position": [10, 20, 30]}, {"position": [1, 2, 3]}]}
+    points = read_points(written(tmp_path, json.dumps({"markups": [markup]}), "F.mrk.json"))
+    np.testing.assert_array_equal(points[0].lps, [10 * sign, 20 * sign, 30])
+    assert [point.nodule_id for point in points] == ["nodule-001", "nodule-002"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a CSV file"),
+        ("x,y,z\n", "holds no point"),
+        ("a,b\n1,2\n", "no column x, y, z"),
+        ("x,y,z\n1,2,left\n", "line 2: could not convert"),
+        ("x,y,z\n1,2,3\n1,2,inf\n", "line 3"),
+        ("x,y,z,diameter_mm\n1,2,3,-4\n", "positive diameter"),
+        ("x,y,z,nodule_id\n1,2,3,../../etc\n", "letters, digits"),
+        ("x,y,z,nodule_id\n1,2,3,a\n4,5,6,a\n", "more than once"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_that_says_where(tmp_path, text, words):
+    with pytest.raises(InputError, match=words) as raised:
+        read_points(written(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"markups": [{"controlPoints": [{"position": ["a", 1, 2]}]}]}'])
+def test_a_file_that_is_no_markups_file_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match="markups file"):
+        read_points(written(tmp_path, text, "x.json"))
