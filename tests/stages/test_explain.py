@@ -124,7 +124,7 @@ def test_every_object_tells_how_it_was_made_and_no_file_but_dicom_names_the_pati
 
 @pytest.mark.parametrize("change", ["permuted files", "feet first", "oblique", "coronal slabs"])
 def test_the_same_anatomy_in_another_scan_geometry_gives_the_same_answer(sphere_ct, tmp_path, change):
-    """Measured: maps correlate at .9997 and more; logits move by at most 1.8 % of what losing the nodule would change."""
+    """Measured: maps correlate at .9997 and more; logits move by up to 1.8 % of what losing the nodule changes."""
     grids = {
         "permuted files": centred_grid((40, 96, 100), (0.8, 0.9, 2.0)),
         "feet first": centred_grid((40, 96, 100), (0.8, 0.9, 2.0), orientation=FEET_FIRST),
