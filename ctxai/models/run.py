@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES, TARGETS
 from ctxai.data.views import ViewConfig, as_patches, render_batch
@@ -140,7 +140,7 @@ class Run:
         """
         path = Path(path)
         with atomic_folder(path) as folder:
-            save_file(_stored(self.model, self.config.half_precision), folder / _WEIGHTS)
+            (folder / _WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
             self.weights_sha256 = sha256(folder / _WEIGHTS)
             self.provenance["weights_sha256"] = self.weights_sha256
             write_text(folder / _CONFIG, self.config.to_yaml())
