@@ -14,6 +14,8 @@ from ctxai.explain.trace import trace
 class GenericAttribution(Attribution):
     """Generic attention explainability: R = I, then per block R <- R + mean over heads of (gradient o attention)+ R.
 
+    Holds the attention of all blocks and its gradients, so that memory limits how many images fit in a call.
+
     Args:
         model: as :class:`~ctxai.explain.base.Attribution`.
         start: first block that counts; negative counts from the end.
@@ -44,6 +46,6 @@ class GenericAttribution(Attribution):
         for gradients in traced.attention_gradients(explained):
             row = traced.reader()  # of the product, only the reading row is made, from its left end
             for block, gradient in zip(reversed(traced.blocks), reversed(gradients), strict=True):
-                row = row + row @ (gradient * block.attention.detach()).relu_().mean(dim=1)
+                row = row + row @ gradient.mul_(block.attention.detach()).relu_().mean(dim=1)
             maps.append(traced.to_map(row[:, 0]))
         return torch.stack(maps)

@@ -112,11 +112,11 @@ class LastBlock:
                 bias = split_heads(attn, key.bias.expand(1, normed.shape[1], -1))
                 scores = linear + attention_scores(attn, queries, rotate(attn, bias, self._rope))
         else:  # the bias shifts all scores of a query alike, and the softmax does not see it
-            folded = (queries * attn.scale) @ key.weight.unflatten(0, (attn.num_heads, -1))
+            folded = _by_head(queries * attn.scale, _head_weights(attn, key.weight))
             scores = linear = (folded.flatten(1, 2) @ normed.transpose(1, 2)).unflatten(1, folded.shape[1:3])
         attention = scores.softmax(dim=-1)
         mixed = (attention.flatten(1, 2) @ normed).unflatten(1, attention.shape[1:3])
-        context = mixed @ value.weight.unflatten(0, (attn.num_heads, -1)).transpose(1, 2)
+        context = _by_head(mixed, _head_weights(attn, value.weight).mT)
         if value.bias is not None:
             context = context + value.bias.unflatten(0, (attn.num_heads, 1, -1))
         return context, attention, linear, raw_keys
@@ -140,7 +140,7 @@ class LastBlock:
             context.requires_grad_()
             explained = self._targets.scores(self._finish(context, normed, stream), draws)
         gradient = gradients_per_target(explained, context)
-        folded = gradient @ value.weight.unflatten(0, (attn.num_heads, -1))
+        folded = _by_head(gradient, _head_weights(attn, value.weight))
         alpha = folded.movedim(0, 1).flatten(1, 3) @ normed.transpose(1, 2)  # (M, T * H * r, n)
         alpha = alpha.unflatten(1, (len(gradient), *attention.shape[1:3])).movedim(1, 0)
         by_value = attention * alpha
@@ -183,6 +183,16 @@ class LastBlock:
             by_leaf = torch.autograd.grad(explained, raw, one[:, None].expand_as(explained), retain_graph=True)
             maps.append(sum((y * g).sum(dim=-1) for y, g in zip(unbiased, by_leaf, strict=True)))
         return torch.stack(maps)
+
+
+def _head_weights(attn: nn.Module, weight: Tensor) -> Tensor:
+    """(H * d_h, d) to (H, d_h, d)."""
+    return weight.unflatten(0, (attn.num_heads, -1))
+
+
+def _by_head(values: Tensor, weights: Tensor) -> Tensor:
+    """(..., H, r, a) times (H, a, b), without a copy of the weights for every leading index."""
+    return torch.einsum("...hra,hab->...hrb", values, weights)
 
 
 def gradients_per_target(explained: Tensor, leaf: Tensor) -> Tensor:

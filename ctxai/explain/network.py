@@ -117,7 +117,7 @@ class Network:
         Sets :attr:`grid`, the token grid (rows, columns).
 
         Raises:
-            InputError: when the model refuses the images' size.
+            InputError: when the model refuses the images' size or channels.
             ModelError: when the model does not run its transformer once on the whole batch, or its outputs are not
                 one finite (N, K) tensor.
         """
@@ -130,6 +130,11 @@ class Network:
             return features[-1]
 
         def patch_embed(pixels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            channels = getattr(getattr(vit.patch_embed, "proj", None), "in_channels", pixels.shape[1])
+            if pixels.shape[1] != channels:
+                raise InputError(
+                    f"expected images with {channels} channels, found {pixels.shape[1]}; repeat or drop channels"
+                )
             patches = type(vit.patch_embed).forward(vit.patch_embed, pixels, *args, **kwargs)
             grid = patches.shape[1:3] if patches.ndim == 4 else vit.patch_embed.grid_size
             embedded.append(((int(grid[0]), int(grid[1])), len(pixels)))

@@ -78,7 +78,7 @@ class TokenTM(Attribution):
             for index in reversed(range(len(gradients))):
                 attention = traced.blocks[index].attention.detach()
                 row = row * (1 + by_mlp[index])
-                row = row + self._guided(row, attention, gradients[index].relu()) * by_attention[index]
+                row = row + self._guided(row, attention, gradients[index].relu_()) * by_attention[index]
             maps.append(traced.to_map((row * lengths)[:, 0]))
         return torch.stack(maps)
 

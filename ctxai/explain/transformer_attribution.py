@@ -51,6 +51,6 @@ class TransformerAttribution(Attribution):
         ):
             row = traced.reader()  # of the product, only the reading row is made, from its left end
             for gradient, share in zip(reversed(gradients), reversed(shares), strict=True):
-                row = row + row @ (gradient * share).relu_().mean(dim=1)
+                row = row + row @ gradient.mul_(share).relu_().mean(dim=1)
             maps.append(traced.to_map(row[:, 0]))
         return torch.stack(maps)

@@ -88,6 +88,7 @@ def test_a_size_that_is_no_image_is_refused(size):
         (torch.stack([torch.zeros(3, 32, 32), torch.full((3, 32, 32), torch.inf)]), "image 1"),
         (torch.full((1, 3, 32, 32), torch.nan), "image 0"),
         (torch.zeros(1, 3, 33, 32), "refuses images"),
+        (torch.zeros(1, 1, 32, 32), "3 channels, found 1"),
     ],
 )
 def test_images_without_an_answer_are_refused_in_one_line(images, message):
