@@ -15,7 +15,7 @@ from typing import Any
 from ctxai.errors import InputError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PERMISSION = {errno.EACCES, errno.EROFS, errno.EPERM}
+_NO_ACCESS = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 @contextlib.contextmanager
@@ -29,11 +29,19 @@ def explain_os_errors(target: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         place = target or error.filename or "output"
-        if error.errno in _NO_SPACE:
+        number = _errno(error)
+        if number in _NO_SPACE:
             raise InputError(f"{place}: no space left on the disk; free some space and run the same command") from None
-        if error.errno in _NO_PERMISSION:
-            raise InputError(f"{place}: cannot be read or written ({error.strerror}); see its permissions") from None
+        if number in _NO_ACCESS:
+            raise InputError(f"{place}: cannot be read or written ({os.strerror(number)}); give another path") from None
         raise
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The system's number of an error, also where a library (pydicom) has wrapped it in one without a number."""
+    while isinstance(error, OSError) and error.errno is None:
+        error = error.__cause__
+    return error.errno if isinstance(error, OSError) else None
 
 
 @contextlib.contextmanager

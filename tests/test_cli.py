@@ -48,6 +48,12 @@ def test_bad_input_gives_one_line_and_exit_code_2(arguments, capsys, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_where_a_folder_is_needed_gives_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["manifest", str(tmp_path / "file" / "out")]) == 2
+    assert "cannot be read or written" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_unexpected_fault_exits_with_1_and_keeps_its_traceback(tmp_path):
     code = (
         "import sys; from ctxai.stages import manifest; from ctxai.cli import main\n"
