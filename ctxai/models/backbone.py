@@ -70,6 +70,11 @@ def make_backbone(config: BackboneConfig, pixels: int, initialise: bool = True) 
         model = timm.create_model(
             config.name, pretrained=initialise and config.pretrained, img_size=pixels, num_classes=0, **options
         )
+    except OSError as error:
+        raise ModelError(
+            f"backbone {config.name!r}: its published weights cannot be downloaded ({_one_line(error)}); "
+            "give backbone.weights a checkpoint file, or set backbone.pretrained to false"
+        ) from None
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"backbone {config.name!r} cannot be built for {pixels} px images: {_one_line(error)}"

@@ -79,3 +79,13 @@ def test_what_cannot_be_built_is_refused_in_one_line(options, message):
     with pytest.raises(ModelError, match=message) as refused:
         make_backbone(BackboneConfig(**({"depth": 1 if "name" not in options else None} | options)), pixels=32)
     assert "\n" not in str(refused.value)
+
+
+def test_without_a_network_the_published_weights_are_missed_in_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "absent")
+    with pytest.raises(
+        ModelError, match=r"cannot be downloaded .*; give backbone\.weights a checkpoint file"
+    ) as refused:
+        make_backbone(BackboneConfig("vit_tiny_patch16_224", patch_size=None, depth=1, pretrained=True), pixels=32)
+    assert "\n" not in str(refused.value)
