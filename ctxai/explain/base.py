@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.errors import InputError
+from ctxai.explain.images import check_images
 from ctxai.explain.network import Network, find_vit
 from ctxai.explain.registry import register
 from ctxai.explain.targets import Target, Targets
@@ -82,7 +83,7 @@ class Attribution(ABC):
             InputError: for images or targets that the model has no answer for.
             ModelError: for a model that cannot be traced.
         """
-        _check_images(images)
+        check_images(images)
         with torch.inference_mode(False), torch.no_grad():
             network = Network(self.model)
             with torch.autocast(network.device.type, enabled=False):
@@ -109,18 +110,6 @@ class Attribution(ABC):
         if self.upsampling == "nearest":
             return F.interpolate(maps, size=tuple(size), mode="nearest-exact")
         return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
-
-
-def _check_images(images: Tensor) -> None:
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point() or len(images) == 0:
-        found = f"{tuple(images.shape)} of {images.dtype}" if isinstance(images, Tensor) else type(images).__name__
-        raise InputError(f"expected images of shape (N, C, H, W) in floating point, found {found}")
-    finite = images.isfinite().flatten(1).all(dim=1)
-    if not finite.all():
-        raise InputError(
-            f"image {int(finite.logical_not().nonzero()[0])}: expected finite pixels, found NaN or infinity; "
-            "check the preprocessing"
-        )
 
 
 def check_block(model: nn.Module, index: int) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ctxai.errors import InputError
+from ctxai.explain.images import check_images
 from ctxai.explain.network import Network
 
 
@@ -37,8 +38,10 @@ class Concept:
         """The mean embedding of example ``images`` (N, C, H, W), preprocessed as ``model`` expects.
 
         Raises:
+            InputError: for images that are not finite, or of another shape than the model takes.
             ModelError: as :class:`~ctxai.explain.network.Network`.
         """
+        check_images(images)
         with torch.inference_mode(False), torch.no_grad():
             network = Network(model)
             readout = network.run(images.to(network.device, network.dtype))

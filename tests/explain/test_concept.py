@@ -32,3 +32,9 @@ def test_concept_of_another_width_is_refused():
 def test_concept_that_is_no_finite_vector_is_refused(vector):
     with pytest.raises(InputError, match="finite vector"):
         Concept(vector)
+
+
+def test_example_images_that_are_not_finite_are_refused():
+    model = make_model("vit")
+    with pytest.raises(InputError, match="image 1"):
+        Concept.from_images(model, torch.stack([torch.zeros(3, 32, 32), torch.full((3, 32, 32), torch.nan)]).double())
