@@ -15,6 +15,16 @@ _LIMITS = """\
 - Probabilities and intervals were calibrated on nodules of the same collection; other scanners, protocols and
   populations void their guarantees.
 """
+_ONE_SLICE = """\
+- It sees one axial slice, the one through the nodule's centre, and nothing above or below it; it was never shown a
+  nodule off that centre by more than the training's shifts.
+"""
+_LIDC = """\
+## Data
+
+LIDC-IDRI, The Cancer Imaging Archive, CC BY 3.0: Armato SG III et al., 2015, doi 10.7937/K9/TCIA.2015.LO9QL9SX; Armato
+SG III et al., Medical Physics 38:915-931, 2011; Clark K et al., Journal of Digital Imaging 26:1045-1057, 2013.
+"""
 
 _COMPARED = (
     ("this run", "auc"),
@@ -65,8 +75,10 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         *_figures(metrics),
         "## Limits",
         "",
-        _LIMITS,
+        _LIMITS + (_ONE_SLICE if views.views == ("axial",) and len(views.slice_offsets_mm) == 1 else ""),
     ]
+    if any(str(patient).startswith("LIDC-IDRI-") for patient in provenance["patients"]["training"]):
+        lines.append(_LIDC)
     return "\n".join(lines)
 
 

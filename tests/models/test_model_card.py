@@ -1,4 +1,5 @@
 from ctxai.data.labels import TARGETS
+from ctxai.data.views import ViewConfig
 from ctxai.models.model_card import model_card
 from ctxai.models.run_config import RunConfig
 
@@ -43,3 +44,14 @@ def test_figures_come_with_their_intervals_and_missing_ones_as_dashes():
     assert "| this run | 0.900 | 0.850 – 0.940 |" in card
     assert "| logistic regression on hand-made features | 0.950 | 0.910 – 0.980 |" in card
     assert "| sphericity | 5 | 0.500 | – | 0.900 | 1.500 |" in card
+
+
+def test_the_source_is_cited_when_the_patients_are_of_lidc_idri():
+    patients = PROVENANCE["patients"] | {"training": ["LIDC-IDRI-0001"]}
+    assert "CC BY 3.0" in model_card("run", RunConfig(), PROVENANCE | {"patients": patients}, {})
+    assert "CC BY 3.0" not in model_card("run", RunConfig(), PROVENANCE, {})
+
+
+def test_a_run_of_one_axial_slice_says_so():
+    assert "sees one axial slice" in model_card("run", RunConfig(views=ViewConfig(views=("axial",))), PROVENANCE, {})
+    assert "sees one axial slice" not in model_card("run", RunConfig(), PROVENANCE, {})

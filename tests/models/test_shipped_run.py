@@ -1,0 +1,44 @@
+"""The run that comes with the package: its folder, and its recorded figures on the nodules it never learnt from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctxai.data.crops import import_crops
+from ctxai.evaluate.predictions import judge, predict_rows
+from ctxai.models.run import SHIPPED, Run
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Run.load()
+
+
+def test_the_shipped_run_is_complete_and_small(shipped):
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 12e6
+    assert {path.name for path in (SHIPPED / "plots").iterdir()} == {"roc.png", "reliability.png", "biomarkers.png"}
+    assert shipped.views.views == ("axial",)
+    card = (SHIPPED / "model_card.md").read_text(encoding="utf-8")
+    assert "Research use only" in card and "logistic regression on hand-made features" in card
+
+
+def test_its_folds_share_no_patient(shipped):
+    training, validation, test = (set(shipped.provenance["patients"][p]) for p in ("training", "validation", "test"))
+    assert len(training) > 300 and not training & validation and not training & test and not validation & test
+    assert not any(shipped.in_sample(patient) for patient in test)
+
+
+def test_its_figures_follow_from_its_predictions(shipped):
+    assert judge(shipped.predictions) == shipped.metrics["test"]
+
+
+def test_its_recorded_predictions_come_out_again_on_the_real_nodules(shipped, real_data, tmp_path):
+    crops = real_data / "lidc-nodules-2d"
+    if not crops.is_dir():
+        pytest.skip(f"{crops} is absent")
+    store = import_crops(crops, tmp_path / "store")
+    ids = store.table["nodule_id"]
+    rows = np.flatnonzero(ids.isin(shipped.provenance["nodules"]["test"]))
+    again = predict_rows(shipped, store, rows).astype({"nodule_id": int})
+    recorded = shipped.predictions[again.columns]
+    pd.testing.assert_frame_equal(again, recorded, check_dtype=False, check_exact=False, atol=2e-3, rtol=1e-3)
