@@ -50,7 +50,7 @@ def draw_lesion(
 ) -> Lesion | None:
     """Draw ``nodule`` on the slices ``z_mm`` (ascending, evenly spaced); None where they do not reach it.
 
-    The outlines' signed distances, averaged over the readers, give the shape between and beyond the slices; lobes,
+    The median of the outlines' signed distances over the readers gives the shape, at their majority's outline; lobes,
     edge, solid part and calcification are functions of that distance and of the direction from the middle.
     """
     spacing = float(np.median(np.diff(z_mm)))
@@ -58,9 +58,11 @@ def draw_lesion(
     shape = _Shape.of(nodule, z_mm, spacing, pixel, rows)
     if shape is None:
         return None
-    distance = shape.distance + look.notch * max(shape.radius, 3.0) * _notches(shape, rng)
+    distance = shape.distance
+    if look.notch > 0:
+        distance = distance + look.notch * min(max(shape.radius, 3.5), 10) * _notches(shape, rng)
     rough = _noise(shape, 3.0, rng)
-    share = _edge(distance, look.fade * min(shape.radius, 7.0), pixel)
+    share = _edge(distance, look.fade * min(shape.radius, 6.0), pixel)
     core = np.clip(-distance / shape.radius, 0, 1) + 0.18 * rough
     inside = distance < 0
     solid = _share_of(core, inside, look.solid)
@@ -109,7 +111,7 @@ class _Shape:
         distances = [_signed_distance(np.pad(mask, [(p, p) for p in pad]), size) for mask in masks.masks if mask.any()]
         if not distances:
             distances = [_signed_distance(np.pad(masks.masks.any(0) | True, [(p, p) for p in pad]), size)]
-        distance = gaussian_filter(np.mean(distances, axis=0), (0, 0.8, 0.8))
+        distance = gaussian_filter(np.median(distances, axis=0), (0, 0.6, 0.6))
         inside = distance < 0
         if not inside.any():
             inside = distance <= distance.min()
@@ -180,8 +182,9 @@ def _directions(count: int, rng: np.random.Generator, flatten: float = 1.0) -> n
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _notches(shape: _Shape, rng: np.random.Generator, lobes: int = 9) -> np.ndarray:
+def _notches(shape: _Shape, rng: np.random.Generator) -> np.ndarray:
     """0 over the middle of each lobe, rising to 1 in the grooves between them; nothing near the nodule's middle."""
+    lobes = 9
     nearest = np.tensordot(_directions(lobes, rng, 0.7), shape.direction, axes=1)
     nearest.partition(lobes - 2, axis=0)
     groove = 1 - np.clip((nearest[-1] - nearest[-2]) / 0.3, 0, 1)

@@ -5,11 +5,11 @@ Every quantity is a monotone function of the mean rating, and each trait has a q
 | rating | drawn as | from .. to |
 |---|---|---|
 | texture 1..5 | share of the nodule that is solid; the rest is ground glass | 0 .. 1 |
-| margin 1..5 | width over which the edge fades, as a share of the radius | 0.9 .. 0 |
+| margin 1..5 | width over which the edge fades, in radii (of 6 mm at most) | 1.2 .. 0 |
 | spiculation 1..5 | number and length of spikes beyond the outline | none .. 30 spikes |
-| lobulation 1..5 | depth of the notches between lobes, as a share of the radius | 0 .. 0.55 |
+| lobulation 1..5 | depth of the notches between lobes, in radii (3.5 to 10 mm) | 0 .. 0.8 |
 | calcification 6..3 | share of the nodule's volume that is calcified | 0 .. 0.9 |
-| subtlety 1..5 | clutter about the nodule falls, its contrast rises | |
+| subtlety 1..5 | haze about the nodule (1 .. 0), and its contrast (0.75 .. 1) | |
 
 The pattern of a calcification (solid, central, laminated, popcorn, not central) and an unusual content (fluid, fat,
 air) are the most frequent ones among the readers. Size and sphericity come from the outlines; malignancy is not drawn.
@@ -41,9 +41,9 @@ class Appearance:
 
     Attributes:
         solid: share of the volume that is solid rather than ground glass.
-        fade: width of the edge as a share of the radius.
+        fade: width of the edge in radii, of 6 mm at most.
         spikes: 0 without spikes, 1 with as many and as long ones as there can be.
-        notch: depth of the notches between lobes as a share of the radius.
+        notch: depth of the notches between lobes in radii, of 3.5 to 10 mm.
         calcified: share of the volume that is calcified.
         pattern: of the calcification.
         content: soft, fluid, fat or air.
@@ -79,9 +79,9 @@ def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
     content = Counter(rating for rating in nodule.ratings("internalStructure") if rating in _CONTENT)
     return Appearance(
         solid=float(np.interp(mean["texture"], (1, 2, 3, 4, 5), (0, 0.12, 0.38, 0.7, 1))),
-        fade=0.9 * (5 - mean["margin"]) / 4,
+        fade=1.2 * (5 - mean["margin"]) / 4,
         spikes=(mean["spiculation"] - 1) / 4,
-        notch=0.55 * (mean["lobulation"] - 1) / 4,
+        notch=0.8 * (mean["lobulation"] - 1) / 4,
         calcified=0.9 * float(np.clip((6 - mean["calcification"]) / 3, 0, 1)),
         pattern=_PATTERN[Counter(calcium).most_common(1)[0][0]] if calcium else "solid",
         content=_CONTENT[content.most_common(1)[0][0]] if content and planted is None else "soft",
