@@ -19,7 +19,7 @@ from ctxai.files import atomic_path
 _INK, _BLUE, _ORANGE, _GREEN = "#4d4d4d", "#1f5a99", "#c2571a", "#3a7d44"
 _BASELINES = {
     "diameter": ("diameter alone", "diameter_mm", _ORANGE),
-    "features": ("features", "features_score", _GREEN),
+    "features": ("hand-made features", "features_score", _GREEN),
 }
 
 
