@@ -41,15 +41,15 @@ def demo_cohort(
     candidates = [c for c in (_candidate(database, s, margin_mm) for s in _eligible(database)) if c is not None]
     if not 0 < count <= len(candidates):
         raise InputError(f"{count} patients: expected 1 to {len(candidates)}, as many as qualify for the demo cohort")
-    chance = np.exp(rng.normal(0, 0.15, len(candidates)))
+    chance = np.exp(rng.normal(0, 0.08, len(candidates)))
     benign = np.array([c.benign for c in candidates])
     malignant = np.array([c.malignant for c in candidates])
-    cost = chance * np.array([c.slices for c in candidates])
+    cost = chance * np.array([c.slices for c in candidates]) ** 0.9  # below 1: in favour of several nodules a patient
     free = np.ones(len(candidates), dtype=bool)
     chosen: list[int] = []
     while len(chosen) < count:
         wants_malignant = malignant[chosen].sum() < benign[chosen].sum()
-        worth = malignant + 0.5 * benign if wants_malignant else benign + 0.5 * malignant
+        worth = malignant + 0.8 * benign if wants_malignant else benign + 0.8 * malignant
         price = np.where(free, cost / worth, np.inf)
         chosen.append(int(price.argmin()))
         free[chosen[-1]] = False

@@ -7,7 +7,7 @@ Every quantity is a monotone function of the mean rating, and each trait has a q
 | texture 1..5 | share of the nodule that is solid; the rest is ground glass | 0 .. 1 |
 | margin 1..5 | width over which the edge fades, in radii (of 6 mm at most) | 1.2 .. 0 |
 | spiculation 1..5 | number and length of spikes beyond the outline | none .. 30 spikes |
-| lobulation 1..5 | depth of the notches between lobes, in radii (3.5 to 10 mm) | 0 .. 0.8 |
+| lobulation 1..5 | depth of the notches between lobes, in radii (3.5 to 10 mm) | 0 .. 0.65 |
 | calcification 6..3 | share of the nodule's volume that is calcified | 0 .. 0.9 |
 | subtlety 1..5 | haze about the nodule (1 .. 0), and its contrast (0.75 .. 1) | |
 
@@ -81,7 +81,7 @@ def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
         solid=float(np.interp(mean["texture"], (1, 2, 3, 4, 5), (0, 0.12, 0.38, 0.7, 1))),
         fade=1.2 * (5 - mean["margin"]) / 4,
         spikes=(mean["spiculation"] - 1) / 4,
-        notch=0.8 * (mean["lobulation"] - 1) / 4,
+        notch=0.65 * (mean["lobulation"] - 1) / 4,
         calcified=0.9 * float(np.clip((6 - mean["calcification"]) / 3, 0, 1)),
         pattern=_PATTERN[Counter(calcium).most_common(1)[0][0]] if calcium else "solid",
         content=_CONTENT[content.most_common(1)[0][0]] if content and planted is None else "soft",
