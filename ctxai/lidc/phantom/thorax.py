@@ -204,32 +204,42 @@ def draw_thorax(scan: Scan, nodules: tuple[Nodule, ...], rng: np.random.Generato
         return chest
     low, high = float(points[:, 2].min()), float(points[:, 2].max())
     chest = replace(chest, base_mm=min(chest.base_mm, low - 12), apex_mm=max(chest.apex_mm, high + 14))
-    spread = 1.0
+    first, spread = chest, 1.0
     for _ in range(8):
-        chest = _best_of(chest, points, spread, rng)
+        chest = _best_of(chest, first, points, spread, rng)
         spread *= 0.75
     return replace(chest, pockets=np.array([_pocket(chest, outline) for outline in outlines]))
 
 
-def _best_of(chest: Thorax, points: np.ndarray, spread: float, rng: np.random.Generator, count: int = 128) -> Thorax:
-    """The candidate about ``chest`` whose lungs hold the points best for the least change."""
-    change = rng.normal(0, spread, (7, count, 1))
-    change[:, 0] = 0
-    candidates = replace(
-        chest,
-        x_mm=chest.x_mm + 7 * change[0],
-        y_mm=chest.y_mm + 10 * change[1],
-        half_width_mm=chest.half_width_mm * np.exp(0.06 * change[2]),
-        half_depth_mm=chest.half_depth_mm * np.exp(0.06 * change[3]),
-        base_mm=chest.base_mm - 14 * np.abs(change[4]),
-        apex_mm=chest.apex_mm + 8 * np.abs(change[5]),
-        dome_mm=np.clip(chest.dome_mm * np.exp(0.16 * change[6]), 35, 105),
-    )
+#: What may change to hold the nodules, and by how much that is ordinary: mm, or the logarithm of a size.
+_CHANGES = {
+    "x_mm": (7.0, False),
+    "y_mm": (10.0, False),
+    "half_width_mm": (0.06, True),
+    "half_depth_mm": (0.06, True),
+    "base_mm": (14.0, False),
+    "apex_mm": (8.0, False),
+    "dome_mm": (0.16, True),
+}
+
+
+def _best_of(
+    chest: Thorax, first: Thorax, points: np.ndarray, spread: float, rng: np.random.Generator, count: int = 128
+) -> Thorax:
+    """The candidate about ``chest`` whose lungs hold the points best for the least change from ``first``."""
+    values: dict[str, np.ndarray] = {}
+    price = np.zeros(count)
+    for name, (scale, is_size) in _CHANGES.items():
+        change = rng.normal(0, spread * scale, count)
+        change[0] = 0
+        now, origin = getattr(chest, name), getattr(first, name)
+        values[name] = now * np.exp(change) if is_size else now + change
+        price += ((np.log(values[name] / origin) if is_size else values[name] - origin) / scale) ** 2
+    candidates = replace(chest, **{name: value[:, None] for name, value in values.items()})
     outside = np.maximum(candidates.parts(*points.T).lung + 1.0, 0)
-    cost = np.minimum(outside, 50).mean(axis=1) + 0.04 * (change[:, :, 0] ** 2).mean(axis=0)
+    cost = np.minimum(outside, 50).mean(axis=1) + 0.006 * price
     best = int(cost.argmin())
-    names = ("x_mm", "y_mm", "half_width_mm", "half_depth_mm", "base_mm", "apex_mm", "dome_mm")
-    return replace(chest, **{name: float(getattr(candidates, name)[best, 0]) for name in names})
+    return replace(chest, **{name: float(value[best]) for name, value in values.items()})
 
 
 def _pocket(chest: Thorax, outline: np.ndarray) -> np.ndarray:
