@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{os.getpid()}.partial.{target.name}")
+        temporary = target.with_name(f".{secrets.token_hex(4)}.partial.{target.name}")
         try:
             yield temporary
             with temporary.open("rb") as written:
@@ -77,8 +78,8 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{os.getpid()}.partial.{target.name}")
-        retired = target.with_name(f".{os.getpid()}.retired.{target.name}")
+        temporary = target.with_name(f".{secrets.token_hex(4)}.partial.{target.name}")
+        retired = target.with_name(f".{secrets.token_hex(4)}.retired.{target.name}")
         try:
             temporary.mkdir()
             yield temporary

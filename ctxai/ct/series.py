@@ -175,7 +175,7 @@ class CTSeries:
 def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
-    Files that are not DICOM, and objects that are not CT images, are passed over.
+    Hidden files, files that are not DICOM, and objects that are not CT images are passed over.
 
     Args:
         folder: a folder at any depth, or one file.
@@ -187,7 +187,7 @@ def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> d
     folder = Path(folder)
     if not folder.exists():
         raise InputError(f"{folder}: no such folder; give a folder of DICOM CT images")
-    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     series: dict[str, list[SliceHeader]] = {}
     for path in files:
         try:

@@ -11,8 +11,9 @@ _ZOOM = 4
 _GAP = 6
 _OUTLINE = np.array([80, 255, 120], np.uint8)
 #: Evidence for the target is drawn from yellow to red, against it from light to dark blue.
-_FOR, _AGAINST = colormaps["autumn_r"], colormaps["winter_r"]
+_FOR, _AGAINST = colormaps["autumn_r"], colormaps["Blues"]
 _STRONGEST_ALPHA = 0.75
+_WEAKEST_SHARE = 0.05
 
 
 def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, reach_mm: int = 20) -> Image.Image:
@@ -62,8 +63,9 @@ def _grey(hu: np.ndarray) -> np.ndarray:
 def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Lay evidence, -1..1 of the largest magnitude, over a picture."""
     share = np.repeat(np.repeat(share, _ZOOM, axis=0), _ZOOM, axis=1)
-    colour = np.where((share >= 0)[..., None], _FOR(np.abs(share))[..., :3], _AGAINST(np.abs(share))[..., :3]) * 255
-    alpha = (np.sqrt(np.abs(share)) * _STRONGEST_ALPHA * (np.abs(share) > 0.05))[..., None]
+    strength = np.abs(share)
+    colour = np.where((share >= 0)[..., None], _FOR(strength), _AGAINST(0.4 + 0.6 * strength))[..., :3] * 255
+    alpha = (np.sqrt(strength) * _STRONGEST_ALPHA * (strength > _WEAKEST_SHARE))[..., None]
     return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)
 
 
