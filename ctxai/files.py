@@ -49,7 +49,8 @@ def _errno(error: BaseException | None) -> int | None:
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``target`` that becomes ``target`` when the block ends without an error.
 
-    The temporary name keeps the target's suffixes, because writers choose their format by them.
+    The temporary name begins with the process id, and keeps the target's suffixes, because writers choose their format
+    by them.
     After an error or a kill, ``target`` is what it was before, or absent.
 
     Raises:
@@ -58,7 +59,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{secrets.token_hex(4)}.partial.{target.name}")
+        temporary = target.with_name(f".{os.getpid()}.{secrets.token_hex(3)}.partial.{target.name}")
         try:
             yield temporary
             with temporary.open("rb") as written:
@@ -78,8 +79,8 @@ def atomic_folder(target: Path | str) -> Iterator[Path]:
     target = Path(target)
     with explain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{secrets.token_hex(4)}.partial.{target.name}")
-        retired = target.with_name(f".{secrets.token_hex(4)}.retired.{target.name}")
+        temporary = target.with_name(f".{os.getpid()}.{secrets.token_hex(3)}.partial.{target.name}")
+        retired = target.with_name(f".{os.getpid()}.{secrets.token_hex(3)}.retired.{target.name}")
         try:
             temporary.mkdir()
             yield temporary
