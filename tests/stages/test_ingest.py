@@ -16,8 +16,6 @@ from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import LidcDatabase
 from ctxai.stages.ingest import agreement_on
 
-KILLS = 2
-
 
 @pytest.fixture(scope="module")
 def store(phantom_tree, tmp_path_factory) -> NoduleStore:
@@ -105,11 +103,12 @@ def test_a_store_is_not_merged_before_its_last_shard(phantom_tree, tmp_path, cap
     assert "1 series are not ingested yet" in capsys.readouterr().err
 
 
-def test_a_killed_ingestion_goes_on_to_the_same_bytes(store, phantom_tree, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.soak)])
+def test_a_killed_ingestion_goes_on_to_the_same_bytes(store, phantom_tree, tmp_path, kills):
     folder = tmp_path / "store"
     command = [sys.executable, "-m", "ctxai", "ingest", str(phantom_tree), str(folder)]
     killed = 0
-    for wait in np.linspace(0.05, 0.4, KILLS):
+    for wait in np.linspace(0.02, 0.4, kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not folder.exists() and process.poll() is None and time.monotonic() < deadline:
