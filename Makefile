@@ -31,7 +31,7 @@ test-system: .venv/installed
 
 # The long ones: many kills, long fuzzing.
 soak: .venv/installed
-	CTXAI_SOAK=1 $(PY) -m pytest -m soak
+	$(PY) -m pytest -m soak
 
 lint: .venv/installed
 	$(PY) -m ruff check .
