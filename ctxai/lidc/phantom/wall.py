@@ -45,17 +45,17 @@ def soft_wall(frame: Frame, habitus: Habitus, body: np.ndarray) -> list[Layer]:
         Layer(body + 2.2, fat),
     ]
     if habitus.breasts:
-        layers.append(Layer(*_gland(frame, habitus)))
+        layers.append(Layer(np.maximum(_gland(frame, habitus), body + 6), 8.0, 4.0))
     layers.append(Layer(np.maximum(_muscles(frame, habitus), body + 4), MUSCLE_HU + 9 * frame.noise("muscle", 9), 1.2))
     return layers
 
 
-def _gland(frame: Frame, habitus: Habitus) -> tuple[np.ndarray, float, float]:
+def _gland(frame: Frame, habitus: Habitus) -> np.ndarray:
     thorax = frame.thorax
     centre = (0.52 * thorax.half_width_mm, -thorax.half_depth_mm - 24, thorax.z_at(0.36))
     size = 0.4 * habitus.fat_mm
     gland = ellipsoid(np.abs(frame.x), frame.y, frame.z, centre, (30 + size, 12 + size, 34 + size))
-    return gland + 9 * frame.noise("gland", 12) + 2, 8.0, 4.0
+    return gland + 9 * frame.noise("gland", 12) + 2
 
 
 def _muscles(frame: Frame, habitus: Habitus) -> np.ndarray:
