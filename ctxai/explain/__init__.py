@@ -5,6 +5,7 @@ from ctxai.explain.attention_map import AttentionMap
 from ctxai.explain.attention_rollout import AttentionRollout
 from ctxai.explain.cdam import CDAM
 from ctxai.explain.concept import Concept
+from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
 from ctxai.explain.generic_attribution import GenericAttribution
 from ctxai.explain.grad_cam import GradCAM
@@ -32,6 +33,7 @@ __all__ = [
     "AttentionMap",
     "AttentionRollout",
     "Concept",
+    "Contrast",
     "FusedMap",
     "GenericAttribution",
     "GradCAM",

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.explain.concept import Concept
+from ctxai.explain.contrast import Contrast
 from ctxai.explain.network import Readout
 
-OneTarget: TypeAlias = int | str | Tensor | Concept | Callable[[Tensor], Tensor] | None
+OneTarget: TypeAlias = int | str | Tensor | Concept | Contrast | Callable[[Tensor], Tensor] | None
 Target: TypeAlias = OneTarget | Sequence[OneTarget]
+_Resolved: TypeAlias = Tensor | Concept | Contrast | Callable[[Tensor], Tensor]
 
 DEFAULT_NAME = "malignancy"
 
@@ -25,8 +27,8 @@ class Targets:
 
     Args:
         target: an output index; a name out of ``names``; an integer tensor (N,), one index per image; a
-            :class:`Concept`; a callable from outputs (N, K) to (N,); None, the output named "malignancy" or else each
-            image's largest output; or a list or tuple of these, several at once.
+            :class:`Concept`; a :class:`Contrast`; a callable from outputs (N, K) to (N,); None, the output named
+            "malignancy" or else each image's largest output; or a list or tuple of these, several at once.
         names: the outputs' names, or nothing.
         n_images: N.
 
@@ -62,10 +64,10 @@ class Targets:
         A callable goes on seeing the batch, in which only this image's outputs change.
         """
 
-        def alone(one: Tensor | Concept | Callable[[Tensor], Tensor]) -> Tensor | Concept | Callable[[Tensor], Tensor]:
+        def alone(one: _Resolved) -> _Resolved:
             if isinstance(one, Tensor):
                 return one[position : position + 1]
-            if isinstance(one, Concept):
+            if isinstance(one, Concept | Contrast):
                 return one
 
             def score(row: Tensor) -> Tensor:
@@ -88,12 +90,17 @@ class Targets:
         for position, one in enumerate(self._targets):
             if one is None:
                 self._targets[position] = outputs.detach().argmax(dim=1)
-            elif isinstance(one, Tensor) and (one.min() < 0 or one.max() >= outputs.shape[1]):
-                wrong = int(one.min() if one.min() < 0 else one.max())
-                raise InputError(
-                    f"expected a target index from 0 to {outputs.shape[1] - 1}, found {wrong}; the model has "
-                    f"{outputs.shape[1]} outputs{self._known()}"
-                )
+            elif isinstance(one, Tensor):
+                self._check_range(int(one.min()), int(one.max()), outputs)
+            elif isinstance(one, Contrast):
+                self._check_range(min(one.parts), max(one.parts), outputs)
+
+    def _check_range(self, lowest: int, highest: int, outputs: Tensor) -> None:
+        if lowest < 0 or highest >= outputs.shape[1]:
+            raise InputError(
+                f"expected a target index from 0 to {outputs.shape[1] - 1}, found {lowest if lowest < 0 else highest}; "
+                f"the model has {outputs.shape[1]} outputs{self._known()}"
+            )
 
     def indices(self, outputs: Tensor) -> Tensor:
         """The output index of every target and image, (T, N).
@@ -103,7 +110,9 @@ class Targets:
         """
         self.fix(outputs)
         if not self.all_outputs:
-            raise InputError("expected targets that are outputs of the model, found a concept or a callable")
+            raise InputError(
+                "expected targets that are outputs of the model, found a concept, a contrast or a callable"
+            )
         return torch.stack([one.to(outputs.device) for one in self._targets])
 
     def scores(self, readout: Readout, draws: int = 1) -> Tensor:
@@ -113,13 +122,15 @@ class Targets:
             self.fix(outputs)
         return torch.stack([self._score(one, readout, draws) for one in self._targets])
 
-    def _score(self, one: Tensor | Concept | Callable[[Tensor], Tensor], readout: Readout, draws: int) -> Tensor:
+    def _score(self, one: _Resolved, readout: Readout, draws: int) -> Tensor:
         outputs = readout.outputs
         if isinstance(one, Tensor):
             index = one.to(outputs.device).repeat(draws)
             return outputs.gather(1, index[:, None])[:, 0]
         if isinstance(one, Concept):
             return one.similarity(readout.embedding())
+        if isinstance(one, Contrast):
+            return one.difference(outputs)
         return torch.cat([self._checked(one(part)) for part in outputs.split(self._n)])
 
     def _checked(self, scores: Tensor) -> Tensor:
@@ -128,22 +139,32 @@ class Targets:
             raise InputError(f"expected a target callable to return shape ({self._n},), found {found}")
         return scores
 
-    def _parse(self, one: OneTarget) -> Tensor | Concept | Callable[[Tensor], Tensor] | None:
+    def _parse(self, one: OneTarget) -> _Resolved | None:
         if one is None:
             return None if DEFAULT_NAME not in self._names else self._index(self._names.index(DEFAULT_NAME))
         if isinstance(one, Concept):
             return one
+        if isinstance(one, Contrast):
+            return one.by_index(self._place)
         if isinstance(one, str):
-            if one not in self._names:
-                raise InputError(f"expected a target that the model has, found {one!r}{self._known()}")
-            return self._index(self._names.index(one))
+            return self._index(self._place(one))
         if isinstance(one, Tensor | np.ndarray) and one.ndim > 0:
             return self._per_image(torch.as_tensor(one))
         if not isinstance(one, bool) and hasattr(one, "__index__"):
-            return self._index(operator.index(one))
+            return self._index(self._place(one))
         if callable(one):
             return one
-        raise InputError(f"expected a target index, name, integer tensor, Concept, callable or list, found {one!r}")
+        raise InputError(
+            f"expected a target index, name, integer tensor, Concept, Contrast, callable or list, found {one!r}"
+        )
+
+    def _place(self, output: int | str) -> int:
+        """Index of an output given by name or index."""
+        if not isinstance(output, str):
+            return operator.index(output)
+        if output not in self._names:
+            raise InputError(f"expected a target that the model has, found {output!r}{self._known()}")
+        return self._names.index(output)
 
     def _index(self, index: int) -> Tensor:
         return torch.full((self._n,), index, dtype=torch.long)
