@@ -42,7 +42,7 @@ class NoduleVoxels:
         return float((np.median(self.hu[inner]) - np.median(self.hu[outer])) / self.contrast)
 
     def spiculation(self) -> float:
-        """Thin bright things round the nodule, in the lung: the median over 12 directions, so that a vessel counts once."""
+        """Thin bright things round the nodule, in the lung: median over 12 directions, so that a vessel counts once."""
         blurred = gaussian_filter(self.hu, (0, 2 / self.pixel, 2 / self.pixel))
         thin = np.clip(self.hu - blurred - 40, 0, 250)
         near = (self.flat > 1.2) & (self.flat < 5.5) & (gaussian_filter(self.hu, 3 / self.pixel) < -350)
