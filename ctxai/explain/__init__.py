@@ -24,6 +24,7 @@ from ctxai.explain.smooth_grad import SmoothGrad
 from ctxai.explain.token_ablation import TokenAblation
 from ctxai.explain.tokentm import TokenTM
 from ctxai.explain.transformer_attribution import TransformerAttribution
+from ctxai.explain.uncertainty import MapWithSpread, spread_over_models
 from ctxai.explain.vision_diffmask import VisionDiffMask
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "IntegratedCDAM",
     "IntegratedGradients",
     "KernelSHAP",
+    "MapWithSpread",
     "Occlusion",
     "PartialLRP",
     "RandomMap",
@@ -55,4 +57,5 @@ __all__ = [
     "fuse_views",
     "get_method",
     "list_methods",
+    "spread_over_models",
 ]

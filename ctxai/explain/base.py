@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -83,6 +84,17 @@ class Attribution(ABC):
             InputError: for images or targets that the model has no answer for.
             ModelError: for a model that cannot be traced.
         """
+        (maps,) = self._explained(lambda *given: (self._maps(*given),), images, target, size)
+        return maps
+
+    def _explained(
+        self,
+        compute: Callable[[Network, Tensor, Targets], tuple[Tensor, ...]],
+        images: Tensor,
+        target: Target,
+        size: tuple[int, int] | None,
+    ) -> tuple[Tensor, ...]:
+        """What :meth:`attribute` does around :meth:`_maps`, for a function that gives several such maps."""
         check_images(images)
         with torch.inference_mode(False), torch.no_grad():
             network = Network(self.model)
@@ -90,12 +102,14 @@ class Attribution(ABC):
                 batch = images.detach().to(network.device, network.dtype)
                 batch = batch.clone() if batch.is_inference() else batch
                 targets = Targets(target, network.target_names, len(images))
-                maps = self._maps(network, batch, targets)
-                maps = maps.detach().expand(len(targets), *maps.shape[1:]).transpose(0, 1)
-                if size is not None:
-                    maps = self._resize(maps, size)
-                maps = maps if targets.several else maps[:, 0]
-                return maps.contiguous().to(images.device, images.dtype)
+                finished = []
+                for maps in compute(network, batch, targets):
+                    maps = maps.detach().expand(len(targets), *maps.shape[1:]).transpose(0, 1)
+                    if size is not None:
+                        maps = self._resize(maps, size)
+                    maps = maps if targets.several else maps[:, 0]
+                    finished.append(maps.contiguous().to(images.device, images.dtype))
+                return tuple(finished)
 
     @abstractmethod
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:

@@ -12,7 +12,8 @@ from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.last_block import LastBlock
 from ctxai.explain.network import Network
-from ctxai.explain.targets import Targets
+from ctxai.explain.targets import Target, Targets
+from ctxai.explain.uncertainty import MapWithSpread, Moments
 
 Variant = Literal["pre_norm", "post_norm"]
 
@@ -58,10 +59,30 @@ class SmoothCDAM(Attribution):
         check_options(variant, n_samples, noise_level)
         self.variant, self.n_samples, self.noise_level, self.seed = variant, n_samples, noise_level, seed
 
+    def attribute_with_spread(
+        self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None
+    ) -> MapWithSpread:
+        """The map, and the standard deviation over the draws at every location, from the same pass.
+
+        Arguments and errors are those of :meth:`~ctxai.explain.base.Attribution.attribute`. Draws are not kept, so
+        that memory does not grow with their number.
+
+        Returns:
+            ``mean``, what ``attribute`` gives, and ``spread`` of the same shape. The spread tells how far one draw
+            lies from the mean; it does not shrink with more draws.
+        """
+        return MapWithSpread(*self._explained(self._mean_and_spread, images, target, size))
+
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
         last = LastBlock(network, images, targets)
-        weights = [1.0] * self.n_samples
-        return mean_over_copies(last, self.variant, weights, self.noise_level, self.seed)
+        return mean_over_copies(last, self.variant, [1.0] * self.n_samples, self.noise_level, self.seed)
+
+    def _mean_and_spread(self, network: Network, images: Tensor, targets: Targets) -> MapWithSpread:
+        last = LastBlock(network, images, targets)
+        moments = Moments()
+        for maps in _maps_of_copies(last, self.variant, [1.0] * self.n_samples, self.noise_level, self.seed):
+            moments.add(maps.movedim(1, 0))
+        return moments.result()
 
 
 def check_options(variant: str, count: int, noise_level: float) -> None:
@@ -80,11 +101,18 @@ def check_options(variant: str, count: int, noise_level: float) -> None:
 
 def mean_over_copies(last: LastBlock, variant: Variant, factors: list[float], noise_level: float, seed: int) -> Tensor:
     """Mean CDAM map, (T, N, h, w), over copies of the tokens: a factor times the tokens, plus noise."""
+    parts = _maps_of_copies(last, variant, factors, noise_level, seed)
+    return sum(maps.sum(dim=1) for maps in parts) / len(factors)
+
+
+def _maps_of_copies(
+    last: LastBlock, variant: Variant, factors: list[float], noise_level: float, seed: int
+) -> Iterator[Tensor]:
+    """The copies' CDAM maps, (T, k, N, h, w) for the next k copies at a time."""
     last.fix_targets()
     tokens = last.stream if variant == "pre_norm" else last.normed
     low, high = tokens.amin(dim=(1, 2), keepdim=True), tokens.amax(dim=(1, 2), keepdim=True)
     sigma = noise_level * (high - low)
-    total: Tensor | int = 0
     noise = _draws(tokens.shape[1:], seed)
     for start in range(0, len(factors), DRAWS_AT_ONCE):
         part = factors[start : start + DRAWS_AT_ONCE]
@@ -96,8 +124,7 @@ def mean_over_copies(last: LastBlock, variant: Variant, factors: list[float], no
             maps = last.scores(last.norm(copies), copies, len(part))
         else:
             maps = last.scores(copies, last.stream.repeat(len(part), 1, 1), len(part))
-        total = total + maps.unflatten(1, (len(part), -1)).sum(dim=1)
-    return total / len(factors)
+        yield maps.unflatten(1, (len(part), -1))
 
 
 def _draws(shape: torch.Size, seed: int) -> Iterator[Tensor]:

@@ -73,5 +73,5 @@ def test_outputs_that_a_model_has_not_are_refused():
 
 def test_a_method_that_starts_from_one_output_refuses_a_contrast():
     model = make_model("vit")
-    with pytest.raises(InputError, match="a concept, contrast or callable"):
+    with pytest.raises(InputError, match="a concept, a contrast or a callable"):
         TransformerAttribution(model).attribute(make_images(model), Contrast(0, 1))
