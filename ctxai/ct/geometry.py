@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
-from ctxai.errors import GeometryError
+from ctxai.errors import GeometryError, InputError
 
 
 class Fault(StrEnum):
@@ -18,13 +19,31 @@ class Fault(StrEnum):
     NON_UNIFORM_SPACING = "non-uniform spacing"
     MIXED_ORIENTATION = "mixed orientation"
     MIXED_SIZE = "mixed size or pixel spacing"
+    SHIFTED_SLICES = "shifted slices"
     SINGLE_SLICE = "single slice"
+    WRONG_MODALITY = "wrong modality"
+    UNKNOWN_RESCALE = "unknown rescale"
     TILT = "tilt"
     LOCALIZER = "localizer"
+    THICKNESS = "spacing differs from SliceThickness"
+    PADDING = "padding below -1024 HU"
+    OVERFLOW = "values above 3071 HU"
 
 
-#: Faults that change nothing in the volume: the affine carries a tilt, a localizer is left out.
-HARMLESS = frozenset({Fault.TILT, Fault.LOCALIZER})
+#: Faults that change nothing in the volume: the affine carries a tilt, a localizer is left out, spacing is measured.
+HARMLESS = frozenset({Fault.TILT, Fault.LOCALIZER, Fault.THICKNESS, Fault.PADDING, Fault.OVERFLOW})
+#: Faults that :class:`GeometryRules` may repair; all others that are not harmless are always refused.
+REPAIRABLE = frozenset(
+    {
+        Fault.MISSING_SLICE,
+        Fault.DUPLICATED_POSITION,
+        Fault.NON_UNIFORM_SPACING,
+        Fault.MIXED_ORIENTATION,
+        Fault.MIXED_SIZE,
+        Fault.WRONG_MODALITY,
+        Fault.UNKNOWN_RESCALE,
+    }
+)
 
 # Slice positions are rounded by scanners; a gap that differs less than this is the same gap.
 _TOLERANCE_MM = 0.05
@@ -32,19 +51,70 @@ _TOLERANCE_SHARE = 0.02
 
 
 @dataclass(frozen=True)
+class GeometryRules:
+    """Which faults of a series are repaired; all other harmful ones are refused.
+
+    Attributes:
+        repair: faults out of :data:`REPAIRABLE`. Missing slices and non-uniform spacing: patches are interpolated
+            between the true positions. Duplicated position: the image with the lowest InstanceNumber is kept. Mixed
+            orientation, size or pixel spacing: the images of the most frequent kind are kept. Wrong modality: taken as
+            CT. Unknown rescale: stored values are taken as Hounsfield units.
+        max_gap_mm: a patch that touches a wider gap of missing slices is refused.
+    """
+
+    repair: frozenset[Fault] = frozenset({Fault.MISSING_SLICE, Fault.DUPLICATED_POSITION, Fault.NON_UNIFORM_SPACING})
+    max_gap_mm: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.repair <= REPAIRABLE:
+            wrong = ", ".join(sorted(self.repair - REPAIRABLE))
+            raise InputError(f"{wrong}: cannot be repaired; expected some of {', '.join(sorted(REPAIRABLE))}")
+        if not self.max_gap_mm >= 0:
+            raise InputError(f"max_gap_mm is {self.max_gap_mm}, expected millimetres")
+
+    @classmethod
+    def named(cls, repair: Iterable[str], max_gap_mm: float = 5.0) -> GeometryRules:
+        """Rules from the faults' names, with ``-`` or a blank between words.
+
+        Raises:
+            InputError: for a name that is no fault, or of a fault that cannot be repaired.
+        """
+        faults = {fault.replace(" ", "-"): fault for fault in Fault}
+        unknown = [name for name in repair if name.replace(" ", "-") not in faults]
+        if unknown:
+            known = ", ".join(sorted(fault.replace(" ", "-") for fault in REPAIRABLE))
+            raise InputError(f"{unknown[0]}: no such fault; expected some of {known}")
+        return cls(frozenset(faults[name.replace(" ", "-")] for name in repair), max_gap_mm)
+
+
+#: Repairs nothing: for results that must lie on the CT's own regular grid.
+STRICT = GeometryRules(repair=frozenset())
+
+
+@dataclass(frozen=True)
 class GeometryReport:
-    """Faults of one series, each with a sentence that gives the figures."""
+    """Faults of one series, each with a sentence that gives the figures, and which of them were repaired."""
 
     series: str
     faults: dict[Fault, str]
+    repaired: frozenset[Fault] = frozenset()
 
     @property
     def blocking(self) -> dict[Fault, str]:
-        """The faults that keep the slices from being one regular volume."""
-        return {fault: text for fault, text in self.faults.items() if fault not in HARMLESS}
+        """The faults that keep the slices from being used: neither harmless nor repaired."""
+        return {
+            fault: text
+            for fault, text in self.faults.items()
+            if fault not in HARMLESS and (fault not in self.repaired or fault not in REPAIRABLE)
+        }
+
+    @property
+    def repairs(self) -> str:
+        """Names of the faults that were repaired or do no harm, in one line; empty where there are none."""
+        return "; ".join(sorted(fault for fault in self.faults if fault not in self.blocking))
 
     def require_regular(self) -> None:
-        """Refuse a series that is not one regular volume.
+        """Refuse a series with a blocking fault.
 
         Raises:
             GeometryError: with every blocking fault and its figures, in one line.

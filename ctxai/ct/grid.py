@@ -63,6 +63,11 @@ class Grid:
         normal = np.cross(self.affine[:3, 0], self.affine[:3, 1])
         return normal / np.linalg.norm(normal)
 
+    @property
+    def slice_distance_mm(self) -> float:
+        """Distance of neighbouring slices along the normal of the image plane."""
+        return float(abs(self.affine[:3, 2] @ self.normal))
+
     def crop(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
         """The grid of ``array[start:start + shape]``; ``start`` as [slice, row, column]."""
         affine = self.affine.copy()

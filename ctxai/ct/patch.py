@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import map_coordinates
 
+from ctxai.ct.geometry import Fault
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import AIR_HU, CTSeries
 from ctxai.errors import GeometryError
@@ -35,6 +37,8 @@ def extract_patch(
 ) -> Patch:
     """Cut a patch by linear interpolation in patient space; reads only the slices that it touches.
 
+    Where a series was repaired, the interpolation runs between the slices' true positions.
+
     Args:
         series: the CT.
         centre_lps: centre of the patch, LPS mm.
@@ -42,7 +46,8 @@ def extract_patch(
         spacing_mm: isotropic voxel size.
 
     Raises:
-        GeometryError: when the centre lies outside the CT.
+        GeometryError: when the centre lies outside the CT, or the patch touches a wider gap than the series' rules
+            allow.
     """
     centre_lps = np.asarray(centre_lps, dtype=float)
     if not series.grid.contains(centre_lps):
@@ -53,10 +58,26 @@ def extract_patch(
         point = ", ".join(f"{value:g}" for value in centre_lps)
         raise GeometryError(f"point ({point}) lies outside the CT ({extent} mm, LPS); points.csv takes LPS millimetres")
     grid = Grid.cube(centre_lps, shape, spacing_mm)
-    start, stop = slices_touched(series.grid, grid)
-    source = series.grid.crop((start, 0, 0), (stop - start, *series.grid.shape[1:]))
-    hu = resample(series.read(start, stop), source, grid, outside=AIR_HU)
-    return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid), grid)
+    start, stop = slices_touched(series.grid, grid, series.places)
+    _refuse_wide_gap(series, start, stop)
+    if series.regular:
+        source = series.grid.crop((start, 0, 0), (stop - start, *series.grid.shape[1:]))
+        hu = resample(series.read(start, stop), source, grid, outside=AIR_HU)
+    else:
+        hu = resample_between(series.read(start, stop), series.grid, series.places[start:stop], grid, outside=AIR_HU)
+    return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.places), grid)
+
+
+def _refuse_wide_gap(series: CTSeries, start: int, stop: int) -> None:
+    places = series.places[start:stop]
+    gaps = np.diff(places)
+    wide = (gaps > 1.5) & (gaps * series.grid.slice_distance_mm > series.rules.max_gap_mm)
+    if wide.any():
+        widest = float(gaps.max() * series.grid.slice_distance_mm)
+        raise GeometryError(
+            f"{Fault.MISSING_SLICE}: the patch touches a gap of {widest:g} mm, at most {series.rules.max_gap_mm:g} mm "
+            "are bridged (max_gap_mm)"
+        )
 
 
 def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0, nearest: bool = False) -> np.ndarray:
@@ -90,20 +111,70 @@ def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0
     return sitk.GetArrayFromImage(resampled)
 
 
-def slices_touched(source: Grid, target: Grid) -> tuple[int, int]:
-    """First and one-past-last slice of ``source`` that linear interpolation on ``target`` needs."""
+def resample_between(
+    array: np.ndarray, source: Grid, places: np.ndarray, target: Grid, outside: float = 0.0
+) -> np.ndarray:
+    """Like :func:`resample`, linearly, for slices that are not evenly spaced.
+
+    Args:
+        array: values [slice, row, column].
+        source: a grid with the rows and columns of ``array``.
+        places: place of each slice of ``array`` on the slice axis of ``source``, ascending.
+        target: grid of the result.
+        outside: value beyond the source: more than half a voxel from its outermost ones.
+    """
+    axes = _coordinates(source, target)
+    counted = np.interp(axes[0], places, np.arange(len(places)))
+    result = map_coordinates(array.astype(np.float32, copy=False), [counted, *axes[1:]], order=1, mode="nearest")
+    result[~_within(axes, array.shape, places)] = outside
+    return result
+
+
+def slices_touched(source: Grid, target: Grid, places: np.ndarray | None = None) -> tuple[int, int]:
+    """First and one-past-last slice of ``source`` that linear interpolation on ``target`` needs.
+
+    Args:
+        source: grid of the series.
+        target: grid of the patch.
+        places: places of the slices on the slice axis of ``source``; by default 0, 1, 2 …
+    """
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape[::-1]) - 1)
-    slices = source.to_index(target.to_lps(corners))[:, 2]
-    return max(int(np.floor(slices.min())), 0), min(int(np.ceil(slices.max())) + 1, source.shape[0])
+    reached = source.to_index(target.to_lps(corners))[:, 2]
+    places = np.arange(source.shape[0]) if places is None else places
+    first = np.searchsorted(places, reached.min(), side="right") - 1
+    last = np.searchsorted(places, reached.max(), side="left")
+    return max(int(first), 0), min(int(last) + 1, len(places))
 
 
-def inside(source: Grid, target: Grid) -> np.ndarray:
-    """Which voxel centres of ``target`` lie in a voxel of ``source``, bool [slice, row, column]."""
+def inside(source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:
+    """Which voxel centres of ``target`` lie in a voxel of ``source``, bool [slice, row, column].
+
+    Args:
+        source: grid of the series.
+        target: grid of the patch.
+        places: places of the slices on the slice axis of ``source``; by default 0, 1, 2 …
+    """
+    places = np.arange(source.shape[0]) if places is None else places
+    return _within(_coordinates(source, target), source.shape, places)
+
+
+def _within(axes: list[np.ndarray], shape: tuple[int, ...], places: np.ndarray) -> np.ndarray:
+    slices, rows, columns = axes
+    return (
+        (slices >= places[0] - 0.5)
+        & (slices <= places[-1] + 0.5)
+        & (rows >= -0.5)
+        & (rows <= shape[1] - 0.5)
+        & (columns >= -0.5)
+        & (columns <= shape[2] - 0.5)
+    )
+
+
+def _coordinates(source: Grid, target: Grid) -> list[np.ndarray]:
+    """Place of every voxel centre of ``target`` on the slice, row and column axis of ``source``."""
     index_of = np.linalg.inv(source.affine) @ target.affine
     slices, rows, columns = np.ogrid[tuple(slice(n) for n in target.shape)]
-    result = np.ones(target.shape, dtype=bool)
-    for axis, count in enumerate(source.shape[::-1]):
-        to_column, to_row, to_slice, offset = index_of[axis]
-        coordinate = to_column * columns + to_row * rows + to_slice * slices + offset
-        result &= (coordinate >= -0.5) & (coordinate <= count - 0.5)
-    return result
+    return [
+        np.broadcast_to(a * columns + b * rows + c * slices + offset, target.shape)
+        for a, b, c, offset in index_of[2::-1]
+    ]

@@ -1,0 +1,209 @@
+"""Headers of CT images: all that is known of a slice without its pixels."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.uid import CTImageStorage
+
+from ctxai.errors import InputError
+
+#: All that is read of an image's header; pydicom reads it because it survives any damage, which dicomsdl does not.
+_HEADER = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "PatientID",
+    "FrameOfReferenceUID",
+    "Manufacturer",
+    "ImageType",
+    "InstanceNumber",
+    "Modality",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+]
+#: What pydicom raises on damaged content.
+DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What is needed of one CT image, without its pixels.
+
+    Attributes:
+        position: ImagePositionPatient, LPS mm of the centre of the first pixel.
+        orientation: ImageOrientationPatient, direction of a row and of a column.
+        pixel_spacing_mm: PixelSpacing, distance of rows and of columns.
+        native: the pixels are stored as they are, not compressed.
+        slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
+        intercept: RescaleIntercept; NaN likewise.
+        instance_number: InstanceNumber; None where there is none.
+    """
+
+    path: Path
+    sop_uid: str
+    series_uid: str
+    study_uid: str
+    patient_id: str
+    frame_of_reference_uid: str
+    position: np.ndarray
+    orientation: np.ndarray
+    pixel_spacing_mm: tuple[float, float]
+    rows: int
+    columns: int
+    native: bool
+    slope: float
+    intercept: float
+    image_type: tuple[str, ...]
+    slice_thickness_mm: float | None
+    manufacturer: str
+    modality: str
+    instance_number: int | None
+
+
+def read_header(path: Path) -> SliceHeader | None:
+    """Header of one CT image, or None when the file is something else.
+
+    Raises:
+        InputError: when a CT image lacks what places it in the patient, or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
+            bytes_left = path.stat().st_size - file.tell()
+    except InvalidDicomError:
+        return None
+    except DAMAGE as error:
+        raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
+    if dataset.get("SOPClassUID") != CTImageStorage:
+        return None
+    try:
+        header = _slice_header(path, dataset)
+        expected = header.rows * header.columns * int(dataset.BitsAllocated) // 8
+    except DAMAGE as error:
+        raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
+    if header.native and bytes_left < expected:
+        raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")
+    return header
+
+
+def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> dict[str, list[SliceHeader]]:
+    """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
+
+    Hidden files, files that are not DICOM, and objects that are not CT images are passed over.
+
+    Args:
+        folder: a folder at any depth, or one file.
+        damaged: where given, a CT image that cannot be read is noted here instead of ending the search.
+
+    Raises:
+        InputError: when the folder does not exist or holds no CT image, or an image cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder; give a folder of DICOM CT images")
+    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    series: dict[str, list[SliceHeader]] = {}
+    for path in files:
+        try:
+            header = read_header(path)
+        except InputError as error:
+            if damaged is None:
+                raise
+            damaged[path] = str(error)
+            continue
+        if header is not None:
+            series.setdefault(header.series_uid, []).append(header)
+    if not series:
+        raise InputError(f"{folder}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
+    return series
+
+
+def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
+    position = _numbers(dataset.get("ImagePositionPatient"), 3, path, "ImagePositionPatient")
+    orientation = _numbers(dataset.get("ImageOrientationPatient"), 6, path, "ImageOrientationPatient")
+    spacing = _numbers(dataset.get("PixelSpacing"), 2, path, "PixelSpacing")
+    if spacing.min() <= 0:
+        raise InputError(f"{path}: PixelSpacing is {spacing.tolist()}, expected two positive numbers (mm)")
+    if abs(orientation[:3] @ orientation[3:]) > 1e-3 or not np.allclose(
+        [np.linalg.norm(orientation[:3]), np.linalg.norm(orientation[3:])], 1, atol=1e-3
+    ):
+        raise InputError(
+            f"{path}: ImageOrientationPatient {orientation.tolist()} is not two unit vectors at right angles"
+        )
+    slope, intercept = _rescale(path, dataset)
+    number = _optional_number(dataset.get("InstanceNumber"))
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return SliceHeader(
+        path=path,
+        sop_uid=_text(dataset.get("SOPInstanceUID")),
+        series_uid=_text(dataset.get("SeriesInstanceUID")),
+        study_uid=_text(dataset.get("StudyInstanceUID")),
+        patient_id=_text(dataset.get("PatientID")),
+        frame_of_reference_uid=_text(dataset.get("FrameOfReferenceUID")),
+        position=position,
+        orientation=orientation,
+        pixel_spacing_mm=(float(spacing[0]), float(spacing[1])),
+        rows=int(dataset.get("Rows") or 0),
+        columns=int(dataset.get("Columns") or 0),
+        native=not (syntax.is_compressed or syntax.is_deflated),
+        slope=slope,
+        intercept=intercept,
+        image_type=tuple(str(part) for part in _as_sequence(dataset.get("ImageType"))),
+        slice_thickness_mm=_optional_number(dataset.get("SliceThickness")),
+        manufacturer=_text(dataset.get("Manufacturer")),
+        modality=_text(dataset.get("Modality")),
+        instance_number=None if number is None else int(number),
+    )
+
+
+def _rescale(path: Path, dataset: pydicom.Dataset) -> tuple[float, float]:
+    """Slope and intercept; both NaN where they are absent or lead to something else than Hounsfield units."""
+    values = [dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")]
+    if any(value in (None, "") for value in values) or _text(dataset.get("RescaleType")) not in {"", "HU"}:
+        return float("nan"), float("nan")
+    slope, intercept = _numbers(values, 2, path, "RescaleSlope and RescaleIntercept")
+    if slope == 0:
+        raise InputError(f"{path}: RescaleSlope is 0, so there are no Hounsfield units")
+    return float(slope), float(intercept)
+
+
+def _optional_number(value: object) -> float | None:
+    return None if value in (None, "") else float(str(value))
+
+
+def _numbers(value: object, count: int, path: Path, name: str) -> np.ndarray:
+    """``count`` finite numbers out of a data element."""
+    try:
+        numbers = np.array([float(v) for v in _as_sequence(value)])
+    except (TypeError, ValueError):
+        numbers = np.array([])
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f"{path}: {name} is {value!r}, expected {count} finite number(s)")
+    return numbers
+
+
+def _as_sequence(value: object) -> Sequence:
+    if value is None:
+        return []
+    return value if isinstance(value, Sequence | MultiValue) and not isinstance(value, str) else [value]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
