@@ -16,11 +16,12 @@ from ctxai.models.run import Run
 from ctxai.progress import console as progress_console
 from ctxai.report.contact_sheet import write_contact_sheet
 
-_MARGIN_MM = "18"
+_MARGIN_MM = "16"
+_PICTURES = 12
 
 
 def demo(
-    *, out: Path = Path("demo-out"), patients: int = 100, explained: int = 4, seed: int = 0, workers: int = 0
+    *, out: Path = Path("demo-out"), patients: int = 70, explained: int = 4, seed: int = 0, workers: int = 0
 ) -> None:
     """Run phantom, ingest, train, evaluate and explain on a synthetic LIDC-IDRI, and show what came out.
 
@@ -28,7 +29,7 @@ def demo(
     is done. The test fold's patients are never trained or calibrated on; the ones explained are among them.
 
     Args:
-        out: folder for everything; about 1.5 GB.
+        out: folder for everything; about 1.6 GB.
         patients: size of the cohort.
         explained: how many patients of the test fold get overlays.
         seed: of the cohort, the training and the bootstrap.
@@ -48,7 +49,7 @@ def demo(
     rows = json.loads((results / "predictions.json").read_text())["nodules"]
     rows = [row for row in rows if row["nodule_id"].rpartition("-")[0] in chosen and row["n_readers"] >= 3]
     rows.sort(key=lambda row: -row["readers_malignancy"])
-    write_contact_sheet(out / "contact_sheet.png", results, rows)
+    write_contact_sheet(out / "contact_sheet.png", results, rows[:_PICTURES])
     _show(out, rows, Run.load(run).metrics["test"])
 
 
@@ -63,22 +64,25 @@ def _stage(number: int, arguments: list[str]) -> None:
 
 
 def _test_patients(store: Path, run: Path, count: int) -> list[str]:
-    """Patients of the test fold, malignant and benign by turns, those with the most decided nodules first."""
+    """Patients of the test fold by turns: one whose nodules are mostly malignant, one whose are mostly benign."""
     table = NoduleStore(store).table
     test = table[(table.fold == Run.load(run).config.folds.test) & (table.fault == "") & table.label_malignancy.notna()]
-    by_patient = test.groupby("patient_id").label_malignancy.agg(["mean", "size"]).reset_index()
-    by_patient = by_patient.sort_values(["size", "patient_id"], ascending=[False, True])
-    malignant = list(by_patient[by_patient["mean"] > 0.5].patient_id)
-    benign = list(by_patient[by_patient["mean"] <= 0.5].patient_id)
+    malignant_share = test.groupby("patient_id").label_malignancy.mean()
+    malignant = list(malignant_share.index[malignant_share > 0.5])
+    benign = list(malignant_share.index[malignant_share <= 0.5])
     turns = [patient for pair in zip(malignant, benign, strict=False) for patient in pair]
     return (turns + [p for p in malignant + benign if p not in turns])[:count]
 
 
 def _show(out: Path, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
-    table = Table(title="Explained nodules of the test fold (synthetic CT, research use only)", title_justify="left")
-    table.add_column("nodule")
-    for heading in ("readers' malignancy", "predicted [90 % interval]", "positive CDAM inside", "by chance"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title="Malignancy of nodules the model never saw: the readers' mean and the prediction (1 to 5),\n"
+        "and the share of positive CDAM inside the nodule. Synthetic CT, research use only.",
+        title_justify="left",
+    )
+    table.add_column("nodule", no_wrap=True)
+    for heading in ("readers", "predicted [90 %]", "CDAM inside", "chance"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["nodule_id"],
@@ -98,7 +102,7 @@ def _show(out: Path, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> Non
     )
     console.print("\nTo look at:", highlight=False)
     for name, what in (
-        ("contact_sheet.png", "CT beside overlay, every nodule above"),
+        ("contact_sheet.png", f"CT beside overlay, the first {_PICTURES} nodules above"),
         ("explained/report.html", "the same with all biomarkers, for a browser"),
         ("explained", "NIfTI for 3D Slicer, DICOM Parametric Maps and Segmentations for OHIF and Weasis"),
         ("dicom", "the synthetic CT series they belong to"),

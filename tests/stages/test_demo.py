@@ -74,7 +74,7 @@ def test_a_second_run_redoes_nothing_and_prints_the_table_again(demo, capsys):
     assert [path.stat().st_mtime_ns for path in watched[1:]] == before
     assert watched[0].read_bytes() == content
     printed = capsys.readouterr().out
-    assert "predicted [90 % interval]" in printed
+    assert "predicted [90 %]" in printed
     assert "contact_sheet.png" in printed
     assert re.search(r"Test fold: AUC 0\.\d{3}", printed)
 
