@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
-from ctxai.ct.geometry import Fault
+from ctxai.ct.geometry import Fault, GeometryReport, GeometryRules
 from ctxai.ct.grid import Grid
-from ctxai.ct.series import AIR_HU, CTSeries
+from ctxai.ct.series import AIR_HU
 from ctxai.errors import GeometryError
+
+
+class Volume(Protocol):
+    """A CT whose slices are read on demand: a :class:`ctxai.ct.series.CTSeries` or a MetaImage."""
+
+    grid: Grid
+    places: np.ndarray
+    rules: GeometryRules
+    report: GeometryReport
+    pixel_faults: dict[Fault, str]
+
+    @property
+    def regular(self) -> bool:
+        """Whether slice k lies at place k of the grid."""
+
+    @property
+    def manufacturer(self) -> str:
+        """Manufacturer of the scanner, where it is known."""
+
+    @property
+    def slice_thickness_mm(self) -> float | None:
+        """SliceThickness, where it is known."""
+
+    @property
+    def slice_z_mm(self) -> np.ndarray:
+        """z (LPS mm) of the first voxel of each slice."""
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Hounsfield units of some slices, int16 [slice, row, column]."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +60,7 @@ class Patch:
 
 
 def extract_patch(
-    series: CTSeries,
+    series: Volume,
     centre_lps: np.ndarray,
     shape: tuple[int, int, int] = (64, 64, 64),
     spacing_mm: float = 1.0,
@@ -68,7 +98,7 @@ def extract_patch(
     return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.places), grid)
 
 
-def _refuse_wide_gap(series: CTSeries, start: int, stop: int) -> None:
+def _refuse_wide_gap(series: Volume, start: int, stop: int) -> None:
     places = series.places[start:stop]
     gaps = np.diff(places)
     wide = (gaps > 1.5) & (gaps * series.grid.slice_distance_mm > series.rules.max_gap_mm)

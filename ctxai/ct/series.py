@@ -73,6 +73,16 @@ class CTSeries:
         return self.headers[0].patient_id
 
     @property
+    def manufacturer(self) -> str:
+        """Manufacturer of the scanner."""
+        return self.headers[0].manufacturer
+
+    @property
+    def slice_thickness_mm(self) -> float | None:
+        """SliceThickness of the first slice, mm; the distance of slices is often smaller."""
+        return self.headers[0].slice_thickness_mm
+
+    @property
     def key(self) -> str:
         """Name for folders and logs: the first 12 digits of the SHA-256 of the Series Instance UID."""
         return hashlib.sha256(self.series_uid.encode()).hexdigest()[:12]

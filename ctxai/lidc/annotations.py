@@ -12,19 +12,31 @@ from ctxai.lidc.database import LidcDatabase, Nodule
 from ctxai.resources import resource
 
 
-def load_manifest(cohort: str = "default") -> pd.DataFrame:
-    """The used nodules of a cohort with their labels and folds, in the manifest's order.
+def load_tables(cohort: str = "default") -> dict[str, pd.DataFrame]:
+    """The tables ``scans``, ``nodules``, ``readings`` and ``folds`` of a cohort.
 
     The default cohort is read from ``data_manifests``; any other is built from the database.
     """
-    if cohort == "default":
-        nodules = pd.read_csv(resource("data_manifests", "nodules.csv"), dtype=_text_columns())
-        folds = pd.read_csv(resource("data_manifests", "folds.csv"))
-    else:
-        tables = build_manifest(LidcDatabase(), load_rules(cohort))
-        nodules, folds = tables["nodules"], tables["folds"]
+    if cohort != "default":
+        return build_manifest(LidcDatabase(), load_rules(cohort))
+    return {
+        name: pd.read_csv(
+            resource("data_manifests", f"{name}.csv"), dtype=_text_columns() if name == "nodules" else None
+        )
+        for name in ("scans", "nodules", "readings", "folds")
+    }
+
+
+def used_rows(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The used nodules with their labels and folds, in the manifest's order."""
+    nodules = tables["nodules"]
     used = nodules[nodules.status == USED].drop(columns="status")
-    return used.merge(folds[["nodule_id", "fold"]], on="nodule_id", how="left", validate="one_to_one")
+    return used.merge(tables["folds"][["nodule_id", "fold"]], on="nodule_id", how="left", validate="one_to_one")
+
+
+def load_manifest(cohort: str = "default") -> pd.DataFrame:
+    """:func:`used_rows` of a cohort."""
+    return used_rows(load_tables(cohort))
 
 
 def nodules_by_series(series_uids: Iterable[str]) -> dict[str, tuple[Nodule, ...]]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import asdict, fields
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from ctxai.ct.grid import Grid
-from ctxai.ct.patch import extract_patch, resample
-from ctxai.ct.series import CTSeries, SliceHeader, find_series
+from ctxai.ct.geometry import HARMLESS, GeometryRules
+from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.stack import stack
 from ctxai.data.store import NoduleStore
-from ctxai.errors import InputError, StoreError
-from ctxai.files import write_json, write_text
-from ctxai.lidc.annotations import load_manifest, nodules_by_series, outlines_covered
-from ctxai.lidc.consensus import ReaderMasks, reader_masks
-from ctxai.lidc.database import Nodule
+from ctxai.errors import GeometryError, InputError, StoreError
+from ctxai.files import write_text
+from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
+from ctxai.stages.cutting import Source, agreement_on, ingest_series
 from ctxai.stages.shards import parse_shard
+from ctxai.stages.sources import Work, from_database, from_luna, from_points, from_xml, patient_name
+
+__all__ = ["agreement_on", "ingest"]
 
 _MANIFEST = "manifest.csv"
+_KNOWN = "findings.csv"
+_REPORT = "report.csv"
 _PARTS = "parts"
 
 logger = logging.getLogger(__name__)
@@ -34,26 +38,38 @@ def ingest(
     *,
     cohort: str = "default",
     patients: list[str] | None = None,
+    xml: Path | None = None,
+    points: Path | None = None,
+    luna: Path | None = None,
+    crops: Path | None = None,
+    repair: list[str] = ["missing-slice", "duplicated-position", "non-uniform-spacing"],  # noqa: B006 (never changed)
+    max_gap_mm: float = 5.0,
     shard: str = "0/1",
     merge: Path | None = None,
-    crops: Path | None = None,
     workers: int = 0,
     resume: bool = True,
 ) -> None:
     """Cut every nodule of the cohort out of its CT: 64 mm cubes at 1 mm, beside the readers' agreement.
 
-    The nodules are those of LIDC-IDRI whose series lie under DICOM_DIR, under any file names. A series whose slices are
-    not one regular volume is reported and left out; it does not stop the others. A killed run goes on where it stopped
-    and ends with the same bytes.
+    The nodules are those of LIDC-IDRI whose series lie under DICOM_DIR, under any file names, or those of --xml,
+    --points or --luna. Every fault of a series is repaired or refused by name and told in report.csv; it does not stop
+    the others. A killed run goes on where it stopped and ends with the same bytes.
 
     Args:
         dicom_dir: tree of DICOM files.
         store_dir: the nodule store to write.
         cohort: which nodules are used: a bundled name or a cohort file.
         patients: only these patients.
+        xml: LIDC's XML annotation (a file or a folder of them) instead of the database.
+        points: nodules in any CT as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm,
+            label_malignancy, ratings) or Slicer markups; they need no labels.
+        luna: a folder of LUNA16 (.mhd files and annotations.csv) instead of a DICOM tree.
+        crops: a collection of 2-D crops (crops.npz, labels.csv) instead of a DICOM tree.
+        repair: faults that are repaired, others are refused; also mixed-orientation, mixed-size-or-pixel-spacing,
+            wrong-modality, unknown-rescale.
+        max_gap_mm: nodules whose patch touches a wider gap of missing slices are refused.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai ingest --merge``.
         merge: finish the store given here, after all of its shards.
-        crops: a collection of 2-D crops (crops.npz, labels.csv) instead of a DICOM tree.
         workers: processes; 0 works in this one.
         resume: leave what is already in the store; false does it again.
     """
@@ -65,92 +81,71 @@ def ingest(
 
         import_crops(crops, _required(store_dir or dicom_dir, "STORE_DIR"))
         return
-    dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
+    rules = GeometryRules.named(repair, max_gap_mm)
     index, count = parse_shard(shard)
-    damaged: dict[Path, str] = {}
-    with console.status("Reading DICOM headers"):
-        series = find_series(dicom_dir, damaged)
-    for path, reason in damaged.items():
-        logger.warning("%s: left out (%s)", path, reason)
-    rows = load_manifest(cohort)
-    rows = rows[rows.series_uid.isin(series.keys())]
-    if patients is not None:
-        rows = rows[rows.patient_id.isin(patients)]
-    rows = rows.reset_index(drop=True)
-    if rows.empty:
-        raise InputError(
-            f"{dicom_dir}: none of its {len(series)} CT series holds a nodule of the cohort {cohort!r}; "
-            "for a CT of your own use `ctxai explain --points`"
-        )
-    NoduleStore.create(store_dir, len(rows))
-    _write_manifest(store_dir, rows)
-    nodules = nodules_by_series(rows.series_uid.unique())
+    if luna is not None:
+        store_dir = _required(store_dir or dicom_dir, "STORE_DIR")
+        work = from_luna(luna)
+    else:
+        dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
+        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules)
+    NoduleStore.create(store_dir, len(work.rows))
+    _write_once(store_dir / _MANIFEST, work.rows)
+    columns = [field.name for field in fields(Finding)]
+    known = pd.DataFrame([asdict(finding) for finding in work.findings], columns=columns)
+    write_text(store_dir / _KNOWN, known.to_csv(index=False, lineterminator="\n"))
     jobs = []
-    for number, (uid, group) in enumerate(rows.groupby("series_uid", sort=False)):
+    for number, (uid, group) in enumerate(work.rows.groupby("series_uid", sort=False)):
         part = store_dir / _PARTS / f"{hashlib.sha256(uid.encode()).hexdigest()[:12]}.json"
-        digest = _digest(group, series[uid])
+        digest = _digest(group, work.sources[uid], rules)
         done = resume and part.is_file() and json.loads(part.read_text())["digest"] == digest
         if number % count == index and not done:
-            jobs.append((store_dir, group, series[uid], nodules[uid], part, digest))
-    for _ in run_jobs(_ingest_series, jobs, "Ingesting CT series", workers):
+            jobs.append((store_dir, group, work.sources[uid], work.nodules.get(uid, ()), part, digest, rules))
+    for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
         pass
     if count == 1:
         _merge(store_dir)
 
 
-def _ingest_series(
-    store_dir: Path,
-    rows: pd.DataFrame,
-    headers: list[SliceHeader],
-    nodules: tuple[Nodule, ...],
-    part: Path,
-    digest: str,
-) -> None:
-    """Write the patches of one series, then the part file that says so."""
-    store = NoduleStore(store_dir)
-    records: list[dict[str, object]] = []
-    by_id = {nodule.nodule_id: nodule for nodule in nodules}
-    series: CTSeries | None = None
-    fault = ""
+def _from_dicom(
+    dicom_dir: Path,
+    cohort: str,
+    patients: list[str] | None,
+    xml: Path | None,
+    points: Path | None,
+    rules: GeometryRules,
+) -> Work:
+    damaged: dict[Path, str] = {}
+    with console.status("Reading DICOM headers"):
+        series = find_series(dicom_dir, damaged)
+    if xml is not None:
+        work = from_xml(series, xml, cohort, rules)
+    elif points is not None:
+        work = from_points(series, points)
+    else:
+        work = from_database(series, cohort, patients, dicom_dir)
+    findings = list(work.findings)
+    for path, reason in damaged.items():
+        logger.warning("%s: left out (%s)", path, reason)
+        name = str(path.relative_to(dicom_dir)) if path != dicom_dir else path.name
+        findings.append(Finding("", "", "", "damaged image", f"{name}: {reason.removeprefix(f'{path}: ')}", "left out"))
+    for uid in sorted(series):
+        patient = patient_name(series[uid][0])
+        if patients is None or patient in patients:
+            findings += _geometry_findings(uid, patient, series[uid], rules)
+    return Work(work.rows, work.sources, work.nodules, tuple(findings))
+
+
+def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules: GeometryRules) -> list[Finding]:
+    """Every fault in the geometry of one series, whether or not it holds a nodule of the cohort."""
     try:
-        series = CTSeries(headers)
-    except InputError as error:
-        fault = str(error)
-    for row, nodule_id in zip(rows.index, rows.nodule_id, strict=True):
-        record = dict(row=row, x=np.nan, y=np.nan, z=np.nan, slice_spacing_mm=np.nan, slice_thickness_mm=np.nan)
-        record |= {"manufacturer": headers[0].manufacturer, "fault": fault}
-        if series is not None:
-            record["slice_thickness_mm"] = headers[0].slice_thickness_mm
-            record["slice_spacing_mm"] = float(series.grid.spacing_mm[2])
-            record |= _ingest_nodule(store, row, series, by_id[nodule_id])
-        records.append({k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items()})
-    write_json(part, {"digest": digest, "rows": records})
-
-
-def _ingest_nodule(store: NoduleStore, row: int, series: CTSeries, nodule: Nodule) -> dict[str, object]:
-    """Write one patch; returns its centre (LPS mm), or the fault that prevented it."""
-    if not outlines_covered(nodule, series.slice_z_mm):
-        return {"fault": "outlines outside the scanned range"}
-    masks = reader_masks(nodule, series.slice_z_mm)
-    centre = series.grid.to_lps(masks.centre_index()[::-1])
-    try:
-        patch = extract_patch(series, centre, store.patch_shape, store.spacing_mm)
-    except InputError as error:
-        return {"fault": str(error)}
-    store.write(row, patch.hu, agreement_on(masks, series.grid, patch.grid), patch.valid)
-    x, y, z = (round(float(value), 4) for value in centre)
-    return {"x": x, "y": y, "z": z}
-
-
-def agreement_on(masks: ReaderMasks, source: Grid, target: Grid) -> np.ndarray:
-    """How many readers include each voxel of ``target``, uint8 (superior, posterior, left).
-
-    Each reader's mask on the CT's grid (``source``) is interpolated linearly and cut at one half.
-    """
-    count, *shape = masks.masks.shape
-    padded = np.pad(masks.masks, ((0, 0), (1, 1), (1, 1), (1, 1)))  # so that the interpolation falls to 0 at the rim
-    grid = source.crop(tuple(start - 1 for start in masks.start), tuple(n + 2 for n in shape))
-    return sum((resample(padded[i], grid, target) >= 0.5).astype(np.uint8) for i in range(count))
+        report = stack(headers, rules).report
+    except GeometryError as error:
+        reason = str(error).removeprefix(f"{headers[0].path.parent}: ")
+        return [Finding(patient, uid, "", "no CT slice", reason, "refused")]
+    actions = {fault: "refused" if fault in report.blocking else "repaired" for fault in report.faults}
+    actions |= {fault: "noted" for fault in report.faults if fault in HARMLESS}
+    return [Finding(patient, uid, "", str(fault), text, actions[fault]) for fault, text in report.faults.items()]
 
 
 def _merge(store_dir: Path) -> None:
@@ -159,6 +154,8 @@ def _merge(store_dir: Path) -> None:
     if not manifest.is_file():
         raise StoreError(f"{store_dir}: no ingestion was begun here (no {_MANIFEST})")
     rows = pd.read_csv(manifest, dtype={"reading_ids": str}, keep_default_na=True)
+    for name in rows.columns[rows.columns.str.endswith("_ratings")]:
+        rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
     records = [
         record
         for part in sorted((store_dir / _PARTS).glob("*.json"))
@@ -168,10 +165,9 @@ def _merge(store_dir: Path) -> None:
     if len(done) != len(rows):
         missing = rows[~rows.index.isin(done.index)].series_uid.nunique()
         raise StoreError(f"{store_dir}: {missing} series are not ingested yet; run the remaining shards, then merge")
-    for name in rows.columns[rows.columns.str.endswith("_ratings")]:
-        rows[name] = rows[name].astype(str)
-    table = rows.join(done)
+    table = rows.drop(columns=[name for name in ("x", "y", "z") if name in rows]).join(done)
     NoduleStore(store_dir).write_table(table)
+    _write_report(store_dir, table)
     _print_summary(store_dir, table)
 
 
@@ -189,19 +185,38 @@ def _print_summary(store_dir: Path, table: pd.DataFrame) -> None:
         console.print(f"  {number} not usable: {fault}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _write_manifest(store_dir: Path, rows: pd.DataFrame) -> None:
+def _write_report(store_dir: Path, table: pd.DataFrame) -> None:
+    """``report.csv``: what was known before, then what each nodule's voxels showed."""
+    known = pd.read_csv(store_dir / _KNOWN, dtype=str, keep_default_na=False)
+    found = []
+    told = set(zip(known.series_uid, known.name, strict=True))
+    for row in table.itertuples():
+        place = (row.patient_id, row.series_uid, row.nodule_id)
+        if row.fault:
+            name, _, detail = row.fault.partition(": ")
+            found.append(Finding(*place, name, detail, "refused"))
+        found += [
+            Finding(*place, name, "in the slices of this nodule")
+            for name in filter(None, row.repairs.split("; "))
+            if (row.series_uid, name) not in told
+        ]
+    report = pd.concat([known, pd.DataFrame([asdict(finding) for finding in found], columns=known.columns)])
+    write_text(store_dir / _REPORT, report.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_once(path: Path, rows: pd.DataFrame) -> None:
     text = rows.to_csv(index=False, lineterminator="\n")
-    path = store_dir / _MANIFEST
     if path.is_file() and path.read_bytes() != text.encode():
-        raise StoreError(f"{store_dir}: was begun with another cohort or other patients; give an empty folder")
+        raise StoreError(f"{path.parent}: was begun with another cohort or other patients; give an empty folder")
     if not path.is_file():
         write_text(path, text)
 
 
-def _digest(rows: pd.DataFrame, headers: list[SliceHeader]) -> str:
-    """What a part depends on: the manifest's rows and the images, in any order."""
-    content = rows.to_csv(lineterminator="\n") + "\n".join(sorted(header.sop_uid for header in headers))
-    return hashlib.sha256(content.encode()).hexdigest()
+def _digest(rows: pd.DataFrame, source: Source, rules: GeometryRules) -> str:
+    """What a part depends on: the manifest's rows, the images in any order, and the rules of repair."""
+    images = [source.name] if isinstance(source, Path) else sorted(header.sop_uid for header in source)
+    content = [rows.to_csv(lineterminator="\n"), *images, *sorted(rules.repair), str(rules.max_gap_mm)]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def _required(path: Path | None, name: str) -> Path:

@@ -1,0 +1,168 @@
+"""The nodules of one CT cut out and put in the store: what every source of nodules shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ctxai.ct.geometry import GeometryRules
+from ctxai.ct.grid import Grid
+from ctxai.ct.header import SliceHeader
+from ctxai.ct.metaimage import MetaImage
+from ctxai.ct.patch import Volume, extract_patch, resample, resample_between
+from ctxai.ct.series import CTSeries
+from ctxai.data.store import NoduleStore
+from ctxai.errors import InputError
+from ctxai.files import write_json
+from ctxai.lidc.annotations import outlines_covered
+from ctxai.lidc.consensus import ReaderMasks, reader_masks
+from ctxai.lidc.database import Nodule
+
+#: A CT as ingestion finds it: the headers of its slices, or the file of a MetaImage.
+Source = list[SliceHeader] | Path
+
+
+def open_volume(source: Source, rules: GeometryRules) -> Volume:
+    """Open a CT; no pixels are read yet.
+
+    Raises:
+        InputError: when it has a fault that the rules do not repair.
+    """
+    return MetaImage(source) if isinstance(source, Path) else CTSeries(source, rules)
+
+
+def ingest_series(
+    store_dir: Path,
+    rows: pd.DataFrame,
+    source: Source,
+    nodules: tuple[Nodule, ...],
+    part: Path,
+    digest: str,
+    rules: GeometryRules,
+) -> None:
+    """Write the patches of one CT, then the part file that says so.
+
+    Args:
+        store_dir: the store.
+        rows: rows of the manifest that belong to this CT; their index is their row in the store.
+        source: the CT.
+        nodules: the outlined nodules that the rows name; rows with x, y and z (LPS mm) need none.
+        part: file to write last.
+        digest: what the part depends on.
+        rules: which faults are repaired.
+    """
+    store = NoduleStore(store_dir)
+    by_id = {nodule.nodule_id: nodule for nodule in nodules}
+    volume: Volume | None = None
+    fault = ""
+    try:
+        volume = open_volume(source, rules)
+    except InputError as error:
+        fault = _without_place(error, source)
+    records: list[dict[str, object]] = []
+    for row, nodule_id in zip(rows.index, rows.nodule_id, strict=True):
+        record = dict(row=row, x=np.nan, y=np.nan, z=np.nan, slice_spacing_mm=np.nan, slice_thickness_mm=np.nan)
+        record |= {"manufacturer": "", "fault": fault, "repairs": ""}
+        if volume is not None:
+            record["manufacturer"] = volume.manufacturer
+            record["slice_thickness_mm"] = volume.slice_thickness_mm
+            record["slice_spacing_mm"] = round(float(volume.grid.spacing_mm[2]), 6)
+            given = rows.loc[row, ["x", "y", "z"]].to_numpy(float) if "x" in rows.columns else None
+            record |= _ingest_nodule(store, row, volume, source, by_id.get(nodule_id), given)
+        records.append({k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items()})
+    write_json(part, {"digest": digest, "rows": records})
+
+
+def agreement_on(masks: ReaderMasks, source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:
+    """How many readers include each voxel of ``target``, uint8 (superior, posterior, left).
+
+    Each reader's mask on the CT's grid (``source``) is interpolated linearly and cut at one half.
+
+    Args:
+        masks: the readers' masks.
+        source: grid of the CT.
+        target: grid of the patch.
+        places: place of every slice of the CT on the slice axis of ``source``; by default 0, 1, 2 …
+    """
+    padded = np.pad(masks.masks, ((0, 0), (1, 1), (1, 1), (1, 1)))  # so that the interpolation falls to 0 at the rim
+    start = tuple(start - 1 for start in masks.start)
+    shape = padded.shape[1:]
+    box, window = _box_on(source.crop(start, shape) if places is None else source, target, masks, places)
+    result = np.zeros(target.shape, np.uint8)
+    if box is None:
+        return result
+    for mask in padded:
+        if places is None:
+            values = resample(mask, source.crop(start, shape), box)
+        else:
+            grid = source.crop((0, *start[1:]), (source.shape[0], *shape[1:]))
+            values = resample_between(mask, grid, _padded_places(places, start[0], shape[0]), box)
+        result[window] += values >= 0.5
+    return result
+
+
+def _box_on(
+    source: Grid, target: Grid, masks: ReaderMasks, places: np.ndarray | None
+) -> tuple[Grid | None, tuple[slice, ...]]:
+    """The part of ``target`` that the padded masks reach, as a grid and as a window of ``target``."""
+    low, high = np.zeros(3), np.array(masks.masks.shape[1:]) + 1.0  # padded box [slice, row, column]
+    if places is not None:
+        reach = _padded_places(places, masks.start[0] - 1, masks.masks.shape[1] + 2)
+        offset = np.array([0.0, *(n - 1 for n in masks.start[1:])])
+        low, high = low + offset, high + offset
+        low[0], high[0] = reach[0], reach[-1]
+    corners = np.where(np.array(list(np.ndindex(2, 2, 2))) == 0, low, high)[:, ::-1]
+    index = target.to_index(source.to_lps(corners))[:, ::-1]
+    first = np.clip(np.floor(index.min(axis=0)).astype(int), 0, target.shape)
+    last = np.clip(np.ceil(index.max(axis=0)).astype(int) + 1, 0, target.shape)
+    window = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    if (last <= first).any():
+        return None, window
+    return target.crop(tuple(int(n) for n in first), tuple(int(n) for n in last - first)), window
+
+
+def _padded_places(places: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Places of the slices ``first`` … ``first + count - 1``; beyond the CT they go on in steps of one."""
+    wide = np.concatenate([[places[0] - 1], places, [places[-1] + 1]])
+    return wide[first + 1 : first + 1 + count]
+
+
+def _ingest_nodule(
+    store: NoduleStore, row: int, volume: Volume, source: Source, nodule: Nodule | None, given: np.ndarray | None
+) -> dict[str, object]:
+    """Write one patch; returns its centre (LPS mm) and repairs, or the fault that prevented it."""
+    masks = None
+    centre = given
+    if nodule is not None:
+        if not outlines_covered(nodule, volume.slice_z_mm):
+            return {"fault": _uncovered(nodule, volume.slice_z_mm)}
+        masks = reader_masks(nodule, volume.slice_z_mm)
+        index = masks.centre_index()
+        index[0] = np.interp(index[0], np.arange(len(volume.places)), volume.places)
+        centre = volume.grid.to_lps(index[::-1])
+    volume.pixel_faults.clear()
+    try:
+        patch = extract_patch(volume, centre, store.patch_shape, store.spacing_mm)
+    except InputError as error:
+        return {"fault": _without_place(error, source)}
+    agreement = np.zeros(store.patch_shape, np.uint8)
+    if masks is not None:
+        agreement = agreement_on(masks, volume.grid, patch.grid, None if volume.regular else volume.places)
+    store.write(row, patch.hu, agreement, patch.valid)
+    repairs = "; ".join(filter(None, [volume.report.repairs, *sorted(volume.pixel_faults)]))
+    x, y, z = (round(float(value), 4) for value in centre)
+    return {"x": x, "y": y, "z": z, "repairs": repairs}
+
+
+def _without_place(error: InputError, source: Source) -> str:
+    """The error without the folder of the CT: the same bytes wherever the tree lies."""
+    folder = source.parent if isinstance(source, Path) else source[0].path.parent
+    return str(error).removeprefix(f"{folder}: ").replace(f"{folder}/", "")
+
+
+def _uncovered(nodule: Nodule, slice_z_mm: np.ndarray) -> str:
+    z = np.array([contour.z_mm for reading in nodule.readings for contour in reading.contours])
+    within = z.min() >= slice_z_mm.min() - 1e-3 and z.max() <= slice_z_mm.max() + 1e-3
+    return "missing slice: an outline lies on it" if within else "outlines outside the scanned range"
