@@ -98,9 +98,9 @@ def write_text(target: Path | str, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
-def write_json(target: Path | str, value: Any) -> None:
-    """Write ``value`` as indented JSON with sorted keys; NaN is refused, since JSON has none."""
-    write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+def write_json(target: Path | str, value: Any, sort_keys: bool = True) -> None:
+    """Write ``value`` as indented JSON; NaN is refused, since JSON has none."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def sha256(path: Path | str) -> str:

@@ -55,7 +55,8 @@ def _section(out_dir: Path, row: dict[str, Any]) -> str:
 def _line(row: dict[str, Any], name: str) -> str:
     readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
     interval = f"{_number(row[f'{name}_low'])} to {_number(row[f'{name}_high'])}"
-    return f"<tr><th>{name}</th><td>{_number(row[name])}</td><td>{interval}</td><td>{_number(readers)}</td></tr>"
+    unit = ", mm" if name == "diameter" else ""
+    return f"<tr><th>{name}{unit}</th><td>{_number(row[name])}</td><td>{interval}</td><td>{_number(readers)}</td></tr>"
 
 
 def _number(value: float | None) -> str:
@@ -68,5 +69,5 @@ def _evidence(row: dict[str, Any]) -> str:
         if name.endswith("_inside") and value is not None:
             chance = row[f"{name}_by_chance"]
             what = html.escape(name.removesuffix("_inside").replace("_", " "))
-            shares.append(f"{what}: {value:.0%} of the positive evidence lies inside the nodule (chance {chance:.0%})")
+            shares.append(f"{what}: {value:.1%} of the positive evidence lies inside the nodule (chance {chance:.1%})")
     return "; ".join(shares)

@@ -112,4 +112,4 @@ def _show(out: Path, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> Non
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.0%}"
+    return "–" if share is None else f"{share:.1%}"

@@ -28,7 +28,7 @@ def test_the_page_shows_prediction_interval_readers_and_picture(tmp_path):
     assert "<td>3.2</td><td>2.1 to 4.3</td><td>4.8</td>" in page
     assert "<td>9.9</td>" in page  # the readers' diameter
     assert "data:image/png;base64," in page
-    assert "40% of the positive evidence lies inside the nodule (chance 10%)" in page
+    assert "40.0% of the positive evidence lies inside the nodule (chance 10.0%)" in page
     assert "research use only" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "seen in training" not in page
