@@ -26,6 +26,7 @@ STAGES = {
     "phantom": "write a synthetic LIDC-IDRI: CT series drawn from the radiologists' outlines",
     "manifest": "write the tables of LIDC-IDRI's scans, nodules, readings and folds",
     "ingest": "cut every nodule out of its CT and put it in a nodule store",
+    "verify": "check a manifest, a nodule store and a DICOM tree against each other",
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
     "evaluate": "judge a run on its test fold, with intervals",
     "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",

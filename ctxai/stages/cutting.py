@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,19 @@ def ingest_series(
             given = rows.loc[row, ["x", "y", "z"]].to_numpy(float) if "x" in rows.columns else None
             record |= _ingest_nodule(store, row, volume, source, by_id.get(nodule_id), given)
         records.append({k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items()})
-    write_json(part, {"digest": digest, "rows": records})
+    images = images_of(source)
+    made_from = {"count": len(images), "digest": image_digest(images)}
+    write_json(part, {"digest": digest, "images": made_from, "rows": records})
+
+
+def images_of(source: Source) -> set[str]:
+    """SOP Instance UIDs of a series, or the name of a MetaImage file."""
+    return {source.name} if isinstance(source, Path) else {header.sop_uid for header in source}
+
+
+def image_digest(uids: set[str]) -> str:
+    """SHA-256 of the images that a part was made from, in any order."""
+    return hashlib.sha256("\n".join(sorted(uids)).encode()).hexdigest()
 
 
 def agreement_on(masks: ReaderMasks, source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:

@@ -18,16 +18,18 @@ from ctxai.errors import GeometryError, InputError, StoreError
 from ctxai.files import write_text
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
-from ctxai.stages.cutting import Source, agreement_on, ingest_series
+from ctxai.stages.cutting import Source, agreement_on, image_digest, images_of, ingest_series
 from ctxai.stages.shards import parse_shard
 from ctxai.stages.sources import Work, from_database, from_luna, from_points, from_xml, patient_name
 
-__all__ = ["agreement_on", "ingest"]
+__all__ = ["MANIFEST", "PARTS", "agreement_on", "ingest", "part_of"]
 
-_MANIFEST = "manifest.csv"
+#: The rows of the manifest that a store is made of, in its order.
+MANIFEST = "manifest.csv"
+#: One file per finished series.
+PARTS = "parts"
 _KNOWN = "findings.csv"
 _REPORT = "report.csv"
-_PARTS = "parts"
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +92,13 @@ def ingest(
         dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
         work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules)
     NoduleStore.create(store_dir, len(work.rows))
-    _write_once(store_dir / _MANIFEST, work.rows)
+    _write_once(store_dir / MANIFEST, work.rows)
     columns = [field.name for field in fields(Finding)]
     known = pd.DataFrame([asdict(finding) for finding in work.findings], columns=columns)
     write_text(store_dir / _KNOWN, known.to_csv(index=False, lineterminator="\n"))
     jobs = []
     for number, (uid, group) in enumerate(work.rows.groupby("series_uid", sort=False)):
-        part = store_dir / _PARTS / f"{hashlib.sha256(uid.encode()).hexdigest()[:12]}.json"
+        part = part_of(store_dir, uid)
         digest = _digest(group, work.sources[uid], rules)
         done = resume and part.is_file() and json.loads(part.read_text())["digest"] == digest
         if number % count == index and not done:
@@ -148,18 +150,21 @@ def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules
     return [Finding(patient, uid, "", str(fault), text, actions[fault]) for fault, text in report.faults.items()]
 
 
+def part_of(store_dir: Path, series_uid: str) -> Path:
+    """The file that says that a series is in the store, and what it was made from."""
+    return store_dir / PARTS / f"{hashlib.sha256(series_uid.encode()).hexdigest()[:12]}.json"
+
+
 def _merge(store_dir: Path) -> None:
     """Write ``nodules.parquet`` from the manifest and the part of every series; say what is in the store."""
-    manifest = store_dir / _MANIFEST
+    manifest = store_dir / MANIFEST
     if not manifest.is_file():
-        raise StoreError(f"{store_dir}: no ingestion was begun here (no {_MANIFEST})")
+        raise StoreError(f"{store_dir}: no ingestion was begun here (no {MANIFEST})")
     rows = pd.read_csv(manifest, dtype={"reading_ids": str}, keep_default_na=True)
     for name in rows.columns[rows.columns.str.endswith("_ratings")]:
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
     records = [
-        record
-        for part in sorted((store_dir / _PARTS).glob("*.json"))
-        for record in json.loads(part.read_text())["rows"]
+        record for part in sorted((store_dir / PARTS).glob("*.json")) for record in json.loads(part.read_text())["rows"]
     ]
     done = pd.DataFrame(records).set_index("row").sort_index() if records else pd.DataFrame()
     if len(done) != len(rows):
@@ -214,8 +219,8 @@ def _write_once(path: Path, rows: pd.DataFrame) -> None:
 
 def _digest(rows: pd.DataFrame, source: Source, rules: GeometryRules) -> str:
     """What a part depends on: the manifest's rows, the images in any order, and the rules of repair."""
-    images = [source.name] if isinstance(source, Path) else sorted(header.sop_uid for header in source)
-    content = [rows.to_csv(lineterminator="\n"), *images, *sorted(rules.repair), str(rules.max_gap_mm)]
+    images = image_digest(images_of(source))
+    content = [rows.to_csv(lineterminator="\n"), images, *sorted(rules.repair), str(rules.max_gap_mm)]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
