@@ -29,6 +29,7 @@ STAGES = {
     "verify": "check a manifest, a nodule store and a DICOM tree against each other",
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
     "evaluate": "judge a run on its test fold, with intervals",
+    "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
     "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
 }
 
@@ -154,5 +155,5 @@ def _print_help() -> None:
     console.print(f"ctxai {__version__}: lung-nodule assessment on CT that shows its evidence. Research use only.\n")
     console.print("usage: ctxai STAGE [--help] …\n", markup=False)
     for name, summary in STAGES.items():
-        console.print(f"  {name:<10} {summary}")
+        console.print(f"  {name:<14} {summary}")
     console.print("\nStart with `ctxai demo`. There is no nodule detector: nodules come from LIDC-IDRI or your points.")

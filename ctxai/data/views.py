@@ -145,6 +145,21 @@ def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], confi
     return standardise(cut_planes(hu, planes, config), config)
 
 
+def render_own_views(hu: torch.Tensor, config: ViewConfig, offsets_mm: Sequence[float] | None = None) -> torch.Tensor:
+    """The images that a run of these views sees of nodules, (nodule, view x offset, 3, pixels, pixels).
+
+    Args:
+        hu: as :func:`render_batch`.
+        config: the run's views.
+        offsets_mm: slice positions; the run's own when not given.
+
+    Raises:
+        InputError: as :func:`render_batch`.
+    """
+    offsets_mm = config.slice_offsets_mm if offsets_mm is None else offsets_mm
+    return torch.cat([render_batch(hu, view, offsets_mm, config) for view in config.views], dim=1)
+
+
 def render_views(
     hu: np.ndarray | torch.Tensor, view: str, offsets_mm: Sequence[float], config: ViewConfig
 ) -> torch.Tensor:

@@ -20,7 +20,7 @@ from ctxai.explain.diffmask_training import Batches, DiffMaskSettings, DiffMaskS
 from ctxai.explain.gates import Gates, hidden_states
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Targets
-from ctxai.files import atomic_path
+from ctxai.files import atomic_path, sha256
 
 
 class VisionDiffMask(Attribution):
@@ -35,6 +35,9 @@ class VisionDiffMask(Attribution):
         checkpoint: trained gates, written by :meth:`save`.
         layer: the last hidden state whose gate counts: 0 is the patch embedding, -1 the last block's output.
         aggregated: whether the gates of all earlier hidden states count too; otherwise this one alone.
+
+    Attributes:
+        weights_sha256: checksum of the weights that the checkpoint was trained for; empty where it does not say.
 
     Raises:
         InputError: for a checkpoint that cannot be read, or a layer that does not exist.
@@ -62,8 +65,15 @@ class VisionDiffMask(Attribution):
         self.checkpoint, self.layer, self.aggregated = checkpoint, layer, aggregated
         self.gates: Gates | None = None
         self.training_steps: list[DiffMaskStep] = []
+        self.weights_sha256 = ""
+        self._checksum: str | None = None
         if checkpoint is not None:
             self._load(Path(checkpoint))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the method was made with; the checkpoint by its SHA-256, since files that are written name no paths."""
+        return super().options | {"checkpoint": self._checksum}
 
     def fit(
         self,
@@ -107,20 +117,25 @@ class VisionDiffMask(Attribution):
                 warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning's own
                 trainer.fit(training, Batches(batches))
         self.gates = gates.to(network.device).requires_grad_(False)
+        self.weights_sha256, self._checksum = "", None
         self.training_steps = training.steps
         return self
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, weights_sha256: str = "") -> None:
         """Write the trained gates as safetensors.
+
+        Args:
+            path: file to write.
+            weights_sha256: checksum of the weights that the gates were trained for, to recognise them by.
 
         Raises:
             InputError: before training, or when the file cannot be written.
         """
         gates = self._trained()
-        shape = json.dumps({"width": gates.width, "states": gates.states, "scale": gates.scale})
+        shape = {"width": gates.width, "states": gates.states, "scale": gates.scale, "weights_sha256": weights_sha256}
         state = {name: value.contiguous() for name, value in gates.state_dict().items()}
         with atomic_path(path) as temporary:
-            safetensors.torch.save_file(state, temporary, metadata={"vision_diffmask": shape})
+            safetensors.torch.save_file(state, temporary, metadata={"vision_diffmask": json.dumps(shape)})
 
     def _load(self, path: Path) -> None:
         try:
@@ -137,6 +152,7 @@ class VisionDiffMask(Attribution):
         gates = Gates(self._width, self._states, shape["scale"], 0.0).to(state["offsets"].dtype)
         gates.load_state_dict(state)
         self.gates = gates.requires_grad_(False)
+        self.weights_sha256, self._checksum = shape.get("weights_sha256", ""), sha256(path)
 
     def _trained(self) -> Gates:
         if self.gates is None:

@@ -51,11 +51,14 @@ class HeatBand:
     colour: tuple[int, int, int]
 
     def label(self, target: str) -> str:
-        """What a person reads in the list of segments."""
+        """What a person reads in the list of segments, at most the 64 characters that DICOM allows."""
         side = "against" if self.high <= 0 else "for"
         low, high = sorted((abs(self.low), abs(self.high)))
         share = f"{low:.0%} to {high:.0%} of maximum".replace("%", " %")
-        return f"{shorten(target, 24)}: evidence {side}, {share}"
+        words = f": evidence {side}, {share}"
+        if len(target) + len(words) > 64:
+            words = f": {side}, {share}"
+        return shorten(target, 64 - len(words)) + words
 
 
 #: Disjoint bands; weaker evidence is not drawn. The last is evidence against the target.

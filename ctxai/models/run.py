@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES, TARGETS
-from ctxai.data.views import ViewConfig, as_patches, render_batch
+from ctxai.data.views import ViewConfig, as_patches, render_own_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.calibration import Calibration
@@ -101,9 +101,7 @@ class Run:
         blocks = []
         for start in range(0, len(patches), _BATCH):
             block = patches[start : start + _BATCH]
-            images = torch.cat(
-                [render_batch(block, view, self.views.slice_offsets_mm, self.views) for view in self.views.views], dim=1
-            )
+            images = render_own_views(block, self.views)
             per_image = self.model(images.flatten(0, 1).to(self.model.device))
             blocks.append(per_image.unflatten(0, images.shape[:2]).mean(1).cpu())
         return torch.cat(blocks) if blocks else torch.empty(0, len(TARGETS))

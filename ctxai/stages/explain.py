@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ctxai.data.views import VIEWS
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
+from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.provenance import RESEARCH_USE_ONLY
 from ctxai.files import write_json, write_text
 from ctxai.models.run import Run
@@ -31,10 +33,24 @@ from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
 from ctxai.stages.shards import parse_shard
+from ctxai.stages.targets import NamedTarget, identity_of, name_of, parse_targets, read_concept
+from ctxai.stages.train_diffmask import load_gates
 
 _DONE = "explained.json"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be done with every series."""
+
+    run: Run
+    methods: Sequence[Attribution]
+    targets: Sequence[NamedTarget]
+    views: Sequence[str]
+    formats: Sequence[str]
+    spread: bool
 
 
 def explain(
@@ -45,9 +61,11 @@ def explain(
     points: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
+    concept: Path | None = None,
     formats: str = "nifti,pmap,seg",
     views: list[str] | None = None,
     maps: bool = True,
+    spread: bool = False,
     shard: str = "0/1",
     workers: int = 0,
     resume: bool = True,
@@ -64,23 +82,41 @@ def explain(
         run: run folder of the model; without it, the run that comes with the package.
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
-        method: explanation methods, such as cdam, smooth_cdam or agcam.
-        target: outputs to explain: malignancy, or biomarkers such as spiculation.
+        method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
+        target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
+            spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
+            z-scores for biomarkers).
+        concept: folder of example nodules of a concept, explained besides the targets under the folder's name: a
+            nodule store, of which all rows without a fault count, or DICOM series with a points.csv in the folder.
         formats: objects to write, separated by commas: nifti, pmap (Parametric Map), seg (Segmentation).
         views: views to explain: axial, coronal, sagittal; without it, those the run was trained for.
         maps: explain; --no-maps only predicts.
+        spread: write the standard deviation over the views beside each NIfTI map; it needs two views or more.
         shard: i/n, the i-th of n equal parts of the series.
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
     """
     model_run = Run.load(run)
-    methods = _methods(model_run, method) if maps else []
-    targets, chosen_views = _checked(model_run, target, views)
-    wanted = parse_formats(formats)
+    request = _Request(
+        run=model_run,
+        methods=[_method(model_run, name) for name in method] if maps else [],
+        targets=parse_targets(target, model_run),
+        views=_checked_views(model_run, views),
+        formats=parse_formats(formats),
+        spread=spread and maps,
+    )
+    if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
+        raise InputError(
+            f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
+            f"found {' '.join(request.views)} and {','.join(request.formats)}"
+        )
     index, count = parse_shard(shard)
     marked = None if points is None else read_points(points)
     if workers > 0:
         torch.set_num_threads(workers)
+    if concept is not None and maps:
+        example = read_concept(concept, model_run, [name_of(one) for one in request.targets])
+        request = replace(request, targets=[*request.targets, example])
     failures: list[InputError] = []
     found = 0
     with unpacked(input) as folder:
@@ -90,9 +126,7 @@ def explain(
         headers = [group for number, group in enumerate(series.values()) if number % count == index]
         for group in track(headers, "Explaining CT series"):
             try:
-                found += _explain_series(
-                    CTSeries(group), out_dir, marked, model_run, methods, targets, chosen_views, wanted, resume
-                )
+                found += _explain_series(CTSeries(group), out_dir, marked, request, resume)
             except InputError as error:
                 failures.append(error)
                 if len(headers) > 1:
@@ -106,59 +140,42 @@ def explain(
         raise InputError(f"{len(failures)} of {len(headers)} series could not be explained, the first: {failures[0]}")
 
 
-def _explain_series(
-    series: CTSeries,
-    out_dir: Path,
-    points: list | None,
-    run: Run,
-    methods: Sequence[Attribution],
-    targets: Sequence[str],
-    views: Sequence[str],
-    formats: Sequence[str],
-    resume: bool,
-) -> int:
+def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: _Request, resume: bool) -> int:
     """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
     findings = findings_of(series, points)
     folder = out_dir / series.key
-    digest = _digest(series, findings, run, methods, targets, views, formats)
+    digest = _digest(series, findings, request)
     done = folder / _DONE
     if resume and done.is_file() and json.loads(done.read_text())["digest"] == digest:
         return len(findings)
     if not findings:
         return 0
     done.unlink(missing_ok=True)
-    nodules = [explain_nodule(series, finding, run, methods, targets, views) for finding in findings]
+    run, methods, targets = request.run, request.methods, request.targets
+    nodules = [explain_nodule(series, finding, run, methods, targets, request.views) for finding in findings]
     if methods:
-        write_overlays(folder, series, nodules, run, methods, targets, formats)
+        write_overlays(folder, series, nodules, run, methods, targets, request.formats, request.spread)
         for nodule in nodules:
-            _write_tile(folder, nodule, methods[0].name, targets[0])
-    in_sample = run.in_sample(series.patient_id)
-    rows = [_row(series, nodule, run, methods, targets, views, in_sample) for nodule in nodules]
-    write_json(done, {"digest": digest, "nodules": rows})
+            _write_tile(folder, nodule, methods[0].name, name_of(targets[0]))
+    rows = [_row(series, nodule, request) for nodule in nodules]
+    write_json(done, {"digest": digest, "nodules": rows}, sort_keys=False)
     return len(findings)
 
 
-def _row(
-    series: CTSeries,
-    nodule: ExplainedNodule,
-    run: Run,
-    methods: Sequence[Attribution],
-    targets: Sequence[str],
-    views: Sequence[str],
-    in_sample: bool,
-) -> dict[str, Any]:
+def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[str, Any]:
     """One line of predictions.csv; None where there is no number, as for the end of an interval without one."""
-    finding = nodule.finding
+    finding, run = nodule.finding, request.run
     x, y, z = (round(float(value), 3) for value in finding.centre_lps)
     row: dict[str, Any] = {"series": series.key, "nodule_id": finding.nodule_id, "x": x, "y": y, "z": z}
-    row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers, "in_sample": in_sample}
+    row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers}
+    row |= {"in_sample": run.in_sample(series.patient_id)}
     row |= {f"readers_{name}": value for name, value in finding.ratings.items()}
     row |= {name: float(value) for name, value in nodule.prediction.items()}
-    for method in methods:
-        for target in targets:
+    for method in request.methods:
+        for target in map(name_of, request.targets):
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
             row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
-    row |= {"untrained_views": " ".join(view for view in views if view not in run.views.views), "run": run.name}
+    row |= {"untrained_views": " ".join(view for view in request.views if view not in run.views.views), "run": run.name}
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
 
 
@@ -167,7 +184,7 @@ def _write_tables(out_dir: Path, run: Run) -> None:
     rows = [row for path in sorted(out_dir.glob(f"*/{_DONE}")) for row in json.loads(path.read_text())["nodules"]]
     write_text(out_dir / "predictions.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     header = {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
-    write_json(out_dir / "predictions.json", header | {"notice": RESEARCH_USE_ONLY, "nodules": rows})
+    write_json(out_dir / "predictions.json", header | {"notice": RESEARCH_USE_ONLY, "nodules": rows}, sort_keys=False)
     write_report(out_dir, rows, run.name)
 
 
@@ -178,47 +195,37 @@ def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str)
     tile.save(path)
 
 
-def _methods(run: Run, names: Sequence[str]) -> list[Attribution]:
-    classes = [get_method(name) for name in names]
-    trained = [cls.name for cls in classes if "training" in cls.needs]
-    if trained:
-        raise ModelError(f"{trained[0]} has to be trained for a run first; choose another --method")
-    return [cls(run.model) for cls in classes]
+def _method(run: Run, name: str) -> Attribution:
+    """A method for the run, trained where it has to be."""
+    method = get_method(name)
+    if method is VisionDiffMask:
+        return load_gates(run)
+    if "training" in method.needs:
+        raise ModelError(f"{method.name} has to be trained for a run, which only Python code can do; choose another")
+    return method(run.model)
 
 
-def _checked(run: Run, targets: Sequence[str], views: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Targets the run has, and views; one that it was not trained for is allowed and said."""
-    for name in targets:
-        if name not in run.target_names:
-            raise InputError(f"--target {name}: the run has {', '.join(run.target_names)}")
-    if views is None:
-        return list(targets), list(run.views.views)
-    for view in views:
+def _checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
+    """The run's own views, or others; one that it was not trained for is allowed and said."""
+    for view in views or ():
         if view not in VIEWS:
             raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}")
         if view not in run.views.views:
             logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
-    return list(targets), list(views)
+    return list(run.views.views if views is None else views)
 
 
-def _digest(
-    series: CTSeries,
-    findings: Sequence[Finding],
-    run: Run,
-    methods: Sequence[Attribution],
-    targets: Sequence[str],
-    views: Sequence[str],
-    formats: Sequence[str],
-) -> str:
+def _digest(series: CTSeries, findings: Sequence[Finding], request: _Request) -> str:
     """What the results of a series depend on."""
     content = {
         "images": sorted(header.sop_uid for header in series.headers),
         "nodules": [[finding.nodule_id, finding.centre_lps.tolist(), finding.diameter_mm] for finding in findings],
-        "run": [run.name, run.weights_sha256],
-        "methods": [[method.name, method.options] for method in methods],
-        "targets": [*targets],
-        "views": [*views],
-        "formats": [*formats],
+        "run": [request.run.name, request.run.weights_sha256],
+        "methods": [[method.name, method.options] for method in request.methods],
+        "targets": [[name_of(target), identity_of(target)] for target in request.targets],
+        "views": [*request.views],
+        "formats": [*request.formats],
+        "spread": request.spread,
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

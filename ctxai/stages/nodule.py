@@ -17,6 +17,7 @@ from ctxai.lidc.consensus import ReaderMasks
 from ctxai.models.run import Run
 from ctxai.stages.findings import Finding
 from ctxai.stages.ingest import agreement_on
+from ctxai.stages.targets import NamedTarget, name_of
 
 #: Size that is taken for a nodule that nobody measured: how far from its centre views are explained.
 UNMEASURED_DIAMETER_MM = 12.0
@@ -59,7 +60,7 @@ def explain_nodule(
     finding: Finding,
     run: Run,
     methods: Sequence[Attribution],
-    targets: Sequence[str],
+    targets: Sequence[NamedTarget],
     views: Sequence[str],
 ) -> ExplainedNodule:
     """Predict a nodule and explain every target by every method, on all slices through the nodule in each view.
@@ -77,7 +78,7 @@ def explain_nodule(
         )  # (view x slice, target, h, w)
         for number, target in enumerate(targets):
             by_view = stacks[:, number].split(len(offsets))
-            maps[method.name, target] = fuse_views(
+            maps[method.name, name_of(target)] = fuse_views(
                 {
                     view: ViewStack(stack, torch.tensor(offsets), run.views.field_of_view_mm)
                     for view, stack in zip(views, by_view, strict=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.export.nifti import write_nifti
-from ctxai.export.overlay import merge_maps, scale_of
+from ctxai.export.overlay import merge_maps, scale_of, to_ct_grid
 from ctxai.export.parametric_map import write_parametric_maps
 from ctxai.export.provenance import Provenance
 from ctxai.export.segmentation import SegmentedNodule, write_heat_bands, write_nodule_segmentation
 from ctxai.export.source import SourceSeries
 from ctxai.models.run import Run
 from ctxai.stages.nodule import ExplainedNodule
+from ctxai.stages.targets import NamedTarget, identity_of, name_of
 
 FORMATS = ("nifti", "pmap", "seg")
 
@@ -41,10 +44,11 @@ def write_overlays(
     nodules: Sequence[ExplainedNodule],
     run: Run,
     methods: Sequence[Attribution],
-    targets: Sequence[str],
+    targets: Sequence[NamedTarget],
     formats: Sequence[str],
+    spread: bool = False,
 ) -> None:
-    """Write the objects of ``formats`` into ``folder``, each on the CT's own grid.
+    """Write the objects of ``formats`` into ``folder``, each on the CT's own grid; ``spread`` goes with nifti.
 
     Raises:
         InputError: when the disk is full, or the CT lacks what a DICOM object must refer to.
@@ -63,23 +67,52 @@ def write_overlays(
         for target in targets:
             provenance = Provenance(
                 method=method.name,
-                target=target,
-                options=method.options,
+                target=name_of(target),
+                options=method.options | identity_of(target),
                 reference=method.reference,
                 run=run.name,
                 weights_sha256=run.weights_sha256,
                 explained=tuple(nodule.finding.nodule_id for nodule in nodules),
                 signed=method.signed,
             )
-            volume = merge_maps(((n.maps[method.name, target].values, n.patch.grid) for n in nodules), series.grid)
+            key = method.name, name_of(target)
+            volume = merge_maps(((n.maps[key].values, n.patch.grid) for n in nodules), series.grid)
             if "nifti" in formats:
                 write_nifti(folder / "maps" / f"{provenance.stem}.nii.gz", volume, series.grid, provenance)
+            if "nifti" in formats and spread:
+                over_views = replace(
+                    provenance,
+                    options=provenance.options | {"statistic": "standard deviation over views"},
+                    signed=False,
+                )
+                path = folder / "maps" / f"{provenance.stem}_spread.nii.gz"
+                write_nifti(path, merge_spreads(nodules, key, series.grid), series.grid, over_views)
             scale = scale_of(volume)
             if "pmap" in formats:
                 write_parametric_maps(folder / "dicom" / "pmap", volume, dicom, provenance, scale)
             if "seg" in formats:
                 path = folder / "dicom" / "seg" / f"{provenance.stem}_bands.dcm"
                 write_heat_bands(path, volume, dicom, provenance, scale)
+
+
+def merge_spreads(nodules: Sequence[ExplainedNodule], key: tuple[str, str], grid: Grid) -> np.ndarray:
+    """The spread over views of what :func:`~ctxai.export.overlay.merge_maps` shows, float32 on the CT's grid.
+
+    Where patches overlap, it is that of the nodule whose value stands there. 0 where no two views cover a voxel.
+    """
+    shown = np.zeros(grid.shape, dtype=np.float32)
+    volume = np.zeros(grid.shape, dtype=np.float32)
+    taken = np.zeros(grid.shape, dtype=bool)
+    for nodule in nodules:
+        fused = nodule.maps[key]
+        values = to_ct_grid(fused.values, nodule.patch.grid, grid)
+        spread = to_ct_grid(fused.spread, nodule.patch.grid, grid)
+        place = values.place
+        stands = values.covered & (~taken[place] | (np.abs(values.values) > np.abs(shown[place])))
+        np.copyto(shown[place], values.values, where=stands)
+        np.copyto(volume[place], spread.values, where=stands)
+        taken[place] |= stands
+    return volume
 
 
 def _nodule_labels(series: CTSeries, nodules: Sequence[ExplainedNodule]) -> tuple[np.ndarray, list[ExplainedNodule]]:

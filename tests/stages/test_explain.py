@@ -194,6 +194,52 @@ def test_several_methods_and_only_predictions_can_be_asked_for(sphere_ct, run_fo
     assert not list((tmp_path / "plain").glob("*/maps"))
 
 
+def test_contrasts_and_concepts_are_explained_beside_outputs(sphere_ct, run_folder, tmp_path, write_points):
+    examples = tmp_path / "dense-cap"
+    shutil.copytree(sphere_ct, examples)
+    (examples / "points.csv").write_text("x,y,z\n{},{},{}\n".format(*SPHERE))
+    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder), "--points"]
+    common += [str(write_points()), "--target", "spiculation", "lobulation", "spiculation-lobulation"]
+    assert main([*common, "--concept", str(examples)]) == 0
+    folder = only(tmp_path / "out", "*/explained.json").parent
+    names = ("spiculation", "lobulation", "spiculation-lobulation", "dense-cap")
+    assert {path.name for path in folder.glob("maps/*.nii.gz")} == {f"cdam_{name}.nii.gz" for name in names}
+    assert {path.name for path in folder.glob("dicom/seg/*.dcm")} == {f"cdam_{name}_bands.dcm" for name in names}
+    first, second, contrast, concept = (
+        np.asarray(nib.load(folder / "maps" / f"cdam_{name}.nii.gz").dataobj) for name in names
+    )
+    np.testing.assert_allclose(contrast, first - second, atol=1e-5 * np.abs(first).max())
+    assert np.abs(concept).max() > 0
+    (row,) = predictions(tmp_path / "out")
+    assert {f"cdam_{name}_inside" for name in names} <= set(row)
+    sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
+    checksum = sidecar["provenance"]["options"]["concept_sha256"]
+    before = (folder / "explained.json").stat().st_mtime_ns
+    assert main([*common, "--concept", str(examples)]) == 0
+    assert (folder / "explained.json").stat().st_mtime_ns == before
+    (examples / "points.csv").write_text("x,y,z\n{},{},{}\n".format(*SPHERE + 6))  # another concept of this name
+    assert main([*common, "--concept", str(examples)]) == 0
+    sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
+    assert sidecar["provenance"]["options"]["concept_sha256"] != checksum
+
+
+def test_the_spread_over_views_is_written_on_demand(sphere_ct, run_folder, tmp_path, write_points):
+    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder)]
+    common += ["--points", str(write_points()), "--formats", "nifti"]
+    assert main(common) == 0
+    assert not list((tmp_path / "out").glob("*/maps/*_spread*"))
+    assert main([*common, "--spread"]) == 0
+    path = only(tmp_path / "out", "*/maps/cdam_malignancy_spread.nii.gz")
+    image, shown = nib.load(path), nib.load(path.with_name("cdam_malignancy.nii.gz"))
+    np.testing.assert_array_equal(image.affine, shown.affine)
+    fused = nodule_at(sphere_ct, SPHERE, untrained_run()).maps["cdam", "malignancy"]
+    values = np.asarray(image.dataobj)
+    assert values.min() == 0
+    assert values.max() == pytest.approx(fused.spread.max(), rel=0.2)
+    described = json.loads(path.with_name("cdam_malignancy_spread.json").read_text())["provenance"]
+    assert described["options"]["statistic"] == "standard deviation over views"
+
+
 def test_a_zip_gives_what_its_folder_gives(explained, sphere_ct, run_folder, tmp_path, write_points):
     archive = tmp_path / "ct.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -259,6 +305,13 @@ def broken_run(run_folder: Path, folder: Path) -> Path:
         ({"--method": "magic"}, "known: "),
         ({"--formats": "nifti,png"}, "expected some of nifti"),
         ({"--views": "oblique"}, "expected some of axial"),
+        ({"--target": "spiculation-beauty"}, "contrasts of two"),
+        ({"--target": "margin-margin"}, "always 0"),
+        ({"--concept": "absent"}, "expected a nodule store, or a folder of DICOM series"),
+        ({"--method": "vision_diffmask"}, "ctxai train-diffmask"),
+        ({"--views": "axial", "--spread": ""}, "expected two --views or more"),
+        ({"--formats": "seg", "--spread": ""}, "nifti among --formats"),
+        ({"--target": "malignancy-margin", "--method": "partial_lrp"}, "found a concept, a contrast or a callable"),
     ],
 )
 def test_bad_input_gives_one_line_and_leaves_nothing_half_written(
@@ -274,7 +327,7 @@ def test_bad_input_gives_one_line_and_leaves_nothing_half_written(
     arguments = ["explain", str(source), str(tmp_path / "out"), "--run", str(run)]
     if (text := options.pop("points", "")) is not None:
         arguments += ["--points", str(write_points(text) if text else write_points())]
-    arguments += [word for option in options.items() for word in option]
+    arguments += [word for option in options.items() for word in option if word]
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
