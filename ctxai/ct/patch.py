@@ -90,11 +90,15 @@ def extract_patch(
     grid = Grid.cube(centre_lps, shape, spacing_mm)
     start, stop = slices_touched(series.grid, grid, series.places)
     _refuse_wide_gap(series, start, stop)
+    slab = series.read(start, stop)
     if series.regular:
-        source = series.grid.crop((start, 0, 0), (stop - start, *series.grid.shape[1:]))
-        hu = resample(series.read(start, stop), source, grid, outside=AIR_HU)
+        rows, columns = _window(series.grid, grid)
+        source = series.grid.crop(
+            (start, rows.start, columns.start), (stop - start, rows.stop - rows.start, columns.stop - columns.start)
+        )
+        hu = resample(slab[:, rows, columns], source, grid, outside=AIR_HU)
     else:
-        hu = resample_between(series.read(start, stop), series.grid, series.places[start:stop], grid, outside=AIR_HU)
+        hu = resample_between(slab, series.grid, series.places[start:stop], grid, outside=AIR_HU)
     return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.places), grid)
 
 
@@ -116,13 +120,13 @@ def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0
     Any affine grids are taken, sheared ones (gantry tilt) included: the interpolation runs in the source's index space.
 
     Args:
-        array: values [slice, row, column] on ``source``.
+        array: values [slice, row, column] on ``source``, or several [slice, row, column, component].
         source: grid of ``array``.
         target: grid of the result.
         outside: value beyond the source's voxels.
         nearest: nearest neighbour instead of linear interpolation.
     """
-    image = sitk.GetImageFromArray(array.astype(np.float32, copy=False))
+    image = sitk.GetImageFromArray(array.astype(np.float32, copy=False), isVector=array.ndim == 4)
     index_of = np.linalg.inv(source.affine) @ target.affine  # target index -> source index
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(index_of[:3, :3].ravel().tolist())
@@ -136,7 +140,7 @@ def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0
         [1.0, 1.0, 1.0],
         np.eye(3).ravel().tolist(),
         float(outside),
-        sitk.sitkFloat32,
+        sitk.sitkVectorFloat32 if array.ndim == 4 else sitk.sitkFloat32,
     )
     return sitk.GetArrayFromImage(resampled)
 
@@ -174,6 +178,16 @@ def slices_touched(source: Grid, target: Grid, places: np.ndarray | None = None)
     first = np.searchsorted(places, reached.min(), side="right") - 1
     last = np.searchsorted(places, reached.max(), side="left")
     return max(int(first), 0), min(int(last) + 1, len(places))
+
+
+def _window(source: Grid, target: Grid) -> tuple[slice, slice]:
+    """Rows and columns of ``source`` that linear interpolation on ``target`` needs; never none."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape[::-1]) - 1)
+    index = source.to_index(target.to_lps(corners))[:, 1::-1]
+    shape = np.array(source.shape[1:])
+    first = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, shape - 1)
+    last = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, first + 1, shape)
+    return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1]))
 
 
 def inside(source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:

@@ -22,6 +22,8 @@ __all__ = ["AIR_HU", "CTSeries", "SliceHeader", "find_series", "read_header", "r
 AIR_HU = -1024
 #: What 12 bits hold; higher values come from metal or a scanner's extended scale.
 HIGHEST_USUAL_HU = 3071
+#: Decoded slices that a series keeps: what one patch of 64 mm takes of a series of 1 mm, 32 MB of 512 x 512.
+_KEPT_SLICES = 64
 _INT16_MAX = np.iinfo(np.int16).max
 
 
@@ -51,6 +53,7 @@ class CTSeries:
         self.rules = rules
         self.folder = self.headers[0].path.parent
         self.pixel_faults: dict[Fault, str] = {}
+        self._recent: dict[int, tuple[np.ndarray, float, float]] = {}
 
     @property
     def regular(self) -> bool:
@@ -100,23 +103,26 @@ class CTSeries:
         Raises:
             InputError: when a file cannot be decoded; names it.
         """
-        headers = self.headers[start:stop]
-        _, rows, columns = self.grid.shape
-        hu = np.empty((len(headers), rows, columns), dtype=np.int16)
-        for target, header in zip(hu, headers, strict=True):
-            stored = _stored_values(header)
-            slope, intercept = (1.0, 0.0) if np.isnan(header.slope) else (header.slope, header.intercept)
-            if slope == 1 and intercept.is_integer():
-                values = stored.astype(np.int32) + int(intercept)
-            else:
-                values = np.rint(stored * slope + intercept)
-            low, high = values.min(), values.max()
+        numbers = range(len(self.headers))[start:stop]
+        hu = np.empty((len(numbers), *self.grid.shape[1:]), dtype=np.int16)
+        for target, number in zip(hu, numbers, strict=True):
+            target[:], low, high = self._slice(number)
             if low < AIR_HU:
                 self.pixel_faults[Fault.PADDING] = f"values down to {low:g} HU became {AIR_HU}"
             if high > HIGHEST_USUAL_HU:
                 self.pixel_faults[Fault.OVERFLOW] = f"values up to {min(high, _INT16_MAX):g} HU were kept"
-            np.clip(values, AIR_HU, _INT16_MAX, out=target, casting="unsafe")
         return hu
+
+    def _slice(self, number: int) -> tuple[np.ndarray, float, float]:
+        """Hounsfield units of one slice, int16 [row, column], and its lowest and highest value before clipping.
+
+        The last slices read are kept, because nodules of one series often share them.
+        """
+        if number not in self._recent:
+            while len(self._recent) >= _KEPT_SLICES:
+                del self._recent[next(iter(self._recent))]
+            self._recent[number] = _hounsfield(self.headers[number])
+        return self._recent[number]
 
     def source_datasets(self) -> list[pydicom.Dataset]:
         """The images' data sets without pixels, sorted as the volume: the sources that derived objects refer to."""
@@ -142,6 +148,22 @@ def read_series(folder: Path | str, series_uid: str | None = None) -> CTSeries:
     if series_uid not in found:
         raise InputError(f"{folder}: no CT series with the UID {series_uid} among the {len(found)} found")
     return CTSeries(found[series_uid])
+
+
+def _hounsfield(header: SliceHeader) -> tuple[np.ndarray, float, float]:
+    """Hounsfield units of one image, int16 [row, column], with its lowest and highest value before clipping."""
+    stored = _stored_values(header)
+    slope, intercept = (1.0, 0.0) if np.isnan(header.slope) else (header.slope, header.intercept)
+    if slope == 1 and intercept.is_integer():
+        offset = int(intercept)
+        low, high = int(stored.min()) + offset, int(stored.max()) + offset
+        if stored.dtype == np.int16 and low >= AIR_HU and high <= _INT16_MAX:
+            return stored + np.int16(offset), low, high
+        values = stored.astype(np.int32) + offset
+    else:
+        values = np.rint(stored * slope + intercept)
+        low, high = float(values.min()), float(values.max())
+    return np.clip(values, AIR_HU, _INT16_MAX).astype(np.int16), low, high
 
 
 def _stored_values(header: SliceHeader) -> np.ndarray:

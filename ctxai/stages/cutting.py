@@ -106,13 +106,13 @@ def agreement_on(masks: ReaderMasks, source: Grid, target: Grid, places: np.ndar
     result = np.zeros(target.shape, np.uint8)
     if box is None:
         return result
-    for mask in padded:
-        if places is None:
-            values = resample(mask, source.crop(start, shape), box)
-        else:
-            grid = source.crop((0, *start[1:]), (source.shape[0], *shape[1:]))
-            values = resample_between(mask, grid, _padded_places(places, start[0], shape[0]), box)
-        result[window] += values >= 0.5
+    if places is None:
+        values = resample(np.moveaxis(padded, 0, -1), source.crop(start, shape), box)
+        result[window] = (values >= 0.5).sum(axis=-1)
+        return result
+    grid = source.crop((0, *start[1:]), (source.shape[0], *shape[1:]))
+    reach = _padded_places(places, start[0], shape[0])
+    result[window] = sum((resample_between(mask, grid, reach, box) >= 0.5).astype(np.uint8) for mask in padded)
     return result
 
 
