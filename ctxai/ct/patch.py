@@ -142,7 +142,8 @@ def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0
         float(outside),
         sitk.sitkVectorFloat32 if array.ndim == 4 else sitk.sitkFloat32,
     )
-    return sitk.GetArrayFromImage(resampled)
+    values = sitk.GetArrayFromImage(resampled)
+    return values.reshape(*target.shape, *array.shape[3:])  # SimpleITK drops an axis of one component
 
 
 def resample_between(

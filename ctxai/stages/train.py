@@ -114,7 +114,7 @@ def _check_finished(run_dir: Path, config: RunConfig, store: dict[str, object]) 
     if found.config != config or found.provenance["store"] != store:
         what = "another store" if found.config == config else "other options"
         raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --resume false to replace it")
-    logger.warning("%s: this run is finished; nothing to do", run_dir)
+    logger.info("%s: this run is finished; nothing to do", run_dir)
 
 
 def _work_folder(run_dir: Path, config: RunConfig, resume: bool) -> Path:

@@ -100,3 +100,13 @@ def test_inside_agrees_with_the_definition_voxel_by_voxel():
     expected = ct.contains(patch.to_lps(index[:, ::-1])).reshape(patch.shape)
     np.testing.assert_array_equal(inside(ct, patch), expected)
     assert 0 < expected.mean() < 1
+
+
+@pytest.mark.parametrize("components", [1, 3])
+def test_several_components_are_resampled_as_each_alone(components):
+    source, target = ct_grid((6, 8, 9)), Grid.cube(ct_grid((6, 8, 9)).centre, (4, 5, 6), 1.0)
+    array = np.random.default_rng(0).normal(size=(6, 8, 9, components)).astype(np.float32)
+    together = resample(array, source, target)
+    assert together.shape == (4, 5, 6, components)
+    for number in range(components):
+        np.testing.assert_allclose(together[..., number], resample(array[..., number], source, target), atol=1e-6)
