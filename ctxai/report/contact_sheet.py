@@ -26,7 +26,7 @@ def write_contact_sheet(path: Path, out_dir: Path, rows: Sequence[dict[str, Any]
     """
     lines = -(-len(rows) // columns)
     with matplotlib.rc_context({"font.family": "DejaVu Sans"}):
-        figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + lines * 4.2), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + lines * 3.95), layout="constrained", facecolor="white")
         figure.suptitle(
             "Axial, coronal, sagittal: CT above, class-discriminative attention map below\n"
             "yellow to red speaks for malignancy, blue against; green: the readers' consensus. Research use only.",
