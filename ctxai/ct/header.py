@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.uid import CTImageStorage
+from pydicom.uid import UID, CTImageStorage
 
+from ctxai.ct.elements import read_elements
 from ctxai.errors import InputError
 
-#: All that is read of an image's header; pydicom reads it because it survives any damage, which dicomsdl does not.
+#: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
     "SOPClassUID",
     "SOPInstanceUID",
@@ -38,6 +42,7 @@ _HEADER = [
     "RescaleIntercept",
     "RescaleType",
 ]
+_TAGS = {tag_for_keyword(keyword): keyword for keyword in _HEADER}
 #: What pydicom raises on damaged content.
 DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
 
@@ -85,8 +90,15 @@ def read_header(path: Path) -> SliceHeader | None:
     """
     try:
         with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
-            bytes_left = path.stat().st_size - file.tell()
+            size = os.fstat(file.fileno()).st_size
+            quick = read_elements(file, _TAGS)
+            if quick is not None:
+                dataset: Mapping[str, Any] = quick.values
+                syntax, bytes_left = quick.transfer_syntax, size - quick.pixels_at
+            else:
+                file.seek(0)
+                parsed = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
+                dataset, syntax, bytes_left = parsed, parsed.file_meta.get("TransferSyntaxUID"), size - file.tell()
     except InvalidDicomError:
         return None
     except DAMAGE as error:
@@ -94,8 +106,8 @@ def read_header(path: Path) -> SliceHeader | None:
     if dataset.get("SOPClassUID") != CTImageStorage:
         return None
     try:
-        header = _slice_header(path, dataset)
-        expected = header.rows * header.columns * int(dataset.BitsAllocated) // 8
+        header = _slice_header(path, dataset, syntax)
+        expected = header.rows * header.columns * int(dataset.get("BitsAllocated") or 0) // 8
     except DAMAGE as error:
         raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
     if header.native and bytes_left < expected:
@@ -135,7 +147,7 @@ def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> d
     return series
 
 
-def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
+def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID) -> SliceHeader:
     position = _numbers(dataset.get("ImagePositionPatient"), 3, path, "ImagePositionPatient")
     orientation = _numbers(dataset.get("ImageOrientationPatient"), 6, path, "ImageOrientationPatient")
     spacing = _numbers(dataset.get("PixelSpacing"), 2, path, "PixelSpacing")
@@ -149,7 +161,6 @@ def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
         )
     slope, intercept = _rescale(path, dataset)
     number = _optional_number(dataset.get("InstanceNumber"))
-    syntax = dataset.file_meta.TransferSyntaxUID
     return SliceHeader(
         path=path,
         sop_uid=_text(dataset.get("SOPInstanceUID")),
@@ -173,7 +184,7 @@ def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
     )
 
 
-def _rescale(path: Path, dataset: pydicom.Dataset) -> tuple[float, float]:
+def _rescale(path: Path, dataset: Mapping[str, Any]) -> tuple[float, float]:
     """Slope and intercept; both NaN where they are absent or lead to something else than Hounsfield units."""
     values = [dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")]
     if any(value in (None, "") for value in values) or _text(dataset.get("RescaleType")) not in {"", "HU"}:

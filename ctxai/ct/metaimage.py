@@ -59,16 +59,24 @@ class MetaImage:
         """z (LPS mm) of the first voxel of each slice."""
         return self.grid.to_lps(np.column_stack([np.zeros((len(self.places), 2)), self.places]))[:, 2]
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(self, start: int = 0, stop: int | None = None, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Hounsfield units of the slices ``start`` to ``stop``, int16 [slice, row, column]; padding becomes -1024.
+
+        Args:
+            start: first slice.
+            stop: one past the last slice; by default to the end.
+            window: rows and columns; by default all.
 
         Raises:
             InputError: when the voxels cannot be read.
         """
         slices, rows, columns = self.grid.shape
         stop = slices if stop is None else stop
-        self._reader.SetExtractIndex([0, 0, start])
-        self._reader.SetExtractSize([columns, rows, stop - start])
+        inside_rows, inside_columns = window or (slice(0, rows), slice(0, columns))
+        self._reader.SetExtractIndex([inside_columns.start, inside_rows.start, start])
+        self._reader.SetExtractSize(
+            [inside_columns.stop - inside_columns.start, inside_rows.stop - inside_rows.start, stop - start]
+        )
         try:
             values = sitk.GetArrayFromImage(self._reader.Execute())
         except RuntimeError:

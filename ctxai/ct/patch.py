@@ -40,7 +40,7 @@ class Volume(Protocol):
     def slice_z_mm(self) -> np.ndarray:
         """z (LPS mm) of the first voxel of each slice."""
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(self, start: int = 0, stop: int | None = None, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Hounsfield units of some slices, int16 [slice, row, column]."""
 
 
@@ -90,15 +90,14 @@ def extract_patch(
     grid = Grid.cube(centre_lps, shape, spacing_mm)
     start, stop = slices_touched(series.grid, grid, series.places)
     _refuse_wide_gap(series, start, stop)
-    slab = series.read(start, stop)
+    rows, columns = _window(series.grid, grid)
+    slab = series.read(start, stop, (rows, columns))
+    corner = (rows.start, columns.start)
     if series.regular:
-        rows, columns = _window(series.grid, grid)
-        source = series.grid.crop(
-            (start, rows.start, columns.start), (stop - start, rows.stop - rows.start, columns.stop - columns.start)
-        )
-        hu = resample(slab[:, rows, columns], source, grid, outside=AIR_HU)
+        hu = resample(slab, series.grid.crop((start, *corner), slab.shape), grid, outside=AIR_HU)
     else:
-        hu = resample_between(slab, series.grid, series.places[start:stop], grid, outside=AIR_HU)
+        source = series.grid.crop((0, *corner), (series.grid.shape[0], *slab.shape[1:]))
+        hu = resample_between(slab, source, series.places[start:stop], grid, outside=AIR_HU)
     return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.places), grid)
 
 
@@ -160,7 +159,8 @@ def resample_between(
     """
     axes = _coordinates(source, target)
     counted = np.interp(axes[0], places, np.arange(len(places)))
-    result = map_coordinates(array.astype(np.float32, copy=False), [counted, *axes[1:]], order=1, mode="nearest")
+    coordinates = np.broadcast_arrays(counted, *axes[1:])
+    result = map_coordinates(array.astype(np.float32, copy=False), coordinates, order=1, mode="nearest")
     result[~_within(axes, array.shape, places)] = outside
     return result
 
@@ -216,10 +216,13 @@ def _within(axes: list[np.ndarray], shape: tuple[int, ...], places: np.ndarray) 
 
 
 def _coordinates(source: Grid, target: Grid) -> list[np.ndarray]:
-    """Place of every voxel centre of ``target`` on the slice, row and column axis of ``source``."""
+    """Place of every voxel centre of ``target`` on the slice, row and column axis of ``source``.
+
+    Each array can be broadcast to the target's shape; where the axes of both grids are parallel, it stays a line.
+    """
     index_of = np.linalg.inv(source.affine) @ target.affine
-    slices, rows, columns = np.ogrid[tuple(slice(n) for n in target.shape)]
+    axes = np.ogrid[tuple(slice(n) for n in target.shape)][::-1]
     return [
-        np.broadcast_to(a * columns + b * rows + c * slices + offset, target.shape)
-        for a, b, c, offset in index_of[2::-1]
+        row[3] + sum(factor * axis for factor, axis in zip(row[:3], axes, strict=True) if factor != 0)
+        for row in index_of[2::-1]
     ]

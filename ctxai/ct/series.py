@@ -95,18 +95,26 @@ class CTSeries:
         """z (LPS mm) of the first pixel of each slice."""
         return np.array([header.position[2] for header in self.headers])
 
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def read(self, start: int = 0, stop: int | None = None, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Hounsfield units of the slices ``start`` to ``stop``, int16 [slice, row, column].
 
         Values below -1024 HU are padding and become -1024.
+
+        Args:
+            start: first slice.
+            stop: one past the last slice; by default to the end.
+            window: rows and columns; by default all.
 
         Raises:
             InputError: when a file cannot be decoded; names it.
         """
         numbers = range(len(self.headers))[start:stop]
-        hu = np.empty((len(numbers), *self.grid.shape[1:]), dtype=np.int16)
+        rows, columns = window or (slice(None), slice(None))
+        shape = tuple(len(range(n)[part]) for n, part in zip(self.grid.shape[1:], (rows, columns), strict=True))
+        hu = np.empty((len(numbers), *shape), dtype=np.int16)
         for target, number in zip(hu, numbers, strict=True):
-            target[:], low, high = self._slice(number)
+            whole, low, high = self._slice(number)
+            target[:] = whole[rows, columns]
             if low < AIR_HU:
                 self.pixel_faults[Fault.PADDING] = f"values down to {low:g} HU became {AIR_HU}"
             if high > HIGHEST_USUAL_HU:

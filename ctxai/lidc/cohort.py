@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ctxai.errors import InputError
 from ctxai.lidc.consensus import reader_masks
@@ -84,6 +83,8 @@ def patient_folds(table: pd.DataFrame, rules: CohortRules) -> pd.Series:
         strata = used.label_malignancy.fillna(2).astype(int)
         if strata.value_counts().min() < rules.folds:
             strata[:] = 0  # too few of a kind for every fold to get one
+        from sklearn.model_selection import StratifiedGroupKFold  # here, because workers that ingest do without it
+
         splitter = StratifiedGroupKFold(rules.folds, shuffle=True, random_state=rules.seed)
         for fold, (_, test) in enumerate(splitter.split(used, strata, used.patient_id)):
             fold_of_patient |= dict.fromkeys(used.patient_id.iloc[test], fold)
