@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,13 +29,18 @@ class CohortRules:
         name: name of the cohort.
         min_readers: readers that must have outlined the nodule.
         max_slice_thickness_mm: thicker scans are not used; None uses all.
-        folds: number of folds; all nodules of a patient share one.
+        exclude_undecided: leave out nodules with a median malignancy of 3.
+        fold_unit: ``patient``: all nodules of a patient share a fold. ``nodule``: folds are drawn by nodule, as a
+            published recipe did; patients then lie on both sides of a split, and its figures are too good.
+        folds: number of folds.
         seed: of the folds.
     """
 
     name: str = "default"
     min_readers: int = 3
     max_slice_thickness_mm: float | None = None
+    exclude_undecided: bool = False
+    fold_unit: Literal["patient", "nodule"] = "patient"
     folds: int = 5
     seed: int = 0
 
@@ -55,6 +61,8 @@ def load_rules(cohort: str = "default") -> CohortRules:
     known = {field.name for field in fields(CohortRules)}
     if not isinstance(values, dict) or not set(values) <= known:
         raise InputError(f"{path}: a cohort file has the keys {', '.join(sorted(known))}; found {values!r}")
+    if values.get("fold_unit", "patient") not in ("patient", "nodule"):
+        raise InputError(f"{path}: fold_unit is {values['fold_unit']!r}, expected patient or nodule")
     return CohortRules(**values)
 
 
@@ -71,7 +79,7 @@ def nodule_rows(nodules: Iterable[Nodule], rules: CohortRules) -> pd.DataFrame:
     by patient over the used nodules, stratified by label where there are enough; other nodules follow their patient.
     """
     table = pd.DataFrame([_row(nodule, rules) for nodule in nodules])
-    table["fold"] = patient_folds(table, rules)
+    table["fold"] = patient_folds(table, rules) if rules.fold_unit == "patient" else nodule_folds(table, rules)
     return table
 
 
@@ -89,6 +97,20 @@ def patient_folds(table: pd.DataFrame, rules: CohortRules) -> pd.Series:
         for fold, (_, test) in enumerate(splitter.split(used, strata, used.patient_id)):
             fold_of_patient |= dict.fromkeys(used.patient_id.iloc[test], fold)
     return table.patient_id.map(fold_of_patient).fillna(-1).astype(int)
+
+
+def nodule_folds(table: pd.DataFrame, rules: CohortRules) -> pd.Series:
+    """Fold of each row, by nodule and stratified by label, whatever its patient; -1 for nodules that are not used."""
+    folds = pd.Series(-1, index=table.index)
+    used = table[table.status == USED]
+    if len(used) >= rules.folds:
+        from sklearn.model_selection import StratifiedKFold
+
+        strata = used.label_malignancy.fillna(2).astype(int)
+        splitter = StratifiedKFold(rules.folds, shuffle=True, random_state=rules.seed)
+        for fold, (_, test) in enumerate(splitter.split(used, strata)):
+            folds[used.index[test]] = fold
+    return folds
 
 
 def reading_rows(nodules: Iterable[Nodule], status_of_nodule: dict[str, str]) -> pd.DataFrame:
@@ -194,6 +216,8 @@ def _status(nodule: Nodule, rules: CohortRules) -> str:
     limit = rules.max_slice_thickness_mm
     if limit is not None and nodule.scan.slice_thickness_mm > limit:
         return f"slices thicker than {limit:g} mm"
+    if rules.exclude_undecided and np.median(nodule.ratings("malignancy")) == 3:
+        return "median malignancy is 3"
     return USED
 
 

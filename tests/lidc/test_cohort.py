@@ -67,3 +67,27 @@ def test_an_unknown_cohort_or_key_is_refused_in_one_line(tmp_path):
     wrong.write_text("min_reader: 3\n")
     with pytest.raises(InputError, match="min_readers"):
         load_rules(str(wrong))
+
+
+def test_the_published_cohort_has_its_counts_and_its_folds_leak(tables):
+    nodules = tables["nodules"]
+    rules = load_rules("conrad")
+    published = build_manifest(LidcDatabase(), rules)
+    used = published["nodules"].query("status == @USED")
+    # 869 in the facts, of which 11 lie in ambiguous scans but are clear themselves.
+    assert used.label_malignancy.value_counts().to_dict() == {0.0: 448, 1.0: 421}
+    assert set(used.nodule_id) < set(nodules[nodules.status == USED].nodule_id)
+    folds = published["folds"]
+    assert set(folds.nodule_id) == set(used.nodule_id)
+    assert (folds.groupby("patient_id").fold.nunique() > 1).sum() > 100
+    share = used.merge(folds[["nodule_id", "fold"]]).groupby("fold").label_malignancy.mean()
+    assert share.max() - share.min() < 0.01
+    counts = folds.fold.value_counts()
+    assert counts.max() - counts.min() <= 2
+
+
+def test_an_unknown_unit_of_folds_is_refused(tmp_path):
+    wrong = tmp_path / "c.yaml"
+    wrong.write_text("fold_unit: scan\n")
+    with pytest.raises(InputError, match="fold_unit is 'scan', expected patient or nodule"):
+        load_rules(str(wrong))
