@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ _HEADER = [
     "RescaleType",
 ]
 _TAGS = {tag_for_keyword(keyword): keyword for keyword in _HEADER}
+#: A process that reads headers takes this many files at a time; starting one takes as long as a few thousand files.
+_FILES_PER_JOB = 2000
 #: What pydicom raises on damaged content.
 DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
 
@@ -115,7 +119,9 @@ def read_header(path: Path) -> SliceHeader | None:
     return header
 
 
-def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> dict[str, list[SliceHeader]]:
+def find_series(
+    folder: Path | str, damaged: dict[Path, str] | None = None, workers: int = 0
+) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
     Hidden files, files that are not DICOM, and objects that are not CT images are passed over.
@@ -123,6 +129,7 @@ def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> d
     Args:
         folder: a folder at any depth, or one file.
         damaged: where given, a CT image that cannot be read is noted here instead of ending the search.
+        workers: processes that read a large tree; 0 reads in this one.
 
     Raises:
         InputError: when the folder does not exist or holds no CT image, or an image cannot be read.
@@ -132,19 +139,31 @@ def find_series(folder: Path | str, damaged: dict[Path, str] | None = None) -> d
         raise InputError(f"{folder}: no such folder; give a folder of DICOM CT images")
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     series: dict[str, list[SliceHeader]] = {}
-    for path in files:
-        try:
-            header = read_header(path)
-        except InputError as error:
+    for path, found in zip(files, _read_headers(files, workers), strict=True):
+        if isinstance(found, str):
             if damaged is None:
-                raise
-            damaged[path] = str(error)
-            continue
-        if header is not None:
-            series.setdefault(header.series_uid, []).append(header)
+                raise InputError(found)
+            damaged[path] = found
+        elif found is not None:
+            series.setdefault(found.series_uid, []).append(found)
     if not series:
         raise InputError(f"{folder}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
     return series
+
+
+def _read_headers(files: Sequence[Path], workers: int) -> Iterable[SliceHeader | str | None]:
+    """Header of each file, in order; the words of the error where it cannot be read."""
+    if workers <= 1 or len(files) < _FILES_PER_JOB * 2:
+        return map(_header_or_error, files)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_header_or_error, files, chunksize=_FILES_PER_JOB))
+
+
+def _header_or_error(path: Path) -> SliceHeader | str | None:
+    try:
+        return read_header(path)
+    except InputError as error:
+        return str(error)
 
 
 def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID) -> SliceHeader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import pandas as pd
 from ctxai.ct.geometry import HARMLESS, GeometryRules
 from ctxai.ct.header import SliceHeader, find_series
 from ctxai.ct.stack import stack
-from ctxai.data.store import NoduleStore
+from ctxai.data.store import ARRAYS, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError
 from ctxai.files import write_text
+from ctxai.lidc.annotations import load_tables
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
 from ctxai.stages.cutting import Source, agreement_on, image_digest, images_of, ingest_series
@@ -48,6 +50,7 @@ def ingest(
     max_gap_mm: float = 5.0,
     shard: str = "0/1",
     merge: Path | None = None,
+    report: bool = False,
     workers: int = 0,
     resume: bool = True,
 ) -> None:
@@ -72,11 +75,12 @@ def ingest(
         max_gap_mm: nodules whose patch touches a wider gap of missing slices are refused.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai ingest --merge``.
         merge: finish the store given here, after all of its shards.
+        report: write report.html into the store: cohort, faults and repairs, ratings, agreement, sample patches.
         workers: processes; 0 works in this one.
         resume: leave what is already in the store; false does it again.
     """
     if merge is not None:
-        _merge(merge)
+        _merge(merge, report)
         return
     if crops is not None:
         from ctxai.data.crops import import_crops
@@ -90,7 +94,7 @@ def ingest(
         work = from_luna(luna)
     else:
         dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
-        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules)
+        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers)
     NoduleStore.create(store_dir, len(work.rows))
     _write_once(store_dir / MANIFEST, work.rows)
     columns = [field.name for field in fields(Finding)]
@@ -106,7 +110,7 @@ def ingest(
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
         pass
     if count == 1:
-        _merge(store_dir)
+        _merge(store_dir, report)
 
 
 def _from_dicom(
@@ -116,10 +120,11 @@ def _from_dicom(
     xml: Path | None,
     points: Path | None,
     rules: GeometryRules,
+    workers: int,
 ) -> Work:
     damaged: dict[Path, str] = {}
     with console.status("Reading DICOM headers"):
-        series = find_series(dicom_dir, damaged)
+        series = find_series(dicom_dir, damaged, workers)
     if xml is not None:
         work = from_xml(series, xml, cohort, rules)
     elif points is not None:
@@ -155,7 +160,7 @@ def part_of(store_dir: Path, series_uid: str) -> Path:
     return store_dir / PARTS / f"{hashlib.sha256(series_uid.encode()).hexdigest()[:12]}.json"
 
 
-def _merge(store_dir: Path) -> None:
+def _merge(store_dir: Path, page: bool = False) -> None:
     """Write ``nodules.parquet`` from the manifest and the part of every series; say what is in the store."""
     manifest = store_dir / MANIFEST
     if not manifest.is_file():
@@ -173,6 +178,9 @@ def _merge(store_dir: Path) -> None:
     table = rows.drop(columns=[name for name in ("x", "y", "z") if name in rows]).join(done)
     NoduleStore(store_dir).write_table(table)
     _write_report(store_dir, table)
+    _sweep(store_dir)
+    if page:
+        _write_page(store_dir, table)
     _print_summary(store_dir, table)
 
 
@@ -207,6 +215,35 @@ def _write_report(store_dir: Path, table: pd.DataFrame) -> None:
         ]
     report = pd.concat([known, pd.DataFrame([asdict(finding) for finding in found], columns=known.columns)])
     write_text(store_dir / _REPORT, report.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_page(store_dir: Path, table: pd.DataFrame) -> None:
+    """``report.html``."""
+    from ctxai.report.ingestion import write_ingestion_report
+
+    usable = table[table.fault == ""]
+    flow = [
+        ("scans with a nodule of the cohort", table.series_uid.nunique()),
+        ("nodules of the cohort", len(table)),
+        ("usable nodules", len(usable)),
+        ("of them with a label", int(usable.label_malignancy.notna().sum())),
+    ]
+    if "scan_id" in table:
+        tables = load_tables()
+        outlined = ("nodules outlined in LIDC-IDRI", len(tables["nodules"]))
+        flow = [("scans in LIDC-IDRI", len(tables["scans"])), outlined, *flow]
+    report = pd.read_csv(store_dir / _REPORT, dtype=str, keep_default_na=False)
+    write_ingestion_report(store_dir / "report.html", NoduleStore(store_dir), report, flow)
+
+
+def _sweep(store_dir: Path) -> None:
+    """Remove what killed runs left: files and folders under temporary names."""
+    for stale in [*store_dir.glob(".*.partial.*"), *(store_dir / PARTS).glob(".*.partial.*")]:
+        stale.unlink(missing_ok=True)
+    for stale in (store_dir / ARRAYS).rglob("*.partial"):  # zarr's own
+        stale.unlink(missing_ok=True)
+    for folder in store_dir.glob(".partial.*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_once(path: Path, rows: pd.DataFrame) -> None:

@@ -188,6 +188,18 @@ def test_a_damaged_image_can_be_noted_instead_of_ending_the_search(tmp_path):
     assert [len(headers) for headers in found.values()] == [11]
 
 
+def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
+    write_ct(tmp_path / "a", voxels(), seed="a")
+    break_position(write_ct(tmp_path / "b", voxels(), seed="b"))
+    monkeypatch.setattr("ctxai.ct.header._FILES_PER_JOB", 5)
+    alone: dict[Path, str] = {}
+    together: dict[Path, str] = {}
+    one, several = find_series(tmp_path, alone), find_series(tmp_path, together, workers=2)
+    assert alone == together and len(alone) == 1
+    assert list(one) == list(several)
+    assert all([h.path for h in one[uid]] == [h.path for h in several[uid]] for uid in one)
+
+
 def test_the_key_of_a_series_tells_nothing_of_the_patient(tmp_path):
     write_ct(tmp_path, voxels())
     series = read_series(tmp_path)
