@@ -165,11 +165,14 @@ def _merge(store_dir: Path, page: bool = False) -> None:
     manifest = store_dir / MANIFEST
     if not manifest.is_file():
         raise StoreError(f"{store_dir}: no ingestion was begun here (no {MANIFEST})")
+    _sweep(store_dir)
     rows = pd.read_csv(manifest, dtype={"reading_ids": str}, keep_default_na=True)
     for name in rows.columns[rows.columns.str.endswith("_ratings")]:
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
     records = [
-        record for part in sorted((store_dir / PARTS).glob("*.json")) for record in json.loads(part.read_text())["rows"]
+        record
+        for part in sorted((store_dir / PARTS).glob("[!.]*.json"))
+        for record in json.loads(part.read_text())["rows"]
     ]
     done = pd.DataFrame(records).set_index("row").sort_index() if records else pd.DataFrame()
     if len(done) != len(rows):
@@ -178,7 +181,6 @@ def _merge(store_dir: Path, page: bool = False) -> None:
     table = rows.drop(columns=[name for name in ("x", "y", "z") if name in rows]).join(done)
     NoduleStore(store_dir).write_table(table)
     _write_report(store_dir, table)
-    _sweep(store_dir)
     if page:
         _write_page(store_dir, table)
     _print_summary(store_dir, table)

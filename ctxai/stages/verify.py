@@ -147,7 +147,7 @@ def _check_parts(path: Path, table: pd.DataFrame) -> Iterator[str]:
             yield f"{part}: tells of other rows than {MANIFEST}"
         elif [record["fault"] for record in records] != list(table.fault[group.index]):
             yield f"{part}: tells of other faults than the table; run `ctxai ingest --merge {path}`"
-    unknown = {p.name for p in (path / PARTS).glob("*.json")} - {part_of(path, uid).name for uid in rows.series_uid}
+    unknown = {p.name for p in (path / PARTS).glob("[!.]*.json")} - {part_of(path, uid).name for uid in rows.series_uid}
     if unknown:
         yield f"{path / PARTS}: {len(unknown)} part(s) belong to no series of {MANIFEST}, first {min(unknown)}"
 

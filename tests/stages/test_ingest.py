@@ -190,3 +190,23 @@ def test_the_real_scan_has_its_one_nodule_read_by_four(lidc_0001, tmp_path):
     assert store.valid(0).all()
     assert np.median(store.hu(0)[store.agreement(0) == 4]) > -100
     assert pd.notna(table.slice_spacing_mm[0])
+
+
+def test_a_page_to_look_at_can_be_added_when_the_store_is_merged(store, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(store.path, copy)
+    assert main(["ingest", "--merge", str(copy), "--report"]) == 0
+    page = (copy / "report.html").read_text()
+    assert "<b>1018</b> scans in LIDC-IDRI" in page
+    assert "LIDC-IDRI-0003" in page
+    (copy / "report.html").unlink()
+    assert content(copy) == content(store.path)
+
+
+def test_what_a_killed_run_left_is_swept_when_the_store_is_merged(store, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(store.path, copy)
+    for name in (".1.abc.partial.manifest.csv", "parts/.1.abc.partial.x.json", "patches.zarr/hu/c/0/0/0/0.ff.partial"):
+        (copy / name).write_text("half")
+    assert main(["ingest", "--merge", str(copy)]) == 0
+    assert content(copy) == content(store.path)
