@@ -33,7 +33,8 @@ def write_contact_sheet(path: Path, out_dir: Path, rows: Sequence[dict[str, Any]
             fontsize=10,
         )
         for axes, row in zip(figure.subplots(lines, columns, squeeze=False).flat, rows, strict=False):
-            axes.imshow(Image.open(out_dir / row["series"] / "views" / f"{row['nodule_id']}.png"))
+            with Image.open(out_dir / row["series"] / "views" / f"{row['nodule_id']}.png") as picture:
+                axes.imshow(picture)
             axes.set_title(_caption(row), fontsize=9)
         for axes in figure.axes:
             axes.axis("off")

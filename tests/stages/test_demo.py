@@ -58,7 +58,8 @@ def test_explained_nodules_are_of_the_test_fold_and_have_pictures_and_overlays(d
         assert (folder / "views" / f"{row['nodule_id']}.png").is_file()
         assert (folder / "maps" / "cdam_malignancy.nii.gz").is_file()
         assert (folder / "dicom" / "pmap" / "cdam_malignancy_for.dcm").is_file()
-    assert Image.open(demo / "contact_sheet.png").width > 1000
+    with Image.open(demo / "contact_sheet.png") as sheet:
+        assert sheet.width > 1000
 
 
 def test_it_stays_under_two_gigabytes(demo):
