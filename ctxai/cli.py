@@ -29,6 +29,7 @@ STAGES = {
     "verify": "check a manifest, a nodule store and a DICOM tree against each other",
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
     "evaluate": "judge a run on its test fold, with intervals",
+    "export-bundle": "write a run as a MONAI bundle, for MONAI's own runner",
     "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
     "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
 }

@@ -33,6 +33,9 @@ _METRICS, _PREDICTIONS, _PROVENANCE, _CARD, _PLOTS = (
     "model_card.md",
     "plots",
 )
+REQUIRED = (_CONFIG, _WEIGHTS, _CALIBRATION, _PROVENANCE, _METRICS)
+"""Files without which a folder is not a run."""
+
 _BATCH = 32
 
 
@@ -171,7 +174,7 @@ class Run:
         folder = SHIPPED if path is None else Path(path)
         if not folder.is_dir():
             raise RunError(f"{folder}: no such run folder; make one with `ctxai train STORE_DIR RUN_DIR`")
-        for name in (_CONFIG, _WEIGHTS, _CALIBRATION, _PROVENANCE, _METRICS):
+        for name in REQUIRED:
             if not (folder / name).is_file():
                 raise RunError(f"{folder}: not a run folder, or damaged ({name} is missing); train it again")
         provenance = _read_json(folder / _PROVENANCE)
