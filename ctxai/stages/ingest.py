@@ -20,11 +20,11 @@ from ctxai.files import write_text
 from ctxai.lidc.annotations import load_tables
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
-from ctxai.stages.cutting import Source, agreement_on, image_digest, images_of, ingest_series
+from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
 from ctxai.stages.shards import parse_shard
 from ctxai.stages.sources import Work, from_database, from_luna, from_points, from_xml, patient_name
 
-__all__ = ["MANIFEST", "PARTS", "agreement_on", "ingest", "part_of"]
+__all__ = ["MANIFEST", "PARTS", "ingest", "part_of"]
 
 #: The rows of the manifest that a store is made of, in its order.
 MANIFEST = "manifest.csv"

@@ -15,8 +15,8 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
 from ctxai.lidc.consensus import ReaderMasks
 from ctxai.models.run import Run
+from ctxai.stages.cutting import agreement_on
 from ctxai.stages.findings import Finding
-from ctxai.stages.ingest import agreement_on
 from ctxai.stages.targets import NamedTarget, name_of
 
 #: Size that is taken for a nodule that nobody measured: how far from its centre views are explained.

@@ -14,7 +14,7 @@ from ctxai.ct.grid import Grid
 from ctxai.data.store import NoduleStore
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import LidcDatabase
-from ctxai.stages.ingest import agreement_on
+from ctxai.stages.cutting import agreement_on
 
 
 @pytest.fixture(scope="module")
