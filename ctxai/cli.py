@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentError, ArgumentParser
 from rich.console import Console
+from rich.table import Table
 
 from ctxai import __version__
 from ctxai.errors import InputError
@@ -155,6 +156,8 @@ def _print_help() -> None:
     console = Console(highlight=False)
     console.print(f"ctxai {__version__}: lung-nodule assessment on CT that shows its evidence. Research use only.\n")
     console.print("usage: ctxai STAGE [--help] …\n", markup=False)
+    table = Table.grid(padding=(0, 2))
     for name, summary in STAGES.items():
-        console.print(f"  {name:<14} {summary}")
+        table.add_row(f"  {name}", summary)
+    console.print(table)
     console.print("\nStart with `ctxai demo`. There is no nodule detector: nodules come from LIDC-IDRI or your points.")
