@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ctxai.data.views import ViewConfig, view_frame
+from ctxai.data.volume import VolumeConfig
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class AugmentConfig:
     Geometry is changed in the frame of the view, so that a coronal image stays a coronal one.
 
     Args:
-        turns: any of the eight quarter turns and mirror images in the plane.
+        turns: any of the four quarter turns in the plane.
         rotation_deg: further rotation in the plane, up to this angle either way.
         tilt_deg: rotation out of the plane, up to this angle about each of its axes.
         scale: relative change of size, kept small because size is a sign of malignancy.
@@ -27,6 +28,10 @@ class AugmentConfig:
         noise_hu: largest standard deviation of Gaussian noise.
         level_hu: displacement of all HU.
         contrast: relative change of the distance to the window's centre.
+        mirror: with turns, their mirror images too.
+        slice_steps: draw instead one of the slices this many whole millimetres either side of the centre, and the
+            centre; 0 for none.
+        volume: changes of the whole patch, made by MONAI before the plane is cut.
     """
 
     turns: bool = True
@@ -38,6 +43,9 @@ class AugmentConfig:
     noise_hu: float = 30.0
     level_hu: float = 30.0
     contrast: float = 0.05
+    mirror: bool = True
+    slice_steps: int = 0
+    volume: VolumeConfig = field(default_factory=VolumeConfig)
 
 
 def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> np.ndarray:
@@ -68,13 +76,16 @@ def random_plane(
     tilts = _symmetric(generator, math.radians(config.tilt_deg), 2)
     scale = math.exp(_symmetric(generator, math.log1p(config.scale)))
     shift = _symmetric(generator, config.shift_mm, 2)
-    offset = _symmetric(generator, config.slice_fraction * np.nan_to_num(diameter_mm) / 2)
+    place = generator.uniform(-1.0, 1.0)
+    offset = config.slice_fraction * np.nan_to_num(diameter_mm) / 2 * place
+    if config.slice_steps:
+        offset = math.floor((place + 1) / 2 * (2 * config.slice_steps + 1)) - config.slice_steps
     if single_slice:
         tilts, offset = np.zeros(2), 0.0
     if config.turns:
         angle += turns * math.pi / 2
     change = _rotation(1, 2, tilts[0]) @ _rotation(2, 0, tilts[1]) @ _rotation(0, 1, angle) * scale
-    if config.turns and mirror:
+    if config.turns and config.mirror and mirror:
         change = change @ np.diag([-1.0, 1.0, 1.0])
     plane = change.copy()
     plane[:, 2] = [shift[0], shift[1], offset]

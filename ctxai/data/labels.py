@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from ctxai.errors import StoreError
+from ctxai.errors import InputError, StoreError
 
 BIOMARKERS = (
     "subtlety",
@@ -29,7 +31,27 @@ SCALES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each target: LIDC-IDRI's rating scales, and millimetres for the diameter."""
 
-LabelKind = Literal["soft", "hard"]
+LabelKind = Literal["soft", "hard", "rating"]
+
+NODULE_FOLDS = (
+    "folds were drawn by nodule: patients lie on both sides of the split, so these figures are too good and only "
+    "comparable with others of the same kind"
+)
+"""What has to stand beside every figure from such folds."""
+
+logger = logging.getLogger(__name__)
+
+
+def in_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of targets in the order of `TARGETS`.
+
+    Raises:
+        InputError: for others, or none.
+    """
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown or not names:
+        raise InputError(f"targets: expected some of {', '.join(TARGETS)}, found {', '.join(unknown) or 'none'}")
+    return tuple(name for name in TARGETS if name in names)
 
 
 def column_of(target: str) -> str:
@@ -39,19 +61,22 @@ def column_of(target: str) -> str:
 
 @dataclass(frozen=True)
 class FoldConfig:
-    """Which nodules are trained on, calibrated on and tested on; folds hold whole patients.
+    """Which nodules are trained on, calibrated on and tested on.
 
     Args:
         test: fold that nothing is learnt from or selected by.
         validation: fold that calibration is fitted on, once, after training. Nothing is selected by it.
         min_readers: readers a nodule needs to be calibrated or tested on (LIDC-IDRI studies use 3 of 4).
         training_min_readers: readers a nodule needs to be trained on.
+        unit: patient refuses folds that cut a patient in two. nodule accepts them, to set figures beside published
+            ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
     """
 
     test: int = 0
     validation: int = 1
     min_readers: int = 3
     training_min_readers: int = 3
+    unit: Literal["patient", "nodule"] = "patient"
 
 
 @dataclass(frozen=True)
@@ -86,13 +111,11 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
     """Cut the usable rows into training, validation and test rows.
 
     Raises:
-        StoreError: without labels; when a patient is in two folds; when a fold that is needed has no nodule, or
-            nodules of one class only.
+        StoreError: without labels; when the folds are not of ``config.unit``; when a fold that is needed has no
+            nodule, or nodules of one class only.
     """
     good = usable(table)
-    folds = table.loc[good].groupby("patient_id")["fold"].nunique()
-    if (folds > 1).any():
-        raise StoreError(f"patient {folds.idxmax()} is in {folds.max()} folds; folds have to hold whole patients")
+    _check_unit(table[good], config.unit)
     if config.test == config.validation:
         raise StoreError(f"test and validation fold are both {config.test}; give two different folds")
     fold = table["fold"]
@@ -114,16 +137,34 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
     return Split(*(np.flatnonzero(chosen) for chosen in rows.values()))
 
 
+def _check_unit(table: pd.DataFrame, unit: str) -> None:
+    folds = table.groupby("patient_id")["fold"].nunique()
+    cut = int((folds > 1).sum())
+    if unit == "nodule" and not cut:
+        raise StoreError(
+            "folds.unit is nodule, but this store's folds hold whole patients; leave the option out, or ingest with "
+            "--cohort conrad"
+        )
+    if unit == "nodule":
+        logger.warning("%d of %d patients are in several folds: %s", cut, len(folds), NODULE_FOLDS)
+    elif cut:
+        raise StoreError(
+            f"patient {folds.idxmax()} is in {folds.max()} folds; folds have to hold whole patients "
+            "(--folds.unit nodule only to reproduce figures of such folds)"
+        )
+
+
 def targets_of(table: pd.DataFrame, label: LabelKind = "soft") -> np.ndarray:
     """Targets of every row, float32 (nodule, target) in the order of `TARGETS`, NaN where unknown.
 
-    Malignancy is a probability: soft is (mean rating - 1) / 4, hard is 1 above and 0 below a median of 3 (NaN at 3).
+    Malignancy is a probability: soft is (mean rating - 1) / 4, hard is 1 above and 0 below a median of 3 (NaN at 3);
+    or, for rating, the mean rating itself.
     Biomarkers are in their own units: rating points, and millimetres for the diameter.
     """
     values = table[[column_of(name) for name in TARGETS]].to_numpy(np.float32, na_value=np.nan).copy()
     if label == "hard":
         values[:, 0] = table["label_malignancy"].to_numpy(np.float32, na_value=np.nan)
-    else:
+    elif label == "soft":
         values[:, 0] = (values[:, 0] - 1) / 4
     return values
 

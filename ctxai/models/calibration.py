@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
 
 from ctxai.data.labels import SCALES, TARGETS
 from ctxai.errors import RunError
@@ -56,14 +57,14 @@ class Calibration:
         """Fit on nodules that were neither trained on nor selected by.
 
         Args:
-            logits: malignancy logits (nodule,).
+            logits: malignancy logits (nodule,), NaN from a model without them.
             labels: 1 malignant, 0 benign, NaN neither (nodule,).
             predictions: in units (nodule, target), in the order of `TARGETS`.
             truths: readers' means in the same units and order, NaN where unknown.
             alpha: share of nodules that may fall outside of their interval.
         """
-        known = ~np.isnan(labels)
-        slope, intercept = _platt(logits[known], labels[known])
+        known = ~(np.isnan(labels) | np.isnan(logits))
+        slope, intercept = _platt(logits[known], labels[known]) if known.any() else (1.0, 0.0)
         widths: dict[str, float | None] = {}
         counts: dict[str, int] = {}
         for place, target in enumerate(TARGETS):
@@ -115,6 +116,31 @@ def conformal_half_width(errors: np.ndarray, alpha: float) -> float | None:
     # Rounded first: (n + 1)(1 - 0.1) may come out a hair above the whole number that it is.
     rank = math.ceil(round((len(errors) + 1) * (1 - alpha), 9))
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else None
+
+
+def other_probabilities(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """What other calibrations than Platt's would make of some logits, for comparison.
+
+    ``none``: sigmoid(logit). ``temperature``: sigmoid(logit / T), T by maximum likelihood. ``isotonic``: the rising
+    step function of least squares, level beyond its ends.
+
+    Args:
+        logits: of the nodules to fit on (nodule,), neither trained on nor selected by.
+        labels: of the same nodules, 1 malignant, 0 benign.
+        chosen: logits to give probabilities of.
+    """
+    signs = np.where(labels == 1, 1.0, -1.0)
+    found = minimize_scalar(
+        lambda slope: float(np.logaddexp(0, -np.exp(slope) * signs * logits).sum()),
+        bounds=tuple(np.log(_SLOPES)),
+        method="bounded",
+    )
+    isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(logits, labels)
+    return {
+        "none": expit(chosen),
+        "temperature": expit(np.exp(found.x) * chosen),
+        "isotonic": isotonic.predict(chosen),
+    }
 
 
 def _platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -1,74 +1,95 @@
-"""The nodule classifier: one vision transformer, a malignancy logit and eight biomarkers."""
+"""The nodule classifier: one vision transformer, malignancy and eight biomarkers."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from ctxai.data.labels import TARGETS
-from ctxai.errors import ModelError
+from ctxai.data.labels import TARGETS, LabelKind, in_order
+from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import BackboneConfig, make_backbone
-from ctxai.models.heads import NoduleHeads, masked_loss
+from ctxai.models.heads import LossConfig, NoduleHeads, malignancy_loss, rating_loss
+from ctxai.models.lora import merge_lora
+from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.models.tuning import TuneConfig, prepare_backbone
 
-_BETAS = (0.9, 0.95)  # budgets here are hundreds to thousands of steps, too few for the usual 0.999
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """A fixed training budget: AdamW with a linear warm-up and a cosine to zero, and an average of the weights.
-
-    Args:
-        epochs: passes over the training nodules, one random view of each per pass.
-        batch_size: images per step.
-        learning_rate: at the end of the warm-up.
-        weight_decay: of AdamW, on matrices only.
-        warmup_fraction: part of all steps that the learning rate rises over.
-        biomarker_weight: weight of the biomarkers' loss beside malignancy's.
-        ema_decay: per-step decay of the exponential moving average that becomes the final weights; it starts
-            half-way. 0 keeps the last weights.
-        gradient_clip: largest gradient norm.
-    """
-
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.05
-    warmup_fraction: float = 0.1
-    biomarker_weight: float = 1.0
-    ema_decay: float = 0.99
-    gradient_clip: float = 1.0
+_MIDDLE = 3.0
+"""Middle of the malignancy scale: where a logit, and a rating output, is 0."""
 
 
 class NoduleClassifier(pl.LightningModule):
-    """Images (N, 3, H, W) → outputs (N, 9): malignancy logit, then biomarkers as z-scores of the training nodules.
+    """Images (N, 3, H, W) → outputs (N, K), named by ``target_names``: malignancy first, then biomarkers.
 
-    ``target_names`` names the outputs. ``backbone`` is the one timm VisionTransformer; its class token, after the
-    final norm, feeds both heads. The buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn z-scores into units.
+    The malignancy output is a logit, or, for the label kind ``rating``, the expected rating minus 3; either way it is
+    0 in the middle of the scale and higher where a nodule looks more malignant. Biomarkers are z-scores of the
+    training nodules; the buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn them into units. ``backbone`` is
+    the one timm vision transformer; its class token, after the final norm, feeds all heads.
+
+    Usable in any ``pytorch_lightning.Trainer``: batches are pairs of images (N, 3, H, W) and targets (N, 9) in the
+    order of `TARGETS`, as `targets_of` makes them, NaN where unknown. Call :meth:`fit_scaler` first.
+
+    Args:
+        backbone: the vision transformer.
+        pixels: side of the images.
+        optim: training budget.
+        initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
+        targets: what is predicted, some of `TARGETS`; the order is always that of `TARGETS`.
+        label: how malignancy is given (see `targets_of`).
+        tune: which weights of the backbone learn.
+        loss: what is minimised.
+        compiled: whether the backbone runs through torch.compile while training.
+
+    Raises:
+        InputError: for targets that do not exist, or options that do not fit each other.
     """
 
-    target_names = TARGETS
-
-    def __init__(self, backbone: BackboneConfig, pixels: int, optim: OptimConfig, initialise: bool = True) -> None:
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        pixels: int,
+        optim: OptimConfig,
+        initialise: bool = True,
+        *,
+        targets: Sequence[str] = TARGETS,
+        label: LabelKind = "soft",
+        tune: TuneConfig | None = None,
+        loss: LossConfig | None = None,
+        compiled: bool = False,
+    ) -> None:
         super().__init__()
+        self.target_names = in_order(targets)
         self.backbone = make_backbone(backbone, pixels, initialise)
-        self.heads = NoduleHeads(self.backbone.num_features)
-        self.optim = optim
+        self.heads = NoduleHeads(self.backbone.num_features, self.target_names)
+        self.optim, self.tune, self.loss, self.label = optim, tune or TuneConfig(), loss or LossConfig(), label
+        self._frozen = prepare_backbone(self.backbone, self.tune) if initialise else []
+        self._places = [TARGETS.index(name) for name in self.target_names]
+        self._malignancy = int("malignancy" in self.target_names)  # how many of the outputs are malignancy's
+        self._class_weights = (1.0, 1.0)
         self.register_buffer("biomarker_mean", torch.zeros(len(TARGETS) - 1))
         self.register_buffer("biomarker_std", torch.ones(len(TARGETS) - 1))
         self.epoch_losses: list[float] = []
         self._losses: list[torch.Tensor] = []
+        self._kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._compiled = compiled
+        self._fast: list[Callable[[torch.Tensor], torch.Tensor]] = []  # in a list: not a part of the module
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Outputs (N, 9) of images (N, 3, H, W)."""
+        """Outputs (N, K) of images (N, 3, H, W)."""
         return self.heads(self.backbone(images))
 
+    def train(self, mode: bool = True) -> NoduleClassifier:
+        """Set the mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
     def fit_scaler(self, targets: np.ndarray) -> None:
-        """Set the biomarkers' mean and standard deviation from training targets (nodule, 9); NaN is left out."""
+        """Take scales and class weights from training targets (nodule, 9); NaN is left out."""
         values = np.asarray(targets, np.float64)[:, 1:]
         known = ~np.isnan(values)
         count = np.maximum(known.sum(0), 1)
@@ -76,11 +97,41 @@ class NoduleClassifier(pl.LightningModule):
         std = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(0) / count)
         self.biomarker_mean.copy_(torch.from_numpy(mean))
         self.biomarker_std.copy_(torch.from_numpy(np.where(std > 1e-6, std, 1.0)))
+        if self.loss.balance:
+            share = float(np.nanmean(self._share(np.asarray(targets, np.float64)[:, 0])))
+            if not 0 < share < 1:
+                raise InputError("loss.balance: the training nodules are all of one class; switch it off")
+            self._class_weights = (0.5 / (1 - share), 0.5 / share)
+
+    def _share(self, malignancy: Any) -> Any:
+        """How far a malignancy target is towards malignant, in [0, 1]."""
+        return (malignancy - 1) / 4 if self.label == "rating" else malignancy
 
     def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (..., 9) in the readers' units: malignancy 1 + 4 · sigmoid(logit), biomarkers de-standardised."""
-        malignancy = 1 + 4 * torch.sigmoid(outputs[..., :1])
-        return torch.cat([malignancy, outputs[..., 1:] * self.biomarker_std + self.biomarker_mean], dim=-1)
+        """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised."""
+        first, rest = outputs[..., : self._malignancy], outputs[..., self._malignancy :]
+        malignancy = _MIDDLE + first if self.label == "rating" else 1 + 4 * torch.sigmoid(first)
+        chosen = [place - 1 for place in self._places[self._malignancy :]]
+        return torch.cat([malignancy, rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]], dim=-1)
+
+    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Loss of outputs (N, K) against targets (N, 9)."""
+        delta, total = self.loss.huber_delta, outputs.new_zeros(())
+        if self._malignancy and self.label == "rating":
+            weights = torch.lerp(
+                *(outputs.new_tensor(weight) for weight in self._class_weights), self._share(targets[:, 0])
+            )
+            total = rating_loss(outputs[:, 0], targets[:, 0] - _MIDDLE, delta, weights)
+        elif self._malignancy:
+            total = malignancy_loss(outputs[:, 0], targets[:, 0], self._class_weights)
+        if self.heads.biomarkers is not None:
+            chosen = self._places[self._malignancy :]
+            standardised = (targets[:, 1:] - self.biomarker_mean) / self.biomarker_std
+            biomarkers = rating_loss(
+                outputs[:, self._malignancy :], standardised[:, [place - 1 for place in chosen]], delta
+            )
+            total = total + self.optim.biomarker_weight * biomarkers
+        return total
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Loss of one batch.
@@ -89,52 +140,62 @@ class NoduleClassifier(pl.LightningModule):
             ModelError: when the loss is not finite.
         """
         images, targets = batch
-        standardised = targets.clone()
-        standardised[:, 1:] = (targets[:, 1:] - self.biomarker_mean) / self.biomarker_std
-        loss = masked_loss(self(images), standardised, self.optim.biomarker_weight)
+        if self._compiled and not self._fast:
+            self._fast.append(torch.compile(self.backbone))
+        embed = self._fast[0] if self._compiled else self.backbone
+        loss = self._loss(self.heads(embed(images)), targets)
         if not torch.isfinite(loss):
-            raise ModelError(
-                f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}; "
-                "lower optim.learning_rate or optim.gradient_clip"
-            )
+            raise self._not_finite(loss, images)
         self._losses.append(loss.detach())
         return loss
 
+    def _not_finite(self, loss: torch.Tensor, images: torch.Tensor) -> ModelError:
+        spoilt = int((~torch.isfinite(images).flatten(1).all(1)).sum())
+        if spoilt:
+            return ModelError(
+                f"training: {spoilt} of {len(images)} images of a batch in epoch {self.current_epoch} hold values that "
+                "are not finite numbers; check the patches they were cut from"
+            )
+        return ModelError(
+            f"training diverged: the loss is {loss.item()} in epoch {self.current_epoch}; "
+            "lower optim.learning_rate or optim.gradient_clip"
+        )
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        """Log the loss of held-out nodules as ``validation_loss``."""
+        images, targets = batch
+        self.log("validation_loss", self._loss(self(images), targets), prog_bar=True, batch_size=len(images))
+
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean training loss."""
-        self.epoch_losses.append(float(torch.stack(self._losses).mean()))
-        self.log("loss", self.epoch_losses[-1], prog_bar=True, sync_dist=True)
+        mean = self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean")
+        self.epoch_losses.append(float(mean))
+        self.log("loss", self.epoch_losses[-1], prog_bar=True)
         self._losses.clear()
+
+    def on_fit_start(self) -> None:
+        """Note the frozen weights, since averaging them with themselves rounds."""
+        self._kept = [(p, p.detach().clone()) for p in self.parameters() if not p.requires_grad]
+
+    @torch.no_grad()
+    def on_fit_end(self) -> None:
+        """Put the frozen weights back, and make adapters part of the plain weights."""
+        for parameter, value in self._kept:
+            parameter.copy_(value)
+        self._kept.clear()
+        merge_lora(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the loss history with a checkpoint."""
         checkpoint["epoch_losses"] = list(self.epoch_losses)
+        checkpoint["losses"] = list(self._losses)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the loss history from a checkpoint."""
         self.epoch_losses = list(checkpoint["epoch_losses"])
+        self._losses = list(checkpoint["losses"])
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW without decay on biases, norms, tokens and positions; warm-up, then a cosine, per step."""
-        undecayed = self.backbone.no_weight_decay()
-        groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
-        for name, parameter in self.named_parameters():
-            groups[parameter.ndim > 1 and name.removeprefix("backbone.") not in undecayed].append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": groups[True], "weight_decay": self.optim.weight_decay},
-                {"params": groups[False], "weight_decay": 0.0},
-            ],
-            lr=self.optim.learning_rate,
-            betas=_BETAS,
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, round(self.optim.warmup_fraction * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """AdamW on the weights that learn, with the schedule of ``optim``, per step."""
+        groups = parameter_groups(self, self.backbone, self.optim, self.tune.layer_decay)
+        return make_optimizer(groups, self.optim, int(self.trainer.estimated_stepping_batches))

@@ -1,41 +1,96 @@
-"""Read-outs of a nodule's embedding: one malignancy logit and the standardised biomarkers."""
+"""Read-outs of a nodule's embedding, malignancy and standardised biomarkers, and what they are trained to minimise."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 
-from ctxai.data.labels import BIOMARKERS
+from ctxai.data.labels import TARGETS
 
 
 class NoduleHeads(nn.Module):
-    """(N, width) → (N, 9): a linear malignancy logit, then a two-layer perceptron's biomarkers as z-scores."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.malignancy = nn.Linear(width, 1)
-        self.biomarkers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, len(BIOMARKERS)))
-
-    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
-        """Logit first, then z-scores in the order of `BIOMARKERS`."""
-        return torch.cat([self.malignancy(embedding), self.biomarkers(embedding)], dim=1)
-
-
-def masked_loss(outputs: torch.Tensor, targets: torch.Tensor, biomarker_weight: float) -> torch.Tensor:
-    """Binary cross-entropy of malignancy plus Huber loss (delta 1) of the biomarkers; NaN targets count nothing.
+    """(N, width) → (N, K): a linear malignancy output, then a two-layer perceptron's biomarkers as z-scores.
 
     Args:
-        outputs: (N, 9), malignancy logit and z-scores.
-        targets: (N, 9), malignancy probability in [0, 1] and z-scores.
-        biomarker_weight: weight of the mean biomarker loss.
+        width: of the embedding.
+        targets: what is predicted, in the order of `TARGETS`.
     """
+
+    def __init__(self, width: int, targets: Sequence[str] = TARGETS) -> None:
+        super().__init__()
+        biomarkers = len(targets) - ("malignancy" in targets)
+        self.malignancy = nn.Linear(width, 1) if "malignancy" in targets else None
+        self.biomarkers = (
+            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, biomarkers)) if biomarkers else None
+        )
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Malignancy first where it is predicted, then z-scores in the order of `BIOMARKERS`."""
+        heads = [head for head in (self.malignancy, self.biomarkers) if head is not None]
+        return torch.cat([head(embedding) for head in heads], dim=1)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What training minimises.
+
+    Args:
+        balance: weight the malignancy loss so that malignant and benign nodules count the same in all; a soft label
+            counts for both classes in its parts.
+        huber_delta: error, in standard deviations of a biomarker (rating points for a malignancy rating), from which
+            the Huber loss grows linearly.
+    """
+
+    balance: bool = False
+    huber_delta: float = 1.0
+
+
+def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:
+    """Mean binary cross-entropy of logits (N,) with probabilities (N,), NaN where unknown.
+
+    Args:
+        outputs: logits.
+        targets: in [0, 1].
+        class_weights: of benign and of malignant.
+    """
+    known, filled = _known(targets)
+    loss = binary_cross_entropy_with_logits(outputs, filled, reduction="none")
+    return _mean(loss, known * torch.lerp(*(loss.new_tensor(weight) for weight in class_weights), filled))
+
+
+def rating_loss(
+    outputs: torch.Tensor, targets: torch.Tensor, delta: float, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean Huber loss of outputs with targets of the same shape, NaN where unknown.
+
+    Args:
+        outputs: any shape.
+        targets: the same shape and units.
+        delta: error from which the loss grows linearly.
+        weights: of each element; none weighs all alike.
+    """
+    known, filled = _known(targets)
+    loss = huber_loss(outputs, filled, reduction="none", delta=delta)
+    return _mean(loss, known if weights is None else known * torch.where(known, weights, torch.zeros_like(loss)))
+
+
+def _known(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     known = ~torch.isnan(targets)
-    filled = torch.where(known, targets, torch.zeros_like(targets))
-    malignancy = binary_cross_entropy_with_logits(outputs[:, 0], filled[:, 0], reduction="none")
-    biomarkers = huber_loss(outputs[:, 1:], filled[:, 1:], reduction="none")
-    return _masked_mean(malignancy, known[:, 0]) + biomarker_weight * _masked_mean(biomarkers, known[:, 1:])
+    return known, torch.where(known, targets, torch.zeros_like(targets))
 
 
-def _masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean over the batch of all processes.
+
+    A process returns its own part times their number, since their gradients are averaged.
+    """
+    total = weights.sum()
+    if distributed.is_available() and distributed.is_initialized() and torch.is_grad_enabled():
+        total = total.to(values.dtype)
+        distributed.all_reduce(total)
+        total = total / distributed.get_world_size()
+    return (values * weights).sum() / total.clamp(min=1e-12 if total.is_floating_point() else 1)

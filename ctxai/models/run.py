@@ -14,13 +14,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from ctxai.data.labels import SCALES, TARGETS
+from ctxai.data.labels import SCALES
 from ctxai.data.views import ViewConfig, as_patches, render_own_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.calibration import Calibration
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.model_card import model_card
+from ctxai.models.novelty import Novelty, outputs_and_features
 from ctxai.models.run_config import RunConfig
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
@@ -35,6 +36,8 @@ _METRICS, _PREDICTIONS, _PROVENANCE, _CARD, _PLOTS = (
 )
 REQUIRED = (_CONFIG, _WEIGHTS, _CALIBRATION, _PROVENANCE, _METRICS)
 """Files without which a folder is not a run."""
+
+_NOVELTY = "novelty.safetensors"
 
 _BATCH = 32
 
@@ -53,6 +56,7 @@ class Run:
         predictions: predictions of the last evaluation, one row per nodule.
         weights_sha256: checksum of the weights file; empty before the run is saved.
         path: the run folder; None before the run is saved.
+        novelty: what the training nodules look like; None in a run that does not tell how unlike them a nodule is.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Run:
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
     weights_sha256: str = ""
     path: Path | None = None
+    novelty: Novelty | None = None
 
     @property
     def views(self) -> ViewConfig:
@@ -72,8 +77,8 @@ class Run:
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Names of the model's outputs."""
-        return TARGETS
+        """Names of the model's outputs: `TARGETS`, or those of them that it was trained for."""
+        return self.model.target_names
 
     def in_sample(self, patient_id: str, nodule_id: str | None = None) -> bool:
         """Whether the run has learnt from this patient, in training or in calibration.
@@ -85,9 +90,8 @@ class Run:
         patients = self.provenance["patients"]
         return patient_id in patients["training"] or patient_id in patients["validation"]
 
-    @torch.inference_mode()
     def outputs(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Raw outputs, float32 (nodule, 9), averaged over the run's views and slices.
+        """Raw outputs, float32 (nodule, output), averaged over the run's views and slices.
 
         Args:
             hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
@@ -95,27 +99,10 @@ class Run:
         Raises:
             InputError: for other shapes, or single slices given to a run of several views.
         """
-        patches = as_patches(hu)
-        if patches.ndim != 4:
-            raise InputError(
-                f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
-            )
-        self.model.eval()
-        blocks = []
-        for start in range(0, len(patches), _BATCH):
-            block = patches[start : start + _BATCH]
-            images = render_own_views(block, self.views)
-            per_image = self.model(images.flatten(0, 1).to(self.model.device))
-            blocks.append(per_image.unflatten(0, images.shape[:2]).mean(1).cpu())
-        return torch.cat(blocks) if blocks else torch.empty(0, len(TARGETS))
+        return self._pass(hu)[0]
 
-    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
-        """Predictions of nodules, one row each.
-
-        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
-        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
-        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
-        split-conformal interval of `Calibration`.
+    def features(self, hu: np.ndarray | torch.Tensor) -> np.ndarray:
+        """What novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
 
         Args:
             hu: as :meth:`outputs`.
@@ -123,14 +110,58 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        outputs = self.outputs(hu)
+        return self._pass(hu)[1].numpy()
+
+    @torch.inference_mode()
+    def _pass(self, hu: np.ndarray | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and features of nodules."""
+        patches = as_patches(hu)
+        if patches.ndim != 4:
+            raise InputError(
+                f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
+            )
+        if not torch.isfinite(patches).all():
+            bad = int((~torch.isfinite(patches)).flatten(1).any(1).sum())
+            raise InputError(f"patches: {bad} of {len(patches)} hold NaN or infinite HU; expected finite numbers")
+        self.model.eval()
+        outputs = [torch.empty(0, len(self.target_names))]
+        features = [torch.empty(0, 0)]
+        for block in patches.split(_BATCH) if len(patches) else ():
+            images = render_own_views(block, self.views)
+            found = outputs_and_features(self.model, images.flatten(0, 1).to(self.model.device))
+            for values, collected in zip(found, (outputs, features), strict=True):
+                collected.append(values.unflatten(0, images.shape[:2]).mean(1).cpu())
+        return torch.cat(outputs), torch.cat(features[1:] or features)
+
+    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+        """Predictions of nodules, one row each.
+
+        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
+        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
+        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
+        split-conformal interval of `Calibration`. Last, where the run has a `Novelty`, ``novelty_percentile``: the
+        share of the training nodules, in percent, that are less unlike the others; near 100, the other columns are
+        extrapolation.
+
+        Args:
+            hu: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        outputs, features = self._pass(hu)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
-        logits = outputs[:, 0].double().numpy()
-        columns = {"malignancy_logit": logits, "malignancy_probability": self.calibration.probability(logits)}
-        for place, target in enumerate(TARGETS):
+        columns: dict[str, np.ndarray] = {}
+        if "malignancy" in self.target_names:
+            logits = outputs[:, 0].double().numpy()
+            columns |= {"malignancy_logit": logits, "malignancy_probability": self.calibration.probability(logits)}
+        for place, target in enumerate(self.target_names):
             values = np.clip(units[:, place], *SCALES[target])
             low, high = self.calibration.interval(target, values)
             columns |= {target: values, f"{target}_low": low, f"{target}_high": high}
+        if self.novelty is not None:
+            known = len(features) > 0
+            columns["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
         return pd.DataFrame(columns)
 
     def save(self, path: Path | str) -> None:
@@ -147,6 +178,8 @@ class Run:
             write_text(folder / _CONFIG, self.config.to_yaml())
             write_json(folder / _CALIBRATION, self.calibration.to_json())
             write_json(folder / _PROVENANCE, self.provenance)
+            if self.novelty is not None:
+                (folder / _NOVELTY).write_bytes(save(self.novelty.to_tensors()))
             (folder / _PLOTS).mkdir()
             self.name, self.path = path.name, path
             self._write_results(folder)
@@ -187,7 +220,7 @@ class Run:
         if not {"training", "validation", "test"} <= set(provenance.get("patients", {})):
             raise RunError(f"{folder / _PROVENANCE}: the patients of the folds are missing; train the run again")
         config = RunConfig.from_yaml((folder / _CONFIG).read_text(encoding="utf-8"))
-        model = NoduleClassifier(config.backbone, config.views.pixels, config.optim, initialise=False)
+        model = config.make_model(initialise=False)
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
@@ -203,6 +236,7 @@ class Run:
             predictions=_read_predictions(folder / _PREDICTIONS),
             weights_sha256=checksum,
             path=folder,
+            novelty=_read_novelty(folder / _NOVELTY),
         )
 
 
@@ -229,6 +263,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}; train the run again")
     return value
+
+
+def _read_novelty(path: Path) -> Novelty | None:
+    if not path.is_file():
+        return None
+    try:
+        return Novelty.from_tensors(load_file(path))
+    except (KeyError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{path}: damaged ({reason}); restore the file, or remove it to do without") from None
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:

@@ -11,11 +11,15 @@ from typing import Any
 import yaml
 
 from ctxai.data.augment import AugmentConfig
-from ctxai.data.labels import FoldConfig, LabelKind
+from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
 from ctxai.data.views import ViewConfig
 from ctxai.errors import RunError
 from ctxai.models.backbone import BackboneConfig
-from ctxai.models.classifier import OptimConfig
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.heads import LossConfig
+from ctxai.models.optim import OptimConfig
+from ctxai.models.training import ComputeConfig
+from ctxai.models.tuning import TuneConfig
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,14 @@ class RunConfig:
         optim: the training budget.
         augment: random changes while training.
         folds: which nodules were for what.
-        label: soft or hard malignancy labels.
+        label: how malignancy is given: soft or hard labels, or the rating itself.
         shuffle_labels: whether labels were permuted between training patients.
         half_precision: whether weights are stored in half precision.
         seed: of the initial weights and of every random draw.
+        targets: what is predicted, some of `TARGETS`.
+        tune: which weights of the backbone learn.
+        loss: what is minimised.
+        compute: precision, compilation, accumulation.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -43,6 +51,31 @@ class RunConfig:
     shuffle_labels: bool = False
     half_precision: bool = False
     seed: int = 0
+    targets: tuple[str, ...] = TARGETS
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def make_model(self, initialise: bool = True) -> NoduleClassifier:
+        """The classifier of these options.
+
+        Args:
+            initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
+
+        Raises:
+            InputError: when options do not exist or do not fit each other.
+        """
+        return NoduleClassifier(
+            self.backbone,
+            self.views.pixels,
+            self.optim,
+            initialise,
+            targets=self.targets,
+            label=self.label,
+            tune=self.tune,
+            loss=self.loss,
+            compiled=self.compute.compile,
+        )
 
     def to_yaml(self) -> str:
         """YAML text with every option, in the order above."""

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from pytorch_lightning.utilities.warnings import PossibleUserWarning
+from pytorch_lightning.callbacks import EMAWeightAveraging
 
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.errors import RunError
+from ctxai.errors import InputError
+from ctxai.models.checkpoints import CHECKPOINT, AtomicCheckpointIO, KeepLast
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.early_stopping import StopEarly
+from ctxai.models.resumable import fit_or_go_on, shared_callbacks
 from ctxai.progress import console
 
-CHECKPOINT = "last.ckpt"
-_CHECKPOINTS_PER_RUN = 20
 
-_EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
-    # Rendering is cheap and the number of workers is the user's own choice.
-    (".*does not have many workers", PossibleUserWarning),
-    # It is meant to hold the checkpoint to go on from.
-    ("Checkpoint directory .* exists and is not empty", UserWarning),
-    # Lightning's own use of torch.
-    (r".*LeafSpec.* is deprecated", FutureWarning),
-)
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How training is computed; what is learnt stays the same but for rounding and the order of dropout.
 
-logger = logging.getLogger(__name__)
+    Args:
+        precision: of the products while training; bf16 and fp16 keep the weights themselves in single precision.
+        compile: run the backbone through torch.compile, which pays on a GPU and needs a C++ compiler on a CPU.
+        accumulate: parts that a step's images are cut into, for less memory. The loss is the mean of the parts'.
+    """
 
-
-class _SeedEveryStep(Callback):
-    """Restart torch's generator at every step, so that dropout is the same after a resume."""
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Seed by the number of steps so far."""
-        torch.manual_seed(self._seed * 1_000_003 + trainer.global_step)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    accumulate: int = 1
 
 
 def fit(
@@ -55,78 +43,64 @@ def fit(
     resume: bool = True,
     accelerator: str = "auto",
     devices: int = 1,
+    num_nodes: int = 1,
+    compute: ComputeConfig = ComputeConfig(),
     epochs_now: int | None = None,
+    checkpoint_seconds: float = 30.0,
 ) -> NoduleClassifier:
     """Train ``model`` in place for its whole budget and return it in evaluation mode.
 
     Args:
         model: as initialised.
-        data: training images.
+        data: training images; its ``parts`` are ``compute.accumulate``.
         work_dir: where ``last.ckpt`` is kept until the caller removes it.
         seed: of dropout.
         resume: go on from ``last.ckpt`` where there is one.
         accelerator: Lightning's name of the hardware.
         devices: how many of them; under SLURM or torchrun this is per node.
+        num_nodes: machines.
+        compute: precision, compilation, accumulation.
         epochs_now: stop after this many epochs in all, leaving ``last.ckpt`` to go on from; None trains to the end.
+        checkpoint_seconds: time between two writings of ``last.ckpt``; 0 writes it after every step.
 
     Raises:
+        InputError: when there is no space for ``last.ckpt``, or options do not fit the hardware.
         ModelError: when training diverges.
         RunError: when ``last.ckpt`` cannot be used.
+        KeyboardInterrupt: when asked to end; ``last.ckpt`` is there to go on from.
     """
-    optim = model.optim
-    steps = optim.epochs * -(-len(data.split.training) // (optim.batch_size * devices))
-    checkpoint = work_dir / CHECKPOINT
-    callbacks: list[Callback] = [
-        _SeedEveryStep(seed),
-        ModelCheckpoint(
-            work_dir,
-            filename=checkpoint.stem,
-            monitor=None,
-            save_top_k=1,
-            every_n_epochs=1 if epochs_now else max(1, optim.epochs // _CHECKPOINTS_PER_RUN),
-            enable_version_counter=False,
-        ),
-    ]
+    optim, checkpoint = model.optim, work_dir / CHECKPOINT
+    steps = optim.epochs * len(data.train_dataloader()) // compute.accumulate
+    callbacks = [*shared_callbacks(seed, epochs_now), KeepLast(work_dir, checkpoint_seconds)]
+    if optim.patience:
+        callbacks.append(StopEarly(optim.patience))
     if optim.ema_decay > 0:
-        callbacks.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=steps // 2))
-    if console.is_terminal:
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logger.getEffectiveLevel()))
+        start = 0 if optim.patience else steps // 2
+        callbacks.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=start))
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
+        precision=_precision(compute.precision, accelerator),
         max_epochs=optim.epochs,
-        callbacks=[*callbacks, *([_StopAfter(epochs_now)] if epochs_now else [])],
+        accumulate_grad_batches=compute.accumulate,
+        limit_val_batches=None if optim.patience else 0,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         gradient_clip_val=optim.gradient_clip,
         logger=False,
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
         deterministic=accelerator == "cpu",
         log_every_n_steps=1,
     )
-    go_on = resume and checkpoint.is_file()
-    if go_on:
-        logger.info("going on from %s", checkpoint)
-    with warnings.catch_warnings():
-        for message, category in _EXPECTED_WARNINGS:
-            warnings.filterwarnings("ignore", message=message, category=category)
-        try:
-            trainer.fit(model, data, ckpt_path=checkpoint if go_on else None, weights_only=True)
-        except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as error:
-            if not go_on:
-                raise
-            reason = " ".join(str(error).split())[:160]
-            raise RunError(f"{checkpoint}: cannot be resumed ({reason}); train with --resume false") from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    fit_or_go_on(trainer, model, data, checkpoint, resume)
     return model.cpu().eval()
 
 
-class _StopAfter(Callback):
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = trainer.current_epoch + 1 >= self._epochs
+def _precision(name: str, accelerator: str) -> Any:
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    if name == "fp16" and on_cpu:
+        raise InputError("compute.precision fp16 needs a GPU; expected fp32 or bf16 here")
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[name]

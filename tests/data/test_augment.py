@@ -16,7 +16,7 @@ def draw(view="axial", diameter=10.0, seeds=50, single_slice=False, **options):
     return torch.stack([random_plane(g, view, diameter, config, single_slice) for g in generators])
 
 
-FIELDS = [name for name in AugmentConfig.__dataclass_fields__ if name != "turns"]
+FIELDS = [name for name, field in AugmentConfig.__dataclass_fields__.items() if field.type == "float"]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -30,6 +30,19 @@ def test_turns_reach_all_eight_symmetries_of_the_square_and_stay_in_the_plane():
     torch.testing.assert_close(planes[:, 0], torch.zeros(100, 3), atol=1e-6, rtol=0)  # nothing moves along superior
     found = {tuple(np.rint(plane[:, :2].flatten().numpy()).astype(int) + 0) for plane in planes}
     assert len(found) == 8
+
+
+def test_turns_without_mirror_images_are_four():
+    planes = draw(turns=True, mirror=False, seeds=100)
+    assert len({tuple(np.rint(plane[:, :2].flatten().numpy()).astype(int) + 0) for plane in planes}) == 4
+    normals = torch.linalg.cross(planes[:, :, 0], planes[:, :, 1])[:, 0]
+    assert len(set(normals.round().tolist())) == 1
+
+
+def test_slice_steps_are_whole_millimetres_about_the_centre_whatever_the_diameter():
+    offsets = draw(slice_steps=2, slice_fraction=0.5, diameter=40.0, seeds=200)[:, 0, 2].tolist()
+    assert set(offsets) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+    assert min(offsets.count(step) for step in set(offsets)) > 20
 
 
 @pytest.mark.parametrize("view", VIEWS)

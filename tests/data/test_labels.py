@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctxai.data.labels import TARGETS, FoldConfig, permute_patients, split_rows, targets_of
+from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, permute_patients, split_rows, targets_of
 from ctxai.errors import StoreError
 
 from cohorts import label_table
@@ -34,6 +34,11 @@ def test_hard_labels_leave_out_a_median_of_three():
     np.testing.assert_array_equal(targets_of(table, "hard")[:, 0], np.float32([1, 0, np.nan]))
 
 
+def test_the_rating_itself_may_be_the_target():
+    table = label_table(3).assign(malignancy_mean=[1.0, 3.25, np.nan])
+    np.testing.assert_array_equal(targets_of(table, "rating")[:, 0], np.float32([1.0, 3.25, np.nan]))
+
+
 def test_folds_go_to_their_parts_and_unusable_rows_to_none():
     table = label_table(40)
     table.loc[0, "fault"] = "slices missing"
@@ -60,6 +65,21 @@ def test_a_patient_in_two_folds_is_refused():
     table.loc[0, "fold"] = 3
     with pytest.raises(StoreError, match="patient P000 is in 2 folds"):
         split_rows(table, FoldConfig())
+
+
+def test_folds_by_nodule_are_taken_only_by_that_name_and_with_a_warning(caplog):
+    table = label_table(40).assign(fold=[row // 2 % 5 if row % 4 else (row // 2 + 1) % 5 for row in range(40)])
+    with pytest.raises(StoreError, match=r"folds have to hold whole patients \(--folds.unit nodule only"):
+        split_rows(table, FoldConfig())
+    split = split_rows(table, FoldConfig(unit="nodule"))
+    assert {*table["patient_id"].iloc[split.training]} & {*table["patient_id"].iloc[split.test]}
+    assert "10 of 20 patients are in several folds" in caplog.text
+    assert NODULE_FOLDS in caplog.text
+
+
+def test_folds_by_patient_are_not_called_folds_by_nodule():
+    with pytest.raises(StoreError, match="this store's folds hold whole patients"):
+        split_rows(label_table(40), FoldConfig(unit="nodule"))
 
 
 @pytest.mark.parametrize(("fold", "part"), [(0, r"test \(fold 0\)"), (1, r"validation \(fold 1\)")])

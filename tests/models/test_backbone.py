@@ -1,5 +1,3 @@
-import pickle
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -26,44 +24,47 @@ def test_random_position_embeddings_start_from_places_on_the_grid():
     assert far > near * 1.2
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_dino_checkpoints_load_with_positions_resampled_to_another_grid(tmp_path, wrapped):
-    source = make_backbone(TINY, pixels=32)
-    state = source.state_dict()
-    if wrapped:
-        state = {"teacher": {f"module.backbone.{k}": v for k, v in state.items()}, "epoch": 3}
-    torch.save(state, tmp_path / "dino.pth")
-    loaded = make_backbone(BackboneConfig(depth=1, weights=tmp_path / "dino.pth"), pixels=48)
-    assert torch.equal(loaded.blocks[0].attn.qkv.weight, source.blocks[0].attn.qkv.weight)
-    assert loaded.pos_embed.shape == (1, 1 + 36, 192)
-    assert torch.equal(loaded.pos_embed[:, 0], source.pos_embed[:, 0])
+@pytest.mark.parametrize(
+    ("name", "pixels", "other", "width", "prefix"),
+    [
+        ("vit_small_patch8_224.dino", 32, 16, 384, 1),
+        ("vit_base_patch8_224.dino", 16, 24, 768, 1),
+        ("vit_small_patch16_224.dino", 48, 32, 384, 1),
+        ("vit_base_patch16_224.dino", 32, 16, 768, 1),
+        ("vit_small_patch14_reg4_dinov2.lvd142m", 42, 28, 384, 5),
+        ("vit_small_patch16_dinov3.lvd1689m", 48, 32, 384, 5),
+        ("vit_tiny_patch16_224", 32, 48, 192, 1),
+    ],
+)
+def test_every_architecture_is_built_for_any_size(name, pixels, other, width, prefix):
+    config = BackboneConfig(name, patch_size=None, depth=1)
+    model = make_backbone(config, pixels).eval()
+    assert model.num_prefix_tokens == prefix
+    assert len(model.blocks) == 1
+    flexible = make_backbone(config, pixels, any_size=True).eval()
+    flexible.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        image = torch.randn(1, 3, pixels, pixels, generator=torch.Generator().manual_seed(0))
+        features = model(image)
+        assert features.shape == (1, width) == flexible(torch.zeros(1, 3, other, other)).shape
+        torch.testing.assert_close(flexible(image), features, rtol=1e-4, atol=1e-5)
 
 
-def test_safetensors_load_exactly(tmp_path):
-    source = make_backbone(TINY, pixels=32)
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    loaded = make_backbone(BackboneConfig(depth=1, weights=tmp_path / "weights.safetensors"), pixels=32)
-    for name, value in source.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value), name
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch16_dinov3"])
+def test_dropped_tokens_are_missing_in_training_alone(name):
+    config = BackboneConfig(name, patch_size=16, depth=1, drop_path_rate=0.0)
+    model = make_backbone(config, pixels=64, token_drop=0.5)
+    seen: list[int] = []
+    model.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(output.shape[1]))
+    for training in (True, False):
+        model.train(training)(torch.zeros(1, 3, 64, 64))
+    assert seen == [8 + model.num_prefix_tokens, 16 + model.num_prefix_tokens]
 
 
-def test_weights_that_lack_a_block_are_refused(tmp_path):
-    save_file(make_backbone(TINY, pixels=32).state_dict(), tmp_path / "shallow.safetensors")
-    with pytest.raises(ModelError, match=r"shallow.safetensors: 12 weights are missing .* first blocks\.1\."):
-        make_backbone(BackboneConfig(depth=2, weights=tmp_path / "shallow.safetensors"), pixels=32)
-
-
-def test_pickled_objects_are_never_loaded(tmp_path):
-    class Payload:
-        def __reduce__(self):
-            return (pytest.fail, ("a pickle was executed",))
-
-    with (tmp_path / "evil.pth").open("wb") as file:
-        pickle.dump(Payload(), file, protocol=2)
-    torch.save({"model": Payload()}, tmp_path / "evil.zip.pth")
-    for name in ("evil.pth", "evil.zip.pth"):
-        with pytest.raises(ModelError, match="nothing is unpickled"):
-            make_backbone(BackboneConfig(depth=1, weights=tmp_path / name), pixels=32)
+def test_weights_of_a_file_make_the_download_needless(tmp_path, monkeypatch):
+    save_file(make_backbone(TINY, pixels=32).state_dict(), tmp_path / "weights.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    make_backbone(BackboneConfig(depth=1, pretrained=True, weights=tmp_path / "weights.safetensors"), pixels=32)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,15 @@ def test_without_a_network_the_published_weights_are_missed_in_one_line(monkeypa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "absent")
     with pytest.raises(
-        ModelError, match=r"cannot be downloaded .*; give backbone\.weights a checkpoint file"
+        ModelError, match=r"cannot be downloaded .*; take model\.safetensors from .*vit_tiny_.* as backbone\.weights"
     ) as refused:
         make_backbone(BackboneConfig("vit_tiny_patch16_224", patch_size=None, depth=1, pretrained=True), pixels=32)
     assert "\n" not in str(refused.value)
+
+
+def test_dropout_is_that_of_every_layer_but_the_read_out():
+    model = make_backbone(BackboneConfig(depth=1, drop_rate=0.12), pixels=16)
+    rates = {name: part.p for name, part in model.named_modules() if isinstance(part, torch.nn.Dropout)}
+    assert rates.pop("head_drop") == 0.0
+    assert {"pos_drop", "blocks.0.attn.attn_drop", "blocks.0.attn.proj_drop", "blocks.0.mlp.drop2"} <= set(rates)
+    assert set(rates.values()) == {0.12}

@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from ctxai.data.labels import TARGETS
 from ctxai.errors import RunError
-from ctxai.models.calibration import Calibration, conformal_half_width
+from ctxai.models.calibration import Calibration, conformal_half_width, other_probabilities
 
 
 def fit(logits, labels, errors=None):
@@ -81,3 +81,24 @@ def test_json_gives_the_same_calibration_back():
 def test_damaged_files_are_refused(damage):
     with pytest.raises(RunError, match=r"calibration\.json: damaged"):
         Calibration.from_json(Calibration().to_json() | damage)
+
+
+def test_a_temperature_recovers_a_known_one():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, 20000)
+    labels = (generator.random(20000) < expit(logits / 2.5)).astype(float)
+    found = other_probabilities(logits, labels, np.array([1.0, -3.0]))
+    np.testing.assert_allclose(found["temperature"], expit(np.array([1.0, -3.0]) / 2.5), atol=0.01)
+    np.testing.assert_array_equal(found["none"], expit(np.array([1.0, -3.0])))
+
+
+def test_isotonic_probabilities_are_the_shares_of_pooled_nodules():
+    logits, labels = np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), np.array([0.0, 1.0, 0.0, 1.0, 1.0])
+    found = other_probabilities(logits, labels, np.array([-9.0, -1.0, 0.0, 9.0]))["isotonic"]
+    np.testing.assert_allclose(found, [0, 0.5, 0.5, 1])
+
+
+def test_separable_nodules_give_finite_other_probabilities():
+    found = other_probabilities(np.array([-2.0, -1, 1, 2]), np.array([0.0, 0, 1, 1]), np.array([-1.0, 1.0]))
+    assert all(np.isfinite(values).all() for values in found.values())
+    assert found["temperature"][0] < 0.5 < found["temperature"][1]

@@ -1,5 +1,11 @@
-from ctxai.data.labels import TARGETS
+from pathlib import Path
+
+from predictions_table import predictions
+
+from ctxai.data.labels import FoldConfig
 from ctxai.data.views import ViewConfig
+from ctxai.evaluate.predictions import judge
+from ctxai.models.backbone import BackboneConfig
 from ctxai.models.model_card import model_card
 from ctxai.models.run_config import RunConfig
 
@@ -14,8 +20,15 @@ def test_the_card_says_what_the_run_saw_and_what_it_is_not_for():
     card = model_card("small", RunConfig(), PROVENANCE, {})
     assert card.startswith("# small\n")
     assert "Trained on: 3 nodules of 2 patients." in card
-    assert "Research use only" in card and "not a diagnosis" in card
+    assert "Research use only" in card and "no biopsy" in card
     assert "Not evaluated yet" in card
+
+
+def test_a_run_that_starts_from_a_trained_backbone_says_so():
+    config = RunConfig(backbone=BackboneConfig(weights=Path("ctxai:some_backbone")))
+    card = model_card("run", config, PROVENANCE, {})
+    assert "from ctxai:some_backbone" in card and "transductive" in card
+    assert "transductive" not in model_card("run", RunConfig(), PROVENANCE, {})
 
 
 def test_a_control_with_shuffled_labels_is_marked():
@@ -24,26 +37,36 @@ def test_a_control_with_shuffled_labels_is_marked():
 
 
 def test_figures_come_with_their_intervals_and_missing_ones_as_dashes():
-    interval = {"value": 0.9, "low": 0.85, "high": 0.94}
-    row = {"nodules": 5, "mae": 0.5, "spearman": None, "coverage": 0.9, "interval_width": 1.5}
-    malignancy = {
-        "nodules": 5,
-        "malignant": 2,
-        "patients": 4,
-        "accuracy": 0.8,
-        "brier": 0.12,
-        "ece": 0.05,
-        "auc": interval,
-        "diameter_auc": interval,
-        "features_auc": {"value": 0.95, "low": 0.91, "high": 0.98},
-        "auc_minus_diameter": {"value": -0.05, "low": -0.1, "high": 0.01},
-        "auc_minus_features": {"value": -0.05, "low": -0.1, "high": 0.01},
-    }
-    metrics = {"test": {"malignancy": malignancy, "targets": dict.fromkeys(TARGETS, row)}}
+    table = predictions().assign(features_score=lambda t: t["malignancy_logit"], margin=2.0, margin_ratings="3|4")
+    metrics = {"test": judge(table, resamples=20)}
     card = model_card("run", RunConfig(), PROVENANCE, metrics)
-    assert "| this run | 0.900 | 0.850 – 0.940 |" in card
-    assert "| logistic regression on hand-made features | 0.950 | 0.910 – 0.980 |" in card
-    assert "| sphericity | 5 | 0.500 | – | 0.900 | 1.500 |" in card
+    area = metrics["test"]["malignancy"]["auc"]
+    shown = f"{area['value']:.3f} ({area['low']:.3f} – {area['high']:.3f})"
+    assert f"| this run | {shown} | |" in card
+    assert f"| logistic regression on hand-made features | {shown} | +0.000 (+0.000 – +0.000) |" in card
+    margin = next(line for line in card.splitlines() if line.startswith("| margin | 200 |")).split(" | ")
+    assert margin[3] == "1.000 (1.000 – 1.000)" and margin[4] == "–"
+    assert "AUC by texture: part-solid or non-solid:" in card
+
+
+def test_a_run_without_malignancy_has_a_card_too():
+    table = predictions()[["patient_id", "label_malignancy", "margin", "margin_low", "margin_high", "margin_readers"]]
+    card = model_card("run", RunConfig(targets=("margin",)), PROVENANCE, {"test": judge(table, resamples=5)})
+    assert "| margin | 200 |" in card and "this run" not in card
+
+
+def test_the_card_says_what_a_rating_is_not():
+    card = model_card("run", RunConfig(), PROVENANCE, {})
+    assert "## What a rating is not" in card and "no biopsy, no follow-up, no outcome" in card
+
+
+def test_selection_and_nodule_folds_are_told():
+    usual = model_card("run", RunConfig(), PROVENANCE, {})
+    assert "Folds hold whole patients." in usual and "Nothing was selected by" in usual
+    config = RunConfig(folds=FoldConfig(unit="nodule"))
+    card = model_card("run", config, PROVENANCE, {"training": {"selected_by": "the validation fold"}})
+    assert "Folds hold whole patients" not in card and "every figure is too good" in card
+    assert "**Selected by the validation fold.**" in card
 
 
 def test_the_source_is_cited_when_the_patients_are_of_lidc_idri():

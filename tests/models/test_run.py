@@ -158,3 +158,10 @@ def test_an_evaluation_is_recorded_in_the_folder(make_run, run_dir):
     assert loaded.predictions["malignancy"].tolist() == [2.123456]
     with pytest.raises(RunError, match="save it before"):
         make_run().record({}, pd.DataFrame())
+
+
+def test_a_patch_that_is_not_finite_is_refused(make_run, hu):
+    patches = hu.astype(np.float32)
+    patches[1, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="1 of 3 hold NaN"):
+        make_run().predict(patches)

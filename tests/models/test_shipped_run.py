@@ -16,10 +16,23 @@ def shipped():
 
 def test_the_shipped_run_is_complete_and_small(shipped):
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 12e6
-    assert {path.name for path in (SHIPPED / "plots").iterdir()} == {"roc.png", "reliability.png", "biomarkers.png"}
+    plots = {path.name for path in (SHIPPED / "plots").iterdir()}
+    assert plots == {"roc.png", "precision_recall.png", "reliability.png", "biomarkers.png"}
     assert shipped.views.views == ("axial",)
     card = (SHIPPED / "model_card.md").read_text(encoding="utf-8")
     assert "Research use only" in card and "logistic regression on hand-made features" in card
+
+
+def test_no_picture_of_a_patient_is_shipped():
+    files = {path.name for path in SHIPPED.parent.rglob("*")}
+    assert not files & {"worst_cases.png", "evaluation.html"}
+
+
+def test_its_backbone_is_shipped_too_and_both_are_small_together(shipped):
+    backbone = SHIPPED.parent / str(shipped.config.backbone.weights).removeprefix("ctxai:")
+    assert (backbone / "weights.safetensors").is_file()
+    assert sum(path.stat().st_size for path in backbone.iterdir()) < 12e6
+    assert sum(path.stat().st_size for path in SHIPPED.parent.rglob("*")) < 25e6
 
 
 def test_its_folds_share_no_patient(shipped):
