@@ -4,7 +4,13 @@ from matplotlib.image import imread
 from scipy.special import expit
 
 from ctxai.data.labels import TARGETS
-from ctxai.evaluate.plots import biomarker_figure, reliability_figure, roc_figure, write_plots
+from ctxai.evaluate.plots import (
+    biomarker_figure,
+    precision_recall_figure,
+    reliability_figure,
+    roc_figure,
+    write_plots,
+)
 from ctxai.evaluate.predictions import judge
 
 
@@ -30,20 +36,39 @@ def test_the_plots_are_written_and_the_same_every_time(tmp_path):
     predictions = table()
     metrics = judge(predictions, resamples=20)
     files = write_plots(predictions, metrics, tmp_path / "a")
-    assert [file.name for file in files] == ["roc.png", "reliability.png", "biomarkers.png"]
+    assert [file.name for file in files] == ["roc.png", "precision_recall.png", "reliability.png", "biomarkers.png"]
     assert all(imread(file).std() > 0.01 for file in files)
     again = write_plots(predictions, metrics, tmp_path / "b")
     assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
 
 
 def test_figures_show_the_measured_values():
-    predictions = table()
-    metrics = judge(predictions.assign(features_score=predictions["malignancy_logit"]), resamples=20)
+    predictions = table().assign(probability_isotonic=lambda t: t["malignancy_probability"].round(1))
     predictions["features_score"] = predictions["malignancy_logit"]
-    labels = [text.get_text() for text in roc_figure(predictions, metrics["malignancy"]).axes[0].get_legend().texts]
-    assert labels[0].startswith(f"this run: {metrics['malignancy']['auc']['value']:.3f}")
+    metrics = judge(predictions, resamples=20)
+    malignancy = metrics["malignancy"]
+    labels = legend(roc_figure(predictions, malignancy))
+    assert labels[0].startswith(f"this run: {malignancy['auc']['value']:.3f}")
     assert len(labels) == 3
-    upper, lower = reliability_figure(predictions, metrics["malignancy"]).axes
+    assert legend(precision_recall_figure(predictions, malignancy))[0].startswith(
+        f"this run: {malignancy['pr_auc']['value']:.3f}"
+    )
+    upper, lower = reliability_figure(predictions, malignancy).axes
     assert sum(bar.get_height() for bar in lower.patches) == len(predictions)
-    assert f"{metrics['malignancy']['brier']:.3f}" in upper.get_title()
-    assert len(biomarker_figure(predictions, metrics["targets"]).axes) == 8
+    assert f"{malignancy['brier']['value']:.3f}" in upper.get_title()
+    assert [text.get_text() for text in upper.get_legend().texts] == ["Platt (the run's own)", "isotonic"]
+    assert sum(axes.get_visible() for axes in biomarker_figure(predictions, metrics["targets"]).axes) == 8
+
+
+def test_a_run_of_some_targets_has_the_figures_of_those(tmp_path):
+    predictions = table()
+    some = [name for name in predictions if name == "patient_id" or name.startswith(("margin", "texture"))]
+    metrics = judge(predictions[some], resamples=5)
+    assert [file.name for file in write_plots(predictions[some], metrics, tmp_path)] == ["biomarkers.png"]
+    shown = [axes for axes in biomarker_figure(predictions[some], metrics["targets"]).axes if axes.get_visible()]
+    assert [axes.get_title().splitlines()[0] for axes in shown] == ["margin", "texture"]
+
+
+def legend(figure):
+    """Texts of a figure's one legend."""
+    return [text.get_text() for text in figure.legends[0].texts]

@@ -1,32 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
-from sklearn.metrics import roc_auc_score
+from predictions_table import predictions
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from ctxai.data.labels import TARGETS
+from ctxai.data.views import ViewConfig
 from ctxai.errors import InputError
-from ctxai.evaluate.predictions import area_under_curve, bootstrap_patients, calibration_error, features_scores, judge
+from ctxai.evaluate.predictions import baseline_columns, judge, predict_rows
 
-
-def predictions(n=200, seed=0, per_patient=2):
-    """A table as predict_rows writes it, with a useful logit and exact biomarkers that are one point too high."""
-    generator = np.random.default_rng(seed)
-    label = (np.arange(n) % 2).astype(float)
-    logit = generator.normal(2 * label - 1, 1.0)
-    table = {
-        "nodule_id": [f"N{i}" for i in range(n)],
-        "patient_id": [f"P{i // per_patient}" for i in range(n)],
-        "label_malignancy": label,
-        "diameter_mm": generator.normal(10 + 2 * label, 3),
-        "malignancy_logit": logit,
-        "malignancy_probability": expit(2 * logit),  # exact for these two normal distributions
-    }
-    for target in TARGETS:
-        readers = generator.uniform(1, 4, n)
-        table |= {target: readers + 1, f"{target}_low": readers + 0.5, f"{target}_high": readers + 1.5}
-        table[f"{target}_readers"] = readers
-    return pd.DataFrame(table)
+from cohorts import sphere_store
+from runs import untrained_run
 
 
 def test_the_area_is_the_textbook_one_and_lies_in_its_interval():
@@ -39,11 +22,6 @@ def test_the_area_is_the_textbook_one_and_lies_in_its_interval():
     difference = found["auc"]["value"] - found["diameter_auc"]["value"]
     assert found["auc_minus_diameter"]["value"] == pytest.approx(difference, abs=1e-5)
     assert (found["nodules"], found["malignant"], found["patients"]) == (200, 100, 100)
-
-
-def test_tied_scores_count_half():
-    labels, scores = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.5, 0.5, 0.9])
-    assert area_under_curve(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_a_paired_difference_of_equal_scores_has_no_width():
@@ -59,28 +37,72 @@ def test_nodules_without_a_class_count_for_the_biomarkers_only():
     assert found["targets"]["margin"]["nodules"] == 200
 
 
+def test_every_figure_of_malignancy_is_the_textbook_one():
+    table = predictions()
+    label, probability = table["label_malignancy"], table["malignancy_probability"]
+    found = judge(table, resamples=50)["malignancy"]
+    assert found["pr_auc"]["value"] == pytest.approx(
+        average_precision_score(label, table["malignancy_logit"]), abs=1e-6
+    )
+    assert found["brier"]["value"] == pytest.approx(brier_score_loss(label, probability), abs=1e-6)
+    assert found["accuracy"]["value"] == pytest.approx(((probability > 0.5) == label).mean(), abs=1e-6)
+    for name in ("pr_auc", "brier", "accuracy", "ece"):
+        assert found[name]["low"] < found[name]["high"]
+    assert found["calibration"]["platt"]["brier"] == found["brier"]
+    assert found["calibration"]["none"]["brier"]["value"] == pytest.approx(
+        brier_score_loss(label, table["probability_none"]), abs=1e-6
+    )
+
+
+def test_every_column_of_scores_is_a_baseline():
+    table = predictions().assign(resnet18_score=lambda t: -t["malignancy_logit"])
+    assert baseline_columns(table) == {"diameter": "diameter_mm", "resnet18": "resnet18_score"}
+    found = judge(table, resamples=20)["malignancy"]
+    assert found["resnet18_auc"]["value"] == pytest.approx(1 - found["auc"]["value"], abs=1e-5)
+    assert found["auc_minus_resnet18"]["value"] == pytest.approx(2 * found["auc"]["value"] - 1, abs=1e-5)
+
+
+def test_calls_at_thresholds_are_judged_as_they_were_made():
+    table = predictions().assign(called_youden=lambda t: (t["malignancy_logit"] > 0).astype(int))
+    found = judge(table, resamples=50)["malignancy"]["operating_points"]["youden"]
+    called = table["malignancy_logit"] > 0
+    assert found["sensitivity"]["value"] == pytest.approx(called[table["label_malignancy"] == 1].mean())
+    assert found["specificity"]["low"] < found["specificity"]["value"] < found["specificity"]["high"]
+
+
 def test_biomarkers_are_compared_with_the_readers_mean():
     table = predictions()
     table.loc[:49, "texture_low"] = 0.0
     table.loc[:3, "margin_readers"] = np.nan
     found = judge(table, resamples=20)["targets"]
-    assert found["texture"]["mae"] == pytest.approx(1.0)
-    assert found["texture"]["spearman"] == pytest.approx(1.0)
-    assert found["texture"]["coverage"] == pytest.approx(0.25)
-    assert found["sphericity"] == {
-        "nodules": 200,
-        "mae": pytest.approx(1.0),
-        "spearman": pytest.approx(1.0),
-        "coverage": 0.0,
-        "interval_width": pytest.approx(1.0),
-    }
-    assert found["margin"]["nodules"] == 196
+    assert found["texture"]["mae"]["value"] == pytest.approx(1.0)
+    assert found["texture"]["macro_mae"]["value"] == pytest.approx(1.0)
+    assert found["texture"]["spearman"]["value"] == pytest.approx(1.0)
+    assert found["texture"]["within_one"]["value"] > 0.4  # an error of one point, give or take rounding
+    assert found["texture"]["coverage"]["value"] == pytest.approx(0.25)
+    assert found["sphericity"]["coverage"]["value"] == 0
+    assert found["sphericity"]["interval_width"] == pytest.approx(1.0)
+    assert found["margin"]["nodules"] == 196 and "readers" not in found["margin"]
+    assert "within_one" not in found["diameter"]
+
+
+def test_single_ratings_bring_the_readers_in():
+    table = predictions().assign(margin_ratings="3|4")
+    found = judge(table, resamples=20)["targets"]["margin"]["readers"]
+    assert found["readings"] == 400 and found["reader"]["mae"]["value"] == 1.0
 
 
 def test_what_has_no_value_is_none():
-    table = predictions().assign(diameter=10.0, diameter_high=np.inf)
-    found = judge(table, resamples=20)["targets"]["diameter"]
-    assert found["spearman"] is None and found["interval_width"] is None
+    table = predictions().assign(diameter=10.0, diameter_high=np.inf, margin_readers=np.nan)
+    found = judge(table, resamples=20)["targets"]
+    assert found["diameter"]["spearman"]["value"] is None and found["diameter"]["interval_width"] is None
+    assert found["margin"]["nodules"] == 0 and found["margin"]["mae"]["value"] is None
+
+
+def test_a_run_of_biomarkers_alone_is_judged_on_those():
+    table = predictions()[["patient_id", "label_malignancy", "margin", "margin_low", "margin_high", "margin_readers"]]
+    found = judge(table, resamples=20)
+    assert set(found) == {"targets"} and set(found["targets"]) == {"margin"}
 
 
 def test_one_class_is_refused():
@@ -88,50 +110,18 @@ def test_one_class_is_refused():
         judge(predictions().assign(label_malignancy=1.0))
 
 
-def test_nodules_of_one_patient_are_drawn_together():
-    table = predictions(n=240, per_patient=1)
-    copies = pd.concat([table] * 4, ignore_index=True)  # four identical nodules per patient add no information
-
-    def width(rows):
-        label, score = rows["label_malignancy"].to_numpy(int), rows["malignancy_logit"].to_numpy()
-        found = bootstrap_patients(
-            lambda chosen: {"auc": roc_auc_score(label[chosen], score[chosen])},
-            rows["patient_id"].to_numpy(),
-            label,
-            resamples=200,
-        )["auc"]
-        return found["high"] - found["low"]
-
-    assert width(copies) == pytest.approx(width(table), rel=0.01)
+def test_the_figures_follow_from_the_written_table(tmp_path):
+    table = predictions().assign(margin_ratings=["4", "3|5"] * 100, manufacturer="", slice_thickness_mm=1.25).round(6)
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    assert judge(pd.read_csv(tmp_path / "predictions.csv"), resamples=20) == judge(table, resamples=20)
 
 
-def test_the_bootstrap_interval_has_the_width_of_theory():
-    generator = np.random.default_rng(0)
-    values = generator.normal(0, 1, 400)
-    found = bootstrap_patients(
-        lambda rows: {"mean": float(values[rows].mean())}, np.arange(400), np.arange(400) % 2, resamples=1000
-    )["mean"]
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 / 20, rel=0.1)
-
-
-def test_calibration_error_is_the_weighted_gap_of_the_bins():
-    labels = np.array([1, 0, 0, 0, 1, 1, 1, 1])
-    probabilities = np.array([0.15] * 4 + [0.75] * 4)  # observed 0.25 and 1.0
-    assert calibration_error(labels, probabilities) == pytest.approx((0.10 + 0.25) / 2)
-
-
-def test_the_feature_baseline_learns_from_training_rows_alone():
-    n = 120
-    generator = np.random.default_rng(0)
-    label = (np.arange(n) % 2).astype(float)
-    table = pd.DataFrame(
-        {"nodule_id": np.arange(n), "patient_id": [f"P{i // 2}" for i in range(n)], "label_malignancy": label}
-    )
-    features = pd.DataFrame({"nodule_id": np.arange(n), "size": label + generator.normal(0, 0.3, n), "noise": 1.0})
-    training, chosen = np.arange(80), np.arange(80, n)
-    scores = features_scores(features, table, training, chosen)
-    assert roc_auc_score(label[chosen], scores) > 0.95
-    hidden = table.assign(label_malignancy=np.where(np.arange(n) < 80, label, np.nan))
-    np.testing.assert_array_equal(features_scores(features, hidden, training, chosen), scores)
-    with pytest.raises(InputError, match="features: 1 nodules of the store are missing, first 7"):
-        features_scores(features.drop(index=7), table, training, chosen)
+def test_rows_carry_what_the_store_knows_of_readers_and_scanners(tmp_path):
+    store = sphere_store(tmp_path / "store", nodules=6, depth=1)
+    store.write_table(store.table.assign(slice_thickness_mm=2.5, manufacturer="Maker"))
+    run = untrained_run(views=ViewConfig(views=("axial",), pixels=16))
+    found = predict_rows(run, store, np.array([4, 1]))
+    assert found["nodule_id"].tolist() == ["N004", "N001"]
+    assert found["malignancy_ratings"].tolist() == store.table["malignancy_ratings"][[4, 1]].tolist()
+    assert found["slice_thickness_mm"].tolist() == [2.5, 2.5] and set(found["manufacturer"]) == {"Maker"}
+    assert found["texture_readers"].tolist() == [5.0, 2.0]

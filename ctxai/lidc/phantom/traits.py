@@ -32,6 +32,8 @@ TYPICAL = {"texture": 5.0, "margin": 4.0, "spiculation": 1.0, "lobulation": 1.0,
 #: Traits drawn from the ratings.
 TRAITS = tuple(TYPICAL)
 _PATTERN = {1: "popcorn", 2: "laminated", 3: "solid", 4: "not central", 5: "central"}
+_SOLID = (0, 0.12, 0.38, 0.7, 1)
+_WIDEST_FADE, _DEEPEST_NOTCH, _MOST_CALCIFIED = 1.2, 0.65, 0.9
 _CONTENT = {1: "soft", 2: "fluid", 3: "fat", 4: "air"}
 
 
@@ -62,6 +64,10 @@ class Appearance:
     clutter: float
 
 
+#: A round, solid, quite sharp nodule without spikes, notches or calcification.
+TYPICAL_LOOK = Appearance(1.0, 0.3, 0.0, 0.0, 0.0, "solid", "soft", 0.9375, 0.25)
+
+
 def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
     """How ``nodule`` is drawn.
 
@@ -78,16 +84,28 @@ def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
     calcium = [rating for rating in nodule.ratings("calcification") if rating in _PATTERN]
     content = Counter(rating for rating in nodule.ratings("internalStructure") if rating in _CONTENT)
     return Appearance(
-        solid=float(np.interp(mean["texture"], (1, 2, 3, 4, 5), (0, 0.12, 0.38, 0.7, 1))),
-        fade=1.2 * (5 - mean["margin"]) / 4,
+        solid=float(np.interp(mean["texture"], (1, 2, 3, 4, 5), _SOLID)),
+        fade=_WIDEST_FADE * (5 - mean["margin"]) / 4,
         spikes=(mean["spiculation"] - 1) / 4,
-        notch=0.65 * (mean["lobulation"] - 1) / 4,
-        calcified=0.9 * float(np.clip((6 - mean["calcification"]) / 3, 0, 1)),
+        notch=_DEEPEST_NOTCH * (mean["lobulation"] - 1) / 4,
+        calcified=_MOST_CALCIFIED * float(np.clip((6 - mean["calcification"]) / 3, 0, 1)),
         pattern=_PATTERN[Counter(calcium).most_common(1)[0][0]] if calcium else "solid",
         content=_CONTENT[content.most_common(1)[0][0]] if content and planted is None else "soft",
         contrast=float(np.interp(mean["subtlety"], (1, 5), (0.75, 1))),
         clutter=(5 - mean["subtlety"]) / 4,
     )
+
+
+def ratings_of(look: Appearance) -> dict[str, float]:
+    """The mean ratings that :func:`appearance` would draw so, by trait."""
+    return {
+        "texture": float(np.interp(look.solid, _SOLID, (1, 2, 3, 4, 5))),
+        "margin": 5 - 4 * look.fade / _WIDEST_FADE,
+        "spiculation": 1 + 4 * look.spikes,
+        "lobulation": 1 + 4 * look.notch / _DEEPEST_NOTCH,
+        "calcification": 6 - 3 * look.calcified / _MOST_CALCIFIED,
+        "subtlety": 5 - 4 * look.clutter,
+    }
 
 
 def _mean(nodule: Nodule, name: str) -> float:

@@ -3,7 +3,7 @@ import pytest
 from made_up_lidc import made_up_nodule, made_up_scan
 
 from ctxai.errors import InputError
-from ctxai.lidc.phantom.traits import TRAITS, appearance
+from ctxai.lidc.phantom.traits import TRAITS, appearance, ratings_of
 
 SCAN = made_up_scan(np.arange(0, 100, 2.5))
 #: Which quantity draws each trait, and whether it rises with the rating.
@@ -68,3 +68,9 @@ def test_planting_one_trait_holds_the_others_still():
 def test_an_unknown_planted_trait_is_refused():
     with pytest.raises(InputError, match="not a trait that the phantom draws"):
         look("malignancy")
+
+
+def test_ratings_of_a_look_are_those_it_is_drawn_from():
+    given = {"texture": 2, "margin": 3, "spiculation": 4, "lobulation": 2, "calcification": 4, "subtlety": 3}
+    found = ratings_of(look(**given))
+    assert found == pytest.approx(given)

@@ -1,0 +1,26 @@
+"""How much the readers' labels of two targets go together: what class sensitivity has to be read beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from ctxai.data.labels import column_of
+
+
+def label_correlations(table: pd.DataFrame, nodule_ids: np.ndarray, targets: Sequence[str]) -> pd.DataFrame:
+    """Spearman's correlation of the first target's label with every further one's, on some nodules of a store.
+
+    Columns ``target``, ``with``, ``n`` and ``spearman``, which is empty where a label does not vary.
+    """
+    chosen = table.set_index(table["nodule_id"].astype(str)).loc[nodule_ids]
+    rows = []
+    for other in targets[1:]:
+        pair = chosen[[column_of(targets[0]), column_of(other)]].dropna().to_numpy(float)
+        varied = len(pair) > 2 and np.ptp(pair, axis=0).all()
+        rank = float(spearmanr(pair[:, 0], pair[:, 1]).statistic) if varied else np.nan
+        rows.append({"target": other, "with": targets[0], "n": len(pair), "spearman": rank})
+    return pd.DataFrame(rows, columns=["target", "with", "n", "spearman"])

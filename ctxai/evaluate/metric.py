@@ -1,0 +1,150 @@
+"""What every metric of explanations shares: its metadata, one verb, its registration."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import logging
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from ctxai.errors import InputError
+from ctxai.evaluate.case import Case
+
+NEEDS = frozenset({"model", "mask", "method", "second_target", "labels", "views"})
+ENTRY_POINTS = "ctxai.metrics"
+
+_log = logging.getLogger(__name__)
+_metrics: dict[str, type[Metric]] = {}
+
+
+class Metric(ABC):
+    """A figure that tells how good explanations are.
+
+    A metric is a frozen dataclass in one file of ``ctxai/evaluate/metrics/``: its fields are its options, it sets the
+    class attributes below and defines :meth:`_score`. Defining it registers it; nothing else has to change.
+    """
+
+    name: ClassVar[str]
+    """The name in registries, tables and file names."""
+    higher_is_better: ClassVar[bool | None]
+    """The direction; None for a figure that describes and does not rank."""
+    units: ClassVar[str]
+    """Of a score: "output" is the target's own unit, a logit or a z-score."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What a case has to hold beside images and maps, out of :data:`NEEDS`."""
+    reference: ClassVar[str]
+    """Where the metric is published."""
+    published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options that give the published variant, where the defaults do not."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            return
+        missing = [field for field in ("higher_is_better", "units", "reference") if not hasattr(cls, field)]
+        if missing or not cls.needs <= NEEDS:
+            raise InputError(f"{cls.__qualname__}: expected metadata {missing or sorted(NEEDS)}; see Metric")
+        known = _metrics.get(cls.name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InputError(f"expected a new name for {cls.__qualname__}, found {cls.name!r}, {known.__qualname__}'s")
+        _metrics[cls.name] = cls
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the metric was made with, by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def label(self) -> str:
+        """What a result has to be called: the name, with the fill where there is one and options that differ."""
+        given = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "fill":
+                given.insert(0, value)
+            elif value != field.default:
+                given.append(f"{field.name}={value}")
+        return f"{self.name}[{', '.join(given)}]" if given else self.name
+
+    def missing(self, case: Case) -> list[str]:
+        """What this metric needs and ``case`` does not hold, sorted."""
+        held = {
+            "model": case.model,
+            "mask": case.masks,
+            "method": case.method,
+            "second_target": case.second_target,
+            "labels": case.labels,
+            "views": case.views,
+        }
+        return sorted(need for need in self.needs if held[need] is None)
+
+    def score(self, case: Case) -> np.ndarray:
+        """The figure of every image, float64 (N,); NaN where it is not defined.
+
+        An image's score does not depend on the others in the case.
+
+        Raises:
+            InputError: when the case lacks something that the metric needs.
+        """
+        missing = self.missing(case)
+        if missing:
+            raise InputError(f"{self.name}: expected a case with {', '.join(missing)}, found none")
+        scores = self._score(case)
+        scores = scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+        if scores.shape != (len(case),):
+            raise InputError(f"{self.name}: expected one score per image, ({len(case)},), found {scores.shape}")
+        return scores.astype(np.float64)
+
+    def parts(self, case: Case) -> np.ndarray:
+        """What :meth:`summary` needs of every image, float64 (N, m); rows can be drawn again for a bootstrap."""
+        return self.score(case)[:, None]
+
+    def summary(self, parts: np.ndarray) -> float:
+        """The figure of a set of images out of their :meth:`parts`: the mean of the scores that are defined, or NaN.
+
+        Some published figures are no mean over images; their metrics say so and define both functions.
+        """
+        known = parts[~np.isnan(parts[:, 0]), 0]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @abstractmethod
+    def _score(self, case: Case) -> Tensor | np.ndarray:
+        """The scores (N,) of a case that holds what is needed."""
+
+
+def list_metrics() -> list[str]:
+    """The names of all metrics, sorted."""
+    _load()
+    return sorted(_metrics)
+
+
+def get_metric(name: str) -> type[Metric]:
+    """The class of a metric by name.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if name not in list_metrics():
+        raise InputError(f"expected a metric of explanations, found {name!r}; known: {', '.join(list_metrics())}")
+    return _metrics[name]
+
+
+@functools.cache
+def _load() -> None:
+    package = importlib.import_module("ctxai.evaluate.metrics")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except (ImportError, AttributeError) as error:
+            _log.warning("the metric %s (%s) cannot be loaded: %s", entry.name, entry.value, error)

@@ -1,0 +1,1 @@
+"""Metrics of explanations, one file each; every module here is found by itself."""
