@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from pydicom.uid import UID
 
 from ctxai.export import codes
 from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance, shorten
-from ctxai.export.source import SourceSeries
+from ctxai.export.source import SourceSeries, slice_distance_mm
 from ctxai.files import atomic_path
 
 BODY_PART = "CHEST"
 
 _PLACEHOLDER = UID("2.25.0")
-_BULK = ("PixelData", "FloatPixelData", "EncapsulatedDocument")
+_PIXELS = ("PixelData", "FloatPixelData")
+_BULK = (*_PIXELS, "EncapsulatedDocument")
 _ROOT = uuid.uuid5(uuid.NAMESPACE_DNS, "ctxai")
 
 
@@ -68,6 +70,14 @@ def shared_arguments(source: SourceSeries, provenance: Provenance, title: str, s
     }
 
 
+def document_arguments(source: SourceSeries) -> dict[str, Any]:
+    """What :func:`shared_arguments` lacks for objects that highdicom does not make from source images.
+
+    Patient and study are to be copied afterwards, by highdicom's ``copy_patient_and_study_information``.
+    """
+    return {"study_instance_uid": source.first.StudyInstanceUID, "specific_character_set": "ISO_IR 192"}
+
+
 def series_description(title: str) -> str:
     """``title`` with the notice, at most the 64 characters that DICOM allows."""
     notice = f" - {RESEARCH_USE_ONLY}"
@@ -85,27 +95,57 @@ def equipment(provenance: Provenance) -> ContributingEquipment:
     )
 
 
-def finish_and_write(dataset: Dataset, source: SourceSeries, provenance: Provenance, path: Path | str) -> None:
-    """Give an object its dates and UIDs and write it, so that the same inputs make the same file.
+def state_slice_distance(dataset: Dataset, source: SourceSeries) -> None:
+    """Give a multi-frame object the measured distance of the CT's slices."""
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
 
-    The UIDs are made from all that the object says, pixels included: objects that differ in anything have different
-    SOP Instance and Series Instance UIDs.
+
+def finish_and_write(dataset: Dataset, source: SourceSeries, provenance: Provenance, path: Path | str) -> Dataset:
+    """:func:`finish_and_write_series` of a series of one object."""
+    (reference,) = finish_and_write_series([dataset], source, provenance, [path])
+    return reference
+
+
+def finish_and_write_series(
+    datasets: Sequence[Dataset], source: SourceSeries, provenance: Provenance, paths: Sequence[Path | str]
+) -> list[Dataset]:
+    """Give the objects of one series their dates and UIDs and write them, so that the same inputs make the same files.
+
+    The UIDs are made from all that the objects say, pixels included: an object that differs in anything has another
+    SOP Instance UID, and a series that differs in any object another Series Instance UID.
+
+    Returns:
+        For each object what another needs in order to refer to it: its class and its three UIDs.
     """
-    # A new element: the one that is there belongs to the source's images as well.
-    dataset.add_new(tag_for_keyword("PatientName"), "PN", source.patient_name)
-    dataset.BodyPartExamined = BODY_PART
-    dataset.DerivationDescription = provenance.describe(1024)
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
-    for item in dataset.get("ContributingEquipmentSequence", []):
-        if item.get("ManufacturerModelName") == "highdicom":
-            del item.ContributionDateTime  # the moment of writing
-    digest = _digest(dataset)
-    dataset.SOPInstanceUID = content_uid("instance", digest)
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.SeriesInstanceUID = content_uid("series", digest)
-    _set_dimension_organization(dataset, content_uid("dimensions", digest))
-    with atomic_path(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    digests = []
+    for dataset in datasets:
+        # A new element: the one that is there belongs to the source's images as well.
+        dataset.add_new(tag_for_keyword("PatientName"), "PN", source.patient_name)
+        if any(keyword in dataset for keyword in _PIXELS):
+            dataset.BodyPartExamined = BODY_PART
+            dataset.DerivationDescription = provenance.describe(1024)
+        dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
+        for item in dataset.get("ContributingEquipmentSequence", []):
+            if item.get("ManufacturerModelName") == "highdicom":
+                del item.ContributionDateTime  # the moment of writing
+        digests.append(_digest(dataset))
+    series_uid = content_uid("series", *digests)
+    for dataset, digest, path in zip(datasets, digests, paths, strict=True):
+        dataset.SOPInstanceUID = content_uid("instance", digest)
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.SeriesInstanceUID = series_uid
+        _set_dimension_organization(dataset, content_uid("dimensions", digest))
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+    return [_reference_to(dataset) for dataset in datasets]
+
+
+def _reference_to(dataset: Dataset) -> Dataset:
+    reference = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(reference, keyword, dataset[keyword].value)
+    return reference
 
 
 def _set_dimension_organization(dataset: Dataset, uid: UID) -> None:

@@ -11,12 +11,13 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
+from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
 from ctxai.export import codes
-from ctxai.export.derived import finish_and_write, shared_arguments
+from ctxai.export.derived import finish_and_write, shared_arguments, state_slice_distance
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
-from ctxai.export.source import SourceSeries, position_along_normal, slice_distance_mm
+from ctxai.export.source import SourceSeries, position_along_normal
 
 
 class Evidence(StrEnum):
@@ -25,6 +26,9 @@ class Evidence(StrEnum):
     FOR = "for"
     AGAINST = "against"
 
+
+#: Degrees; docs/how-to/review.md lists what was looked at.
+_TILT_SEEN_IN_OHIF = 12.5
 
 _SERIES_NUMBER = {Evidence.FOR: 9101, Evidence.AGAINST: 9102}
 
@@ -35,7 +39,7 @@ def write_parametric_maps(
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
-) -> list[Path]:
+) -> list[Dataset]:
     """Write a map as one object of evidence for the target and, of a signed method, one of evidence against it.
 
     Args:
@@ -46,19 +50,18 @@ def write_parametric_maps(
         scale: what both maps are divided by; the largest magnitude of the volume when not given.
 
     Returns:
-        The files written.
+        References to the objects.
 
     Raises:
         InputError: as :func:`write_parametric_map`; or when an unsigned method's map holds negative values.
     """
     require_sign(volume, provenance)
     scale = scale_of(volume) if scale is None else scale
-    files = []
+    written = []
     for evidence in Evidence if provenance.signed else (Evidence.FOR,):
         file = Path(folder) / f"{provenance.stem}_{evidence}.dcm"
-        write_parametric_map(file, volume, source, provenance, evidence, scale)
-        files.append(file)
-    return files
+        written.append(write_parametric_map(file, volume, source, provenance, evidence, scale))
+    return written
 
 
 def write_parametric_map(
@@ -68,7 +71,7 @@ def write_parametric_map(
     provenance: Provenance,
     evidence: Evidence = Evidence.FOR,
     scale: float | None = None,
-) -> None:
+) -> Dataset:
     """Write one half of a map as a Parametric Map of float32 values in 0..1.
 
     There is a frame for every CT slice, in ascending order along the normal of the image plane, because some viewers
@@ -83,6 +86,9 @@ def write_parametric_map(
         evidence: which half.
         scale: the map's value that is stored as 1; the volume's largest magnitude when not given, so that both halves
             share it. 1 for a map that is 0 everywhere.
+
+    Returns:
+        A reference to the object.
 
     Raises:
         InputError: when the volume is not on the CT's grid, holds values that are not finite, or exceeds ``scale``.
@@ -120,7 +126,7 @@ def write_parametric_map(
     )
     _put_frames_in_ascending_order(dataset, stored, source)
     _state_anatomy(dataset)
-    finish_and_write(dataset, source, provenance, path)
+    return finish_and_write(dataset, source, provenance, path)
 
 
 def _put_frames_in_ascending_order(dataset: Dataset, stored: np.ndarray, source: SourceSeries) -> None:
@@ -137,8 +143,7 @@ def _put_frames_in_ascending_order(dataset: Dataset, stored: np.ndarray, source:
         frame.FrameContentSequence[0].DimensionIndexValues = number
     dataset.PerFrameFunctionalGroupsSequence = frames
     dataset.FloatPixelData = stored.astype("<f4", copy=False).tobytes()
-    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
+    state_slice_distance(dataset, source)
 
 
 def _state_anatomy(dataset: Dataset) -> None:
@@ -147,3 +152,14 @@ def _state_anatomy(dataset: Dataset) -> None:
     item.FrameLaterality = "B"
     item.AnatomicRegionSequence = [CodedConcept.from_code(codes.LUNG)]
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [item]
+
+
+def untried_in_ohif(grid: Grid) -> str | None:
+    """Why a Parametric Map on this CT may be misplaced in OHIF, or None where OHIF was seen to be right.
+
+    OHIF copies the map's frames over the CT and looks at no position. It was seen to be right on axial, feet-first,
+    oblique and coronal CTs, and with slices stacked up to 12 degrees off their normal.
+    """
+    along = grid.affine[:3, 2] / grid.spacing_mm[2] @ grid.normal
+    tilt = float(np.degrees(np.arccos(np.clip(along, -1, 1))))
+    return f"slices are stacked {tilt:.0f} degrees off their normal" if tilt > _TILT_SEEN_IN_OHIF else None

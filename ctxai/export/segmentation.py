@@ -10,13 +10,14 @@ import numpy as np
 from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom.dataset import Dataset
 
 from ctxai.errors import InputError
 from ctxai.export import codes
-from ctxai.export.derived import finish_and_write, shared_arguments, tracking_uid
+from ctxai.export.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
-from ctxai.export.source import SourceSeries, slice_distance_mm
+from ctxai.export.source import SourceSeries
 
 _NODULES_SERIES_NUMBER = 9001
 _BANDS_SERIES_NUMBER = 9002
@@ -76,7 +77,8 @@ def write_nodule_segmentation(
     nodules: Sequence[SegmentedNodule],
     source: SourceSeries,
     provenance: Provenance,
-) -> None:
+    series_number: int = _NODULES_SERIES_NUMBER,
+) -> Dataset:
     """Write nodules as one segment each, with a tracking UID shared by all objects of the CT series.
 
     Args:
@@ -85,6 +87,10 @@ def write_nodule_segmentation(
         nodules: the segments, in the order of the labels.
         source: the CT.
         provenance: how the masks came to be; its method stands in the series' description.
+        series_number: number of the series.
+
+    Returns:
+        A reference to the object.
 
     Raises:
         InputError: when the labels are not on the CT's grid, or do not fit the nodules.
@@ -111,7 +117,7 @@ def write_nodule_segmentation(
                 segmented_property_type=codes.NODULE,
                 algorithm_type=drawn,
                 algorithm_identification=(
-                    None if drawn is SegmentAlgorithmTypeValues.MANUAL else _algorithm(provenance)
+                    None if drawn is SegmentAlgorithmTypeValues.MANUAL else algorithm_of(provenance)
                 ),
                 tracking_id=nodule.nodule_id,
                 tracking_uid=tracking_uid(source, nodule.nodule_id),
@@ -120,7 +126,7 @@ def write_nodule_segmentation(
             )
         )
     title = f"Nodules: {provenance.method}"
-    _write(path, labels, segments, source, provenance, title, "NODULES", _NODULES_SERIES_NUMBER)
+    return _write(path, labels, segments, source, provenance, title, "NODULES", series_number)
 
 
 def write_heat_bands(
@@ -129,7 +135,7 @@ def write_heat_bands(
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
-) -> None:
+) -> Dataset:
     """Write a map as disjoint bands of evidence, the overlay that viewers without Parametric Maps show.
 
     All bands are described also where no voxel falls into them, so that their numbers always mean the same. A map
@@ -141,6 +147,9 @@ def write_heat_bands(
         source: the CT.
         provenance: how the map was made; of an unsigned method, only bands of positive values are written.
         scale: the value that counts as 100 %; the volume's largest magnitude when not given.
+
+    Returns:
+        A reference to the object.
 
     Raises:
         InputError: when the volume is not on the CT's grid, holds values that are not finite, or negative ones of an
@@ -157,14 +166,14 @@ def write_heat_bands(
             segmented_property_category=codes.SPATIAL_CONCEPT,
             segmented_property_type=codes.CLASS_ACTIVATION,
             algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=_algorithm(provenance),
+            algorithm_identification=algorithm_of(provenance),
             anatomic_regions=[codes.LUNG],
             display_color=CIELabColor.from_rgb(*band.colour),
         )
         for number, band in enumerate(bands, start=1)
     ]
     title = f"{provenance.method} {provenance.target}: bands"
-    _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
+    return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
 
 
 def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand] = HEAT_BANDS) -> np.ndarray:
@@ -189,7 +198,8 @@ def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand]
     return labels
 
 
-def _algorithm(provenance: Provenance) -> AlgorithmIdentificationSequence:
+def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
+    """Method, version, target and options as a Segmentation has them."""
     parameters = {"target": provenance.target} | {name: str(value) for name, value in provenance.options.items()}
     return AlgorithmIdentificationSequence(
         name=shorten(provenance.method, 64),
@@ -209,7 +219,7 @@ def _write(
     title: str,
     content_label: str,
     series_number: int,
-) -> None:
+) -> Dataset:
     """Write the slices that hold a label; highdicom then looks at these only."""
     used = np.flatnonzero(labels.any(axis=(1, 2)))
     first, last = (used[0], used[-1]) if used.size else (len(labels) // 2, len(labels) // 2)
@@ -227,6 +237,5 @@ def _write(
         content_creator_name="",
         **shared_arguments(source, provenance, title, series_number),
     )
-    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
-    finish_and_write(dataset, source, provenance, path)
+    state_slice_distance(dataset, source)
+    return finish_and_write(dataset, source, provenance, path)

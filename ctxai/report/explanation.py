@@ -1,73 +1,95 @@
-"""The page that shows every explained nodule: prediction, interval, readers, picture. Self-contained, no server."""
+"""The report of a result folder of ``ctxai explain``: every nodule to scroll through, with its figures."""
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
-from typing import Any
 
-from ctxai.export.provenance import RESEARCH_USE_ONLY
 from ctxai.files import write_text
+from ctxai.report.cohort_table import cohort_table
+from ctxai.report.crops import Crops, find_crops
+from ctxai.report.nodule_section import nodule_section
+from ctxai.report.page import render_page
+from ctxai.report.results import Results, read_results
 
-_TEMPLATE = Path(__file__).with_name("explanation.html")
-
-_NODULE = Template("""<section>
-<h2>$nodule_id $badge</h2>
-<div class="row"><img alt="$nodule_id: CT in three planes, below with the map" src="data:image/png;base64,$picture">
-<table><tr><th></th><th>predicted</th><th>90 % interval</th><th>readers' mean</th></tr>
-$lines</table></div>
-<p>$evidence</p>
-</section>""")
+REPORT = "report.html"
+#: Up to about this many bytes the nodules stand in one page, beyond it in a page for each series.
+ONE_PAGE_BYTES = 10_000_000
+_SECTION_BYTES = 8_000
 
 
-def write_report(out_dir: Path, rows: Sequence[dict[str, Any]], run_name: str) -> None:
-    """Write ``report.html``.
+def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than: str | None = None) -> None:
+    """Write ``report.html`` and, where there are many nodules, ``<series>/report.html`` for each series.
+
+    The same results give the same bytes, wherever the folder lies.
 
     Args:
         out_dir: results of ``ctxai explain``.
-        rows: lines of predictions.csv.
-        run_name: the model's run.
+        one_page_bytes: size up to which all nodules stand in ``report.html`` itself.
+        newer_than: a file in each series' folder; pages of series that are newer than it are left, so that many calls
+            that add some series each do not write all pages again.
+
+    Raises:
+        InputError: when the folder holds no predictions, or a file is damaged or cannot be written.
     """
-    page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        run=html.escape(run_name),
-        notice=html.escape(RESEARCH_USE_ONLY),
-        count=len(rows),
-        nodules="\n".join(_section(out_dir, row) for row in rows),
+    results = read_results(out_dir)
+    crops = [find_crops(out_dir / row["series"], row) for row in results.rows]
+    by_series: dict[str, list[int]] = {}
+    for number, row in enumerate(results.rows):
+        by_series.setdefault(row["series"], []).append(number)
+    anchors = {number: f"{series}-{k}" for series, own in by_series.items() for k, number in enumerate(own, 1)}
+    pictures = [None if one else _picture(results, number) for number, one in enumerate(crops)]
+    together = sum(_size(*each) for each in zip(crops, pictures, strict=True)) <= one_page_bytes
+    table = ""
+    if len(results.rows) > 1 or not together:
+        pages = {number: "" if together else f"{row['series']}/{REPORT}" for number, row in enumerate(results.rows)}
+        table = cohort_table(results.rows, [f"{pages[number]}#{anchors[number]}" for number in pages])
+
+    def sections(numbers: Sequence[int]) -> str:
+        return "\n".join(nodule_section(results.rows[n], crops[n], anchors[n], pictures[n]) for n in numbers)
+
+    everything = sections(range(len(results.rows))) if together else ""
+    header = _header(results, f"{_counted(len(results.rows), 'nodule')} of {len(by_series)} series")
+    write_text(out_dir / REPORT, render_page("Explained nodules", header, table + everything, viewer=together))
+    for series, own in by_series.items():
+        page = out_dir / series / REPORT
+        if together:
+            page.unlink(missing_ok=True)  # of an earlier call with more nodules
+            continue
+        if newer_than is not None and _is_newer(page, page.with_name(newer_than)):
+            continue
+        back = f'<p><a href="../{REPORT}">All {len(results.rows)} nodules</a></p>'
+        write_text(
+            page,
+            render_page(
+                f"Series {series}", back + _header(results, _counted(len(own), "nodule")), sections(own), viewer=True
+            ),
+        )
+
+
+def _size(crops: Crops | None, picture: Path | None) -> int:
+    """Bytes that a nodule adds to a page, roughly."""
+    files = [crops.ct, *(one.path for one in crops.maps)] if crops else [picture] if picture else []
+    return _SECTION_BYTES + sum(path.stat().st_size for path in files)
+
+
+def _picture(results: Results, number: int) -> Path | None:
+    row = results.rows[number]
+    path = results.folder / row["series"] / "views" / f"{row['nodule_id']}.png"
+    return path if path.is_file() else None
+
+
+def _is_newer(page: Path, other: Path) -> bool:
+    return page.is_file() and other.is_file() and page.stat().st_mtime_ns > other.stat().st_mtime_ns
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def _header(results: Results, what: str) -> str:
+    return (
+        f"<p>{what} · run <b>{html.escape(results.run)}</b>, weights <code>{html.escape(results.weights_sha256[:12])}"
+        f"</code> · {html.escape(results.software)}</p>"
     )
-    write_text(out_dir / "report.html", page)
-
-
-def _section(out_dir: Path, row: dict[str, Any]) -> str:
-    picture = out_dir / row["series"] / "views" / f"{row['nodule_id']}.png"
-    names = [name.removesuffix("_low") for name in row if name.endswith("_low")]
-    return _NODULE.substitute(
-        nodule_id=html.escape(row["nodule_id"]),
-        badge='<span class="badge">seen in training</span>' if row["in_sample"] else "",
-        picture=base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else "",
-        lines="\n".join(_line(row, name) for name in names),
-        evidence=_evidence(row),
-    )
-
-
-def _line(row: dict[str, Any], name: str) -> str:
-    readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
-    interval = f"{_number(row[f'{name}_low'])} to {_number(row[f'{name}_high'])}"
-    unit = ", mm" if name == "diameter" else ""
-    return f"<tr><th>{name}{unit}</th><td>{_number(row[name])}</td><td>{interval}</td><td>{_number(readers)}</td></tr>"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _evidence(row: dict[str, Any]) -> str:
-    shares = []
-    for name, value in row.items():
-        if name.endswith("_inside") and value is not None:
-            chance = row[f"{name}_by_chance"]
-            what = html.escape(name.removesuffix("_inside").replace("_", " "))
-            shares.append(f"{what}: {value:.1%} of the positive evidence lies inside the nodule (chance {chance:.1%})")
-    return "; ".join(shares)

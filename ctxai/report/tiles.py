@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image
 
 _WINDOW_HU = (-1200.0, 400.0)
 _ZOOM = 4
 _GAP = 6
 _OUTLINE = np.array([80, 255, 120], np.uint8)
-#: Evidence for the target is drawn from yellow to red, against it from light to dark blue.
-_FOR, _AGAINST = colormaps["autumn_r"], colormaps["Blues"]
+#: Evidence for the target is drawn from yellow to red, against it from light to deep blue; both stand out from grey.
+_FOR = colormaps["autumn_r"]
+_AGAINST = LinearSegmentedColormap.from_list("against", ["#b4e4ff", "#4aa3ff", "#1f4dff"])
 _STRONGEST_ALPHA = 0.75
 _WEAKEST_SHARE = 0.05
+
+
+def evidence_colours() -> dict[str, list[list[int]]]:
+    """256 colours [red, green, blue], weak to strong, of evidence ``for`` and ``against`` a target."""
+    shares = np.linspace(0, 1, 256)
+    return {
+        name: np.rint(colours(shares)[:, :3] * 255).astype(int).tolist()
+        for name, colours in (("for", _FOR), ("against", _AGAINST))
+    }
 
 
 def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, reach_mm: int = 20) -> Image.Image:
@@ -44,6 +55,19 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
     return Image.fromarray(np.concatenate(rows)[:-_GAP, :-_GAP])
 
 
+def plane_picture(hu: np.ndarray, values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """One image under its map, enlarged four times, uint8 (row, column, RGB); scaled and outlined as a tile.
+
+    Args:
+        hu: Hounsfield units (row, column).
+        values: the map, same shape; zeros show the image alone.
+        inside: what is outlined, same shape.
+    """
+    picture = np.repeat(_grey(hu)[..., None], 3, axis=2)
+    picture = _blend(picture, values / (float(np.abs(values).max()) or 1.0))
+    return _draw_outline(picture, inside)
+
+
 def _cut(volume: np.ndarray, plane: int, reach: int) -> np.ndarray:
     """Central plane 0 axial, 1 coronal, 2 sagittal, as it is looked at."""
     centre = tuple(n // 2 for n in volume.shape)
@@ -64,7 +88,7 @@ def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Lay evidence, -1..1 of the largest magnitude, over a picture."""
     share = np.repeat(np.repeat(share, _ZOOM, axis=0), _ZOOM, axis=1)
     strength = np.abs(share)
-    colour = np.where((share >= 0)[..., None], _FOR(strength), _AGAINST(0.4 + 0.6 * strength))[..., :3] * 255
+    colour = np.where((share >= 0)[..., None], _FOR(strength), _AGAINST(strength))[..., :3] * 255
     alpha = (np.sqrt(strength) * _STRONGEST_ALPHA * (strength > _WEAKEST_SHARE))[..., None]
     return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)
 

@@ -10,18 +10,20 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from ctxai.ct.series import CTSeries, read_series
+from ctxai.ct.series import CTSeries, find_series, read_series
 from ctxai.export import (
     Provenance,
     SegmentedNodule,
     SourceSeries,
+    write_fractional_evidence,
     write_nifti,
     write_nodule_segmentation,
     write_parametric_map,
 )
 
-from synthetic_ct import SCANS
+from synthetic_ct import FEET_FIRST, SCANS, ct_grid, write_ct
 
 TOLERANCE_MM = 0.01
 
@@ -50,7 +52,10 @@ def in_order(array: np.ndarray) -> np.ndarray:
     """Indices (5, 3) of an array's five voxels that are not 0, the least value first."""
     places = np.argwhere(array)
     assert len(places) == 5
-    return places[np.argsort(array[tuple(places.T)])]
+    places = places[np.argsort(array[tuple(places.T)])]
+    values = array[tuple(places.T)].astype(float)
+    np.testing.assert_allclose(values / values[0], [1, 2, 3, 4, 5], rtol=1e-6)
+    return places
 
 
 def in_itk(image: sitk.Image) -> np.ndarray:
@@ -73,6 +78,7 @@ def places_of_every_reader(series: CTSeries, markers: Markers, folder: Path) -> 
     write_nifti(folder / "mask.nii.gz", markers.labels, series.grid, provenance)
     write_parametric_map(folder / "map.dcm", markers.map, source, provenance, scale=1.0)
     write_nodule_segmentation(folder / "seg.dcm", markers.labels, nodules, source, provenance)
+    write_fractional_evidence(folder / "graded.dcm", markers.map * np.float32(8 / 255), source, provenance, scale=1.0)
 
     places = {}
     for name in ("map", "mask"):
@@ -83,6 +89,8 @@ def places_of_every_reader(series: CTSeries, markers: Markers, folder: Path) -> 
     places["highdicom map"] = in_array(volume.array, volume.affine)
     volume = hd.seg.segread(folder / "seg.dcm").get_volume(combine_segments=True)
     places["highdicom segmentation"] = in_array(volume.array, volume.affine)
+    volume = hd.seg.segread(folder / "graded.dcm").get_volume(segment_numbers=[1], rescale_fractional=False)
+    places["highdicom graded segmentation"] = in_array(volume.array[..., 0], volume.affine)
     for name in ("map", "seg"):
         places[f"frame positions of {name}"] = places_of_frames(pydicom.dcmread(folder / f"{name}.dcm"))
     return places
@@ -120,6 +128,53 @@ def test_every_object_puts_a_voxel_where_the_ct_has_it(scan, name, tmp_path):
     np.testing.assert_allclose(series.grid.to_lps(np.array(markers.voxels)[:, ::-1]), truth, atol=TOLERANCE_MM)
     for reader, places in places_of_every_reader(series, markers, tmp_path).items():
         np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless], ids=lambda uid: uid.name)
+def test_objects_of_a_compressed_scan_are_as_right(scan, syntax, tmp_path):
+    markers = Markers((12, 64, 72))  # JPEG 2000 refuses smaller images
+    series = scan("oblique by 20 degrees", markers.hu)
+    truth = places_in_ct(series)
+    for header in series.headers:
+        dataset = pydicom.dcmread(header.path)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(header.path)
+    series = read_series(series.folder)
+    np.testing.assert_array_equal(series.read(), markers.hu)
+    for reader, places in places_of_every_reader(series, markers, tmp_path).items():
+        np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)
+
+
+def test_objects_of_a_thick_sliced_scan_are_as_right(tmp_path):
+    markers = Markers((12, 24, 32))
+    write_ct(tmp_path / "ct", markers.hu, ct_grid(markers.hu.shape, (0.7, 0.8, 7.5)))
+    series = read_series(tmp_path / "ct")
+    truth = places_in_ct(series)
+    for reader, places in places_of_every_reader(series, markers, tmp_path).items():
+        np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)
+
+
+def test_two_series_of_a_study_have_objects_of_their_own(tmp_path):
+    """They differ by their frame of reference, position and UIDs, so that neither's objects lie over the other."""
+    markers = Markers((12, 24, 32))
+    write_ct(tmp_path / "study" / "a", markers.hu, seed="a")
+    moved = ct_grid(markers.hu.shape, origin_lps=(-30.0, -10.0, 55.0), orientation=FEET_FIRST)
+    write_ct(tmp_path / "study" / "b", markers.hu, moved, seed="b")
+    found = [CTSeries(headers) for headers in find_series(tmp_path / "study").values()]
+    assert len(found) == 2
+    assert found[0].study_uid == found[1].study_uid
+    said = []
+    for number, series in enumerate(found):
+        truth = places_in_ct(series)
+        out = tmp_path / str(number)
+        for reader, places in places_of_every_reader(series, markers, out).items():
+            np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)
+        said.append([pydicom.dcmread(out / name) for name in ("map.dcm", "seg.dcm", "graded.dcm")])
+    for one, other in zip(*said, strict=True):
+        assert one.FrameOfReferenceUID != other.FrameOfReferenceUID
+        assert one.SeriesInstanceUID != other.SeriesInstanceUID
+        mine = {e.value for e in one.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+        assert not mine & {e.value for e in other.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
 
 
 def test_objects_of_a_tilted_scan_are_right_by_position(scan, tmp_path):

@@ -1,62 +1,138 @@
-from PIL import Image
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
 
-from ctxai.report.contact_sheet import write_contact_sheet
+import pytest
+
+from ctxai.errors import InputError
 from ctxai.report.explanation import write_report
 
-
-def row(nodule_id="LIDC-IDRI-0001-01", **changes):
-    targets = {
-        name: value
-        for target in ("malignancy", "diameter")
-        for name, value in ((target, 3.21), (f"{target}_low", 2.1), (f"{target}_high", 4.3))
-    }
-    known = {"series": "abc", "nodule_id": nodule_id, "in_sample": False, "diameter_mm": 9.87, "n_readers": 4}
-    shares = {"cdam_malignancy_inside": 0.4, "cdam_malignancy_inside_by_chance": 0.1}
-    return known | {"readers_malignancy": 4.75} | targets | shares | changes
+from .result_folders import row, write_crops, write_predictions
 
 
-def picture(folder, nodule_id):
-    path = folder / "abc" / "views" / f"{nodule_id}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (492, 326), (10, 20, 30)).save(path)
+class Outline(HTMLParser):
+    """Ids, addresses and data of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.addresses, self.data, self.open = [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.addresses += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.open = attributes.get("type") if tag == "script" else None
+
+    def handle_endtag(self, tag):
+        self.open = None
+
+    def handle_data(self, data):
+        if self.open == "application/json":
+            self.data.append(json.loads(data))
 
 
-def test_the_page_shows_prediction_interval_readers_and_picture(tmp_path):
-    picture(tmp_path, "LIDC-IDRI-0001-01")
-    write_report(tmp_path, [row()], "run")
-    page = (tmp_path / "report.html").read_text()
-    assert "<td>3.2</td><td>2.1 to 4.3</td><td>4.8</td>" in page
-    assert "<td>9.9</td>" in page  # the readers' diameter
-    assert "data:image/png;base64," in page
-    assert "40.0% of the positive evidence lies inside the nodule (chance 10.0%)" in page
+def results(folder, *rows, **options):
+    write_predictions(folder, list(rows), **options)
+    for one in rows:
+        write_crops(folder, one)
+    return folder
+
+
+def page_of(folder, name="report.html"):
+    return (folder / name).read_text()
+
+
+def test_one_file_holds_images_library_and_scripts_and_asks_for_nothing(tmp_path):
+    write_report(results(tmp_path, row(), row("LIDC-IDRI-0001-02")))
+    page = page_of(tmp_path)
+    outline = Outline(page)
+    assert [sorted(data) for data in outline.data] == [["ct", "maps", "readers"]] * 2
+    assert {address.split(":")[0].split("#")[0] for address in outline.addresses} <= {"", "data"}
+    assert "default-src 'none'" in page
+    assert 'id="niivue"' in page
     assert "research use only" in page
-    assert "http" not in page.replace("http-equiv", "")
-    assert "seen in training" not in page
+    assert len(page) < 4_000_000
 
 
-def test_what_is_not_known_is_a_dash_and_in_sample_nodules_are_marked(tmp_path):
-    write_report(tmp_path, [row(readers_malignancy=None, malignancy_high=None, in_sample=True)], "run")
-    page = (tmp_path / "report.html").read_text()
-    assert "<td>2.1 to –</td><td>–</td>" in page
-    assert "seen in training" in page
+def test_every_nodule_of_the_table_has_its_section(tmp_path):
+    write_report(results(tmp_path, row(), row("other", series="def"), row("third", series="def")))
+    outline = Outline(page_of(tmp_path))
+    links = [address.removeprefix("#") for address in outline.addresses if address.startswith("#")]
+    assert links == ["abc-1", "def-1", "def-2"]
+    assert set(links) <= set(outline.ids)
+    assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_a_single_nodule_has_no_table(tmp_path):
+    write_report(results(tmp_path, row()))
+    assert '<table class="cohort"' not in page_of(tmp_path)
+
+
+def test_many_images_go_into_a_page_for_each_series(tmp_path):
+    write_report(results(tmp_path, row(), row("other", series="def")), one_page_bytes=1000)
+    index, page = page_of(tmp_path), page_of(tmp_path, "def/report.html")
+    assert Outline(index).data == []
+    assert 'id="niivue"' not in index
+    assert Outline(index).addresses == ["abc/report.html#abc-1", "def/report.html#def-1"]
+    assert "def-1" in Outline(page).ids
+    assert Outline(page).addresses == ["../report.html"]
+    write_report(tmp_path)
+    assert not (tmp_path / "def" / "report.html").exists()
+
+
+def test_pages_that_are_newer_than_their_series_are_left(tmp_path):
+    results(tmp_path, row(), row("other", series="def"))
+    for series in ("abc", "def"):
+        (tmp_path / series / "done").touch()
+        (tmp_path / series / "report.html").write_text("earlier")
+    os.utime(tmp_path / "abc" / "done", (0, 0))
+    os.utime(tmp_path / "def" / "report.html", (0, 0))
+    write_report(tmp_path, one_page_bytes=1000, newer_than="done")
+    assert page_of(tmp_path, "abc/report.html") == "earlier"
+    assert "def-1" in page_of(tmp_path, "def/report.html")
+    write_report(tmp_path, one_page_bytes=1000)
+    assert "abc-1" in page_of(tmp_path, "abc/report.html")
+
+
+def test_the_same_results_give_the_same_bytes_also_after_a_move(tmp_path):
+    write_report(results(tmp_path / "a", row()))
+    first = page_of(tmp_path / "a")
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    write_report(tmp_path / "b")
+    assert page_of(tmp_path / "b") == first
+    assert str(tmp_path) not in first
 
 
 def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
-    write_report(tmp_path, [row("<script>alert(1)</script>")], "<b>run</b>")
-    page = (tmp_path / "report.html").read_text()
-    assert "<script>" not in page
-    assert "<b>run" not in page
+    name = '</script><script>alert(1)"&'
+    nasty = row(name, run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
+    write_predictions(tmp_path, [nasty, row()], run=name)
+    write_crops(tmp_path, row())
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    assert "alert(1)&quot;&amp;" in page
+    assert not re.search(r"<script>\s*alert", page)
 
 
-def test_the_contact_sheet_holds_every_nodule(tmp_path):
-    rows = [row(f"LIDC-IDRI-0001-0{i}") for i in (1, 2, 3)]
-    for each in rows:
-        picture(tmp_path, each["nodule_id"])
-    write_contact_sheet(tmp_path / "sheet.png", tmp_path, rows)
-    sheet = Image.open(tmp_path / "sheet.png")
-    colours = sheet.convert("RGB").getcolors(1 << 24)
-    assert sheet.width > 1000
-    shown = sum(
-        count for count, colour in colours if max(abs(a - b) for a, b in zip(colour, (10, 20, 30), strict=True)) < 3
-    )
-    assert shown > 3 * 200 * 150
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "expected the folder that `ctxai explain` wrote"),
+        ("{", "not the predictions"),
+        ('{"nodules": []}', "KeyError: 'software'"),
+        ('{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}', "KeyError: 'nodule_id'"),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "../..", "nodule_id": "a"}]}',
+            "lead out of",
+        ),
+    ],
+)
+def test_a_folder_without_results_is_refused_with_a_reason(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "predictions.json").write_text(content)
+    with pytest.raises(InputError, match=words):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,81 @@
+"""What is said of a nodule in words and numbers: the common content of the structured report and the PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ctxai.export.outline import Outline
+from ctxai.export.provenance import require_identifier
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One predicted quantity.
+
+    Attributes:
+        name: as LIDC-IDRI's ratings are called, or ``diameter``.
+        value: on the readers' scale, or mm for the diameter.
+        low: lower end of the 90 % interval; None where there is none.
+        high: upper end.
+        readers: the readers' mean; None where no reader saw the nodule.
+        scale: the ends of the scale, for drawing; the upper one may be infinite.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    readers: float | None = None
+    scale: tuple[float, float] = (1.0, 5.0)
+
+    @property
+    def unit(self) -> str:
+        """``mm`` or nothing, for people."""
+        return "mm" if self.name == "diameter" else ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One further number that a reader must see, such as how far a map can be trusted.
+
+    Attributes:
+        name: in words, at most 64 characters.
+        value: the number.
+        percent: whether it is a share, 0 to 1, that people read in per cent.
+    """
+
+    name: str
+    value: float
+    percent: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ReportedNodule:
+    """One nodule of a report.
+
+    Attributes:
+        nodule_id: as in all objects of the series.
+        outline: where it is shown.
+        estimates: what was predicted, the most important first; empty where only readers speak.
+        figures: further numbers, in the order to show.
+        ratings: each reader's ratings (1, 2, …) by LIDC-IDRI's names.
+        volume_mm3: of its mask; None where nobody outlined it.
+        diameter_mm: measured by readers or the user; None where nobody did.
+        doubts: reasons not to believe a prediction or a map, in words; printed, and counted where only numbers fit.
+
+    Raises:
+        InputError: when the id cannot stand in a DICOM object.
+    """
+
+    nodule_id: str
+    outline: Outline
+    estimates: tuple[Estimate, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    ratings: tuple[Mapping[str, int], ...] = field(default=())
+    volume_mm3: float | None = None
+    diameter_mm: float | None = None
+    doubts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_identifier(self.nodule_id)

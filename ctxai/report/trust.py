@@ -1,0 +1,105 @@
+"""How far a prediction and a map can be believed, in words, from the figures in predictions.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: A map that does not beat this share (percent) of random maps on the same nodule cannot be told from one.
+FIDELITY_PERCENTILE_NEEDED = 95.0
+#: Rank correlation of the map with itself under noise, below which it is the noise's doing as much as the nodule's.
+STABILITY_NEEDED = 0.5
+#: Beyond this percentile of the training nodules' own distances a nodule is unlike what the model knows.
+NOVELTY_PERCENTILE_ALLOWED = 95.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a map.
+
+    Attributes:
+        name: its heading.
+        value: as it is shown.
+        meaning: what it says, in a sentence.
+        doubt: why it speaks against believing the map; empty where it does not.
+    """
+
+    name: str
+    value: str
+    meaning: str
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class MapTrust:
+    """What is known of a map.
+
+    Attributes:
+        figures: those that predictions.csv has.
+    """
+
+    figures: tuple[Figure, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Reasons not to believe the map; empty when no check failed."""
+        return tuple(figure.doubt for figure in self.figures if figure.doubt)
+
+
+def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
+    """Judge a map.
+
+    Args:
+        row: the nodule's line of predictions.csv.
+        column: what its columns begin with, ``<method>_<target>``.
+    """
+    figures = []
+    inside, chance = row.get(f"{column}_inside"), row.get(f"{column}_inside_by_chance")
+    if inside is not None and chance is not None:
+        meaning = "share of the evidence for the target that lies inside the readers' outline; by chance in brackets"
+        doubt = f"{inside:.0%} of its evidence lies inside the nodule, by chance {chance:.0%} would"
+        figures.append(
+            Figure("inside the nodule", f"{inside:.0%} ({chance:.0%})", meaning, doubt if inside <= chance else "")
+        )
+    fidelity = row.get(f"{column}_fidelity")
+    if fidelity is not None:
+        meaning = (
+            "area between the answers when what the map marks least and when what it marks most is replaced by lung "
+            "first, in the model's own unit; 0 for a map that knows nothing"
+        )
+        figures.append(Figure("fidelity", f"{fidelity:.2f}".replace("-", "−"), meaning))
+    percentile = row.get(f"{column}_fidelity_percentile")
+    if percentile is not None:
+        meaning = "share of random maps on the same nodule whose fidelity is lower; 50% is chance"
+        doubt = f"its fidelity beats only {percentile:.0f}% of random maps"
+        failed = percentile < FIDELITY_PERCENTILE_NEEDED
+        figures.append(Figure("beats random maps", f"{percentile:.0f}%", meaning, doubt if failed else ""))
+    stability = row.get(f"{column}_stability")
+    if stability is not None:
+        meaning = "rank correlation with the maps of the same nodule under noise of 20 HU; 1 is unchanged"
+        doubt = f"noise of 20 HU changes it (stability {stability:.2f})"
+        failed = stability < STABILITY_NEEDED
+        figures.append(Figure("stability", f"{stability:.2f}".replace("-", "−"), meaning, doubt if failed else ""))
+    sane = row.get(f"{column}_sanity")
+    if sane is not None:
+        meaning = "whether the same model with shuffled weights gives another map, as it should"
+        doubt = "the model with shuffled weights gives much the same map"
+        figures.append(Figure("depends on the model", "yes" if sane else "no", meaning, "" if sane else doubt))
+    return MapTrust(tuple(figures))
+
+
+def prediction_warnings(row: Mapping[str, Any]) -> list[str]:
+    """Reasons to doubt the numbers of a nodule, each a sentence."""
+    warnings = []
+    if row.get("in_sample"):
+        warnings.append("The patient was seen in training: the prediction is better than on new patients.")
+    novelty = row.get("novelty_percentile")
+    if novelty is not None and novelty > NOVELTY_PERCENTILE_ALLOWED:
+        warnings.append(
+            f"The nodule is unlike the training nodules: further from them than {novelty:.0f} % of their own."
+        )
+    views = row.get("untrained_views")
+    if views:
+        warnings.append(f"The model was not trained on these views, which the maps use: {views}.")
+    return warnings

@@ -1,0 +1,141 @@
+"""What of a result folder of ``ctxai explain`` a viewer shows: DICOM objects, and the CT that they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SegmentationStorage
+
+from ctxai.ct.header import DAMAGE
+from ctxai.errors import InputError
+
+#: The file of an explained series that says it is done; its ``ct`` says where the images were read.
+DONE = "explained.json"
+
+_HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ContentLabel"]
+#: What each overlay is, by SOP class and content label.
+_OVERLAYS = {
+    "bands": (SegmentationStorage, "EVIDENCE_BANDS"),
+    "map": (ParametricMapStorage, "EVIDENCE_FOR"),
+    "nodules": (SegmentationStorage, "NODULES"),
+    "report": (EncapsulatedPDFStorage, None),
+}
+
+
+@dataclass(frozen=True)
+class WrittenObject:
+    """A DICOM object of a result folder.
+
+    Attributes:
+        path: its file.
+        content_label: what it holds, in the words of the objects' writers; empty for kinds that have none.
+    """
+
+    path: Path
+    sop_class_uid: str
+    study_uid: str
+    series_uid: str
+    content_label: str
+
+
+@dataclass(frozen=True)
+class ReviewedSeries:
+    """One explained CT series.
+
+    Attributes:
+        key: name of its folder among the results.
+        ct: where the images were when they were explained: a folder or a zip; None where that is not recorded.
+        objects: what was written for it.
+    """
+
+    key: str
+    ct: Path | None
+    objects: tuple[WrittenObject, ...]
+
+    @property
+    def files(self) -> list[Path]:
+        """The objects' files."""
+        return [one.path for one in self.objects]
+
+    @property
+    def study_uid(self) -> str:
+        """Study Instance UID."""
+        return self.objects[0].study_uid
+
+    def overlay(self, wanted: str) -> WrittenObject | None:
+        """The object to show first.
+
+        Args:
+            wanted: ``bands``, ``map``, ``nodules`` or ``report``; the target malignancy is preferred. Else a file's
+                name without ``.dcm``.
+
+        Returns:
+            The object; where there is none of that kind, one of the next kind; None where nothing can be laid over.
+
+        Raises:
+            InputError: for a file's name that is not there.
+        """
+        if wanted not in _OVERLAYS:
+            found = next((one for one in self.objects if one.path.stem == wanted), None)
+            if found is None:
+                known = ", ".join([*_OVERLAYS, *(one.path.stem for one in self.objects)])
+                raise InputError(f"--overlay {wanted}: expected one of {known}")
+            return found
+        for kind in [wanted, *_OVERLAYS]:
+            sop_class, label = _OVERLAYS[kind]
+            of_class = [one for one in self.objects if one.sop_class_uid == sop_class]
+            fitting = [one for one in of_class if label is None or one.content_label == label]
+            if fitting:
+                return min(fitting, key=lambda one: ("malignancy" not in one.path.stem, one.path))
+        return None
+
+
+def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[list[ReviewedSeries], int]:
+    """The explained series of a result folder that have DICOM objects.
+
+    Args:
+        out_dir: results of `ctxai explain`.
+        keys: names of series folders; the first one that has objects, when not given.
+
+    Returns:
+        The series chosen, and how many there are in all.
+
+    Raises:
+        InputError: when there is none, or one of ``keys`` is not there.
+    """
+    folders = {path.parent.name: path.parent for path in sorted(out_dir.glob(f"*/{DONE}"))}
+    with_objects = [key for key, folder in folders.items() if next(folder.glob("dicom/**/*.dcm"), None)]
+    if not with_objects:
+        raise InputError(
+            f"{out_dir}: no explained series with DICOM objects in it; give a result folder of "
+            "`ctxai explain --formats pmap,seg,…`"
+        )
+    for key in keys or ():
+        if key not in with_objects:
+            raise InputError(f"--series {key}: no such series in {out_dir}; there is {', '.join(with_objects[:5])}")
+    return [_read(folders[key]) for key in (keys or with_objects[:1])], len(with_objects)
+
+
+def _read(folder: Path) -> ReviewedSeries:
+    ct = json.loads((folder / DONE).read_text()).get("ct")
+    objects = tuple(_object(path) for path in sorted(folder.glob("dicom/**/*.dcm")))
+    return ReviewedSeries(folder.name, Path(ct) if ct else None, objects)
+
+
+def _object(path: Path) -> WrittenObject:
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_HEADER)
+        return WrittenObject(
+            path,
+            str(dataset.SOPClassUID),
+            str(dataset.StudyInstanceUID),
+            str(dataset.SeriesInstanceUID),
+            str(dataset.get("ContentLabel") or ""),
+        )
+    except (InvalidDicomError, *DAMAGE) as error:
+        raise InputError(f"{path}: damaged DICOM object ({error}); run `ctxai explain` again") from None

@@ -1,0 +1,92 @@
+"""The storage service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from ctxai.errors import InputError, PacsError
+from ctxai.pacs.dimse import DimsePeer
+from ctxai.pacs.inbox import Inbox
+from ctxai.pacs.names import object_file, series_folder
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    service = Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0)
+    yield service
+    service.close()
+
+
+def send_to(inbox: Inbox, files: list[Path], aet: str = "CTXAI", own_aet: str = "SCANNER") -> list[bool]:
+    peer = DimsePeer(aet, "127.0.0.1", inbox.port, own_aet=own_aet)
+    return [outcome.accepted for outcome in peer.store(files)]
+
+
+def test_images_are_kept_under_hashed_names(inbox: Inbox, ct_files: list[Path], tmp_path: Path):
+    assert send_to(inbox, ct_files) == [True] * 5
+    sent = [dcmread(path) for path in ct_files]
+    folder = tmp_path / "incoming" / series_folder(sent[0].SeriesInstanceUID)
+    assert {path.name for path in folder.iterdir()} == {object_file(one.SOPInstanceUID) for one in sent}
+    assert dcmread(folder / object_file(sent[3].SOPInstanceUID)).PixelData == sent[3].PixelData
+
+
+def test_a_series_is_quiet_only_after_the_pause(inbox: Inbox, ct_files: list[Path]):
+    send_to(inbox, ct_files)
+    assert inbox.quiet(60.0) == []
+    assert len(inbox.quiet(0.0)) == 1
+
+
+def test_a_series_that_grew_meanwhile_is_not_let_go(inbox: Inbox, ct_files: list[Path]):
+    send_to(inbox, ct_files[:3])
+    (series,) = inbox.quiet(0.0)
+    send_to(inbox, ct_files[3:])
+    assert not inbox.let_go(series)
+    assert len(list(series.folder.iterdir())) == 5
+    (series,) = inbox.quiet(0.0)
+    assert inbox.let_go(series)
+    assert not series.folder.exists()
+    assert inbox.quiet(0.0) == []
+
+
+def test_what_an_earlier_process_left_is_found(ct_files: list[Path], tmp_path: Path):
+    service = Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0)
+    send_to(service, ct_files)
+    service.close()
+    again = Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0)
+    assert len(again.quiet(0.0)) == 1
+    again.close()
+
+
+def test_another_class_is_not_taken(inbox: Inbox, ct_files: list[Path]):
+    dataset = dcmread(ct_files[0])
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    path = ct_files[0].with_name("seg.dcm")
+    dataset.save_as(path)
+    with pytest.raises(PacsError, match="none of the services"):
+        send_to(inbox, [path])
+
+
+def test_strangers_are_turned_away(tmp_path: Path, ct_files: list[Path]):
+    service = Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0, callers=["SCANNER"])
+    try:
+        with pytest.raises(PacsError, match="refuses"):
+            send_to(service, ct_files, own_aet="STRANGER")
+        assert send_to(service, ct_files[:1]) == [True]
+        with pytest.raises(PacsError, match="refuses"):
+            send_to(service, ct_files, aet="OTHER")
+    finally:
+        service.close()
+
+
+def test_an_image_that_cannot_be_kept_is_not_confirmed(inbox: Inbox, ct_files: list[Path], tmp_path: Path):
+    (tmp_path / "incoming").write_text("a file where the folder should be")
+    assert send_to(inbox, ct_files[:1]) == [False]
+
+
+def test_a_port_in_use_is_refused(inbox: Inbox, tmp_path: Path):
+    with pytest.raises(InputError, match=f"127.0.0.1:{inbox.port}.*choose another --port"):
+        Inbox(tmp_path, aet="CTXAI", host="127.0.0.1", port=inbox.port)

@@ -1,0 +1,45 @@
+import pytest
+
+from ctxai.report.trust import map_trust, prediction_warnings
+
+from .result_folders import row
+
+GOOD = {
+    "cdam_malignancy_fidelity": 0.31,
+    "cdam_malignancy_fidelity_percentile": 99.0,
+    "cdam_malignancy_stability": 0.93,
+    "cdam_malignancy_sanity": True,
+}
+
+
+def test_a_map_that_passes_every_check_has_figures_and_no_warning():
+    trust = map_trust(row(**GOOD), "cdam_malignancy")
+    assert len(trust.figures) == 5
+    assert all(figure.meaning for figure in trust.figures)
+    assert trust.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("inside", 0.1, "by chance"),
+        ("fidelity_percentile", 60.0, "only 60% of random maps"),
+        ("stability", 0.2, "noise"),
+        ("sanity", False, "shuffled weights"),
+    ],
+)
+def test_each_failed_check_is_a_warning_of_its_own(column, value, words):
+    (warning,) = map_trust(row(**GOOD | {f"cdam_malignancy_{column}": value}), "cdam_malignancy").warnings
+    assert words in warning
+
+
+def test_figures_that_are_absent_are_not_judged():
+    trust = map_trust({}, "cdam_malignancy")
+    assert (trust.figures, trust.warnings) == ((), ())
+
+
+def test_a_prediction_is_doubted_for_known_patients_novel_nodules_and_untrained_views():
+    assert prediction_warnings(row(novelty_percentile=50.0)) == []
+    assert "seen in training" in prediction_warnings(row(in_sample=True))[0]
+    assert "unlike the training nodules" in prediction_warnings(row(novelty_percentile=99.5))[0]
+    assert "coronal" in prediction_warnings(row(untrained_views="coronal"))[0]
