@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-system soak lint bench clean
+.PHONY: demo viewer test test-system soak lint bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -19,6 +19,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The whole pipeline on a synthetic cohort; look into ./demo-out afterwards.
 demo: .venv/installed
 	.venv/bin/ctxai demo --out demo-out
+
+# What `ctxai review` opens studies in: Orthanc (Debian packages) and OHIF (into ./.viewer).
+viewer:
+	@ctxai/viewer/install.sh .viewer
+	@echo "Installed. Look at a result of ctxai explain with: .venv/bin/ctxai review OUT"
 
 # What needs pip alone.
 test: .venv/installed
@@ -42,4 +47,4 @@ bench: .venv/installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
 
 clean:
-	rm -rf .venv .venv-bootstrap demo-out dist
+	rm -rf .venv .venv-bootstrap .viewer demo-out dist

@@ -1,6 +1,8 @@
-"""Time and memory of writing objects for a 300-slice CT, as ratios to highdicom's own constructor on the same arrays.
+"""Time and size of written objects for a 300-slice CT, as ratios to highdicom's own constructors on the same arrays.
 
-Run: ``python benchmarks/export.py [--slices N]``. Prints a table; asserts nothing.
+Run: ``python benchmarks/export.py [--slices N] [--repeats N]``. Prints a table; asserts nothing. Ours and the peer's
+take turns, so that a busy machine slows both. The last line is the whole default set of ``ctxai explain`` with five
+nodules, maps given, beside the time that pydicom takes to decode the CT.
 """
 
 from __future__ import annotations
@@ -10,121 +12,275 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import highdicom as hd
 import numpy as np
+import pydicom
 from pydicom.uid import generate_uid
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from ctxai.ct.grid import Grid
 from ctxai.ct.patch import resample
-from ctxai.ct.series import read_series
+from ctxai.ct.series import CTSeries, read_series
+from ctxai.explain.fuse import FusedMap
 from ctxai.export import (
+    Estimate,
     Provenance,
+    ReportedNodule,
     SegmentedNodule,
     SourceSeries,
     codes,
     merge_maps,
+    outline_of_mask,
+    write_fractional_evidence,
+    write_heat_bands,
     write_nodule_segmentation,
     write_parametric_map,
+    write_secondary_capture,
+    write_structured_report,
 )
+from ctxai.export.segmentation import heat_band_labels
+from ctxai.lidc.consensus import ReaderMasks
+from ctxai.stages.findings import Finding
+from ctxai.stages.overlays import write_overlays
 
 from synthetic_ct import ct_grid, write_ct
 
-REPEATS = 3
+DEFAULT_SET = ("nifti", "pmap", "seg", "sr")
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Median wall time of a few runs."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+@dataclass(frozen=True)
+class Row:
+    """Something to measure beside a peer; ``files`` are what both write, where they write one."""
+
+    title: str
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+    files: tuple[Path, Path] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A CT with five nodules' maps and masks."""
+
+    series: CTSeries
+    source: SourceSeries
+    patches: Sequence[tuple[np.ndarray, Grid]]
+    volume: np.ndarray
+    labels: np.ndarray
+
+
+def seconds(row: Row, repeats: int) -> tuple[list[float], list[float]]:
+    """Wall times of ours and of the peer's, taking turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for taken, work in zip(times, (row.ours, row.peer), strict=True):
+            start = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - start)
+    return times
+
+
+def identity() -> list[object]:
+    """Random UIDs and names: what highdicom's constructors take by place."""
+    return [generate_uid(), 1, generate_uid(), 1, "maker", "model", "1", "1"]
 
 
 def plain_parametric_map(path: Path, stored: np.ndarray, source: SourceSeries) -> None:
     """What highdicom writes by itself: frames descending, random UIDs, the present as date."""
     mapping = hd.pm.RealWorldValueMapping("map", "map", codes.NO_UNITS, (0.0, 1.0), 1.0, 0.0)
-    hd.pm.ParametricMap(
-        source.images,
-        stored,
-        generate_uid(),
-        1,
-        generate_uid(),
-        1,
-        "maker",
-        "model",
-        "1",
-        "1",
-        False,
-        [mapping],
-        voi_lut_transformations=[hd.VOILUTTransformation(0.5, 1.0)],
-    ).save_as(path)
+    window = [hd.VOILUTTransformation(0.5, 1.0)]
+    hd.pm.ParametricMap(source.images, stored, *identity(), False, [mapping], voi_lut_transformations=window).save_as(
+        path
+    )
 
 
-def plain_segmentation(path: Path, labels: np.ndarray, source: SourceSeries) -> None:
+def plain_segmentation(path: Path, array: np.ndarray, source: SourceSeries, kind: str, segments: int) -> None:
     """What highdicom writes by itself, given the whole volume."""
-    segment = hd.seg.SegmentDescription(1, "nodule", codes.ABNORMAL_STRUCTURE, codes.NODULE, "MANUAL")
-    hd.seg.Segmentation(
-        source.images,
-        labels,
-        "BINARY",
-        [segment],
-        generate_uid(),
-        1,
-        generate_uid(),
-        1,
-        "maker",
-        "model",
-        "1",
-        "1",
+    described = [
+        hd.seg.SegmentDescription(n, f"{n}", codes.ABNORMAL_STRUCTURE, codes.NODULE, "MANUAL")
+        for n in range(1, segments + 1)
+    ]
+    hd.seg.Segmentation(source.images, array, kind, described, *identity()).save_as(path)
+
+
+def plain_report(path: Path, nodules: Sequence[ReportedNodule], source: SourceSeries) -> None:
+    """A report of highdicom's with the same regions and one number each."""
+    groups = []
+    for nodule in nodules:
+        image = source.images[nodule.outline.slice_index]
+        region = hd.sr.ImageRegion(
+            "POLYLINE",
+            nodule.outline.points,
+            hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
+        )
+        number = hd.sr.Measurement(codes.VOLUME, 1.0, codes.CUBIC_MILLIMETRE)
+        groups.append(
+            hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+                hd.sr.TrackingIdentifier(generate_uid(), nodule.nodule_id), region, measurements=[number]
+            )
+        )
+    observer = hd.sr.ObserverContext(
+        pydicom.sr.codedict.codes.DCM.Device, hd.sr.DeviceObserverIdentifyingAttributes(generate_uid())
+    )
+    report = hd.sr.MeasurementReport(hd.sr.ObservationContext(observer), codes.CT_CHEST, groups)
+    hd.sr.ComprehensiveSR(
+        source.images, report, generate_uid(), 1, generate_uid(), 1, "maker", manufacturer_model_name="m"
     ).save_as(path)
+
+
+def plain_captures(folder: Path, pictures: dict[int, np.ndarray], source: SourceSeries) -> None:
+    """highdicom's Secondary Captures of the same pictures."""
+    for number, picture in pictures.items():
+        hd.sc.SCImage(
+            picture,
+            "RGB",
+            8,
+            "PATIENT",
+            source.first.StudyInstanceUID,
+            generate_uid(),
+            1,
+            generate_uid(),
+            1,
+            "maker",
+            patient_orientation=("L", "P"),
+        ).save_as(folder / f"{number}.dcm")
+
+
+def make_case(folder: Path, slices: int) -> Case:
+    """A noisy CT, five random maps of 64 mm, five ball-shaped nodules of 12 mm."""
+    grid = ct_grid((slices, 512, 512), (0.7, 0.7, 1.0), (-180.0, -180.0, -300.0))
+    rng = np.random.default_rng(0)
+    write_ct(folder / "ct", rng.integers(-1000, 200, grid.shape, dtype=np.int16), grid)
+    series = read_series(folder / "ct")
+    places = [grid.to_lps(np.array([100.0 + 60 * i, 256, slices * (i + 1) // 6])) for i in range(5)]
+    patches = [(rng.normal(size=(64, 64, 64)).astype(np.float32), Grid.cube(p, (64, 64, 64), 1.0)) for p in places]
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    for number, place in enumerate(places, start=1):
+        column, row, middle = np.rint(grid.to_index(place)).astype(int)
+        z, y, x = np.ogrid[-6:7, -9:10, -9:10]
+        ball = z**2 + 0.49 * (y**2 + x**2) <= 36
+        labels[middle - 6 : middle + 7, row - 9 : row + 10, column - 9 : column + 10][ball] = number
+    return Case(series, SourceSeries.from_series(series), patches, merge_maps(patches, grid), labels)
+
+
+def write_default_set(folder: Path, case: Case) -> None:
+    """What ``ctxai explain`` writes once the maps are there."""
+    nodules, lines = [], []
+    for number, (values, grid) in enumerate(case.patches, start=1):
+        where = np.argwhere(case.labels == number)
+        low, high = where.min(axis=0), where.max(axis=0) + 1
+        mask = case.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] == number
+        finding = Finding(f"nodule {number}", grid.centre, 12.0, ReaderMasks(mask[None], tuple(low.tolist())))
+        maps = {("cdam", "malignancy"): FusedMap(values, values * 0, np.ones(values.shape, bool))}
+        nodules.append(SimpleNamespace(finding=finding, patch=SimpleNamespace(grid=grid), maps=maps, inside=None))
+        lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
+    run = SimpleNamespace(name="run", weights_sha256="0" * 64)
+    method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
+    write_overlays(folder, case.series, nodules, lines, run, [method], ["malignancy"], DEFAULT_SET)
+
+
+def decode(series: CTSeries) -> None:
+    """Every pixel of the CT by pydicom."""
+    for header in series.headers:
+        pydicom.dcmread(header.path).pixel_array.sum()
+
+
+def rows(case: Case, folder: Path) -> list[Row]:
+    """What is measured."""
+    provenance, source, volume, labels = Provenance("CDAM", "malignancy"), case.source, case.volume, case.labels
+    scale = float(np.abs(volume).max())
+    stored = np.maximum(volume, 0) / scale
+    graded = np.stack([stored, np.maximum(-volume, 0) / scale], axis=-1)
+    segments = [SegmentedNodule(f"nodule {n}") for n in range(1, 6)]
+    said = [
+        ReportedNodule(f"nodule {n}", outline_of_mask(labels == n), (Estimate("malignancy", 3.0, 2.0, 4.0),))
+        for n in range(1, 6)
+    ]
+    pictures = {number: np.full((512, 512, 3), number, dtype=np.uint8) for number in range(20)}
+    kinds = ("map", "seg", "bands", "graded", "sr")
+    files = {name: (folder / f"{name}-ours.dcm", folder / f"{name}-peer.dcm") for name in kinds}
+    (folder / "sc-peer").mkdir()
+    return [
+        Row(
+            "five patches on the CT grid / each resampled on the whole CT",
+            lambda: merge_maps(case.patches, source.grid),
+            lambda: [resample(values, patch, source.grid) for values, patch in case.patches],
+        ),
+        Row(
+            "Parametric Map, one half",
+            lambda: write_parametric_map(files["map"][0], volume, source, provenance),
+            lambda: plain_parametric_map(files["map"][1], stored, source),
+            files["map"],
+        ),
+        Row(
+            "Segmentation, five nodules",
+            lambda: write_nodule_segmentation(files["seg"][0], labels, segments, source, provenance),
+            lambda: plain_segmentation(files["seg"][1], labels, source, "BINARY", 5),
+            files["seg"],
+        ),
+        Row(
+            "Segmentation, four bands",
+            lambda: write_heat_bands(files["bands"][0], volume, source, provenance, scale),
+            lambda: plain_segmentation(files["bands"][1], heat_band_labels(volume, scale), source, "BINARY", 4),
+            files["bands"],
+        ),
+        Row(
+            "Segmentation, graded",
+            lambda: write_fractional_evidence(files["graded"][0], volume, source, provenance, scale),
+            lambda: plain_segmentation(files["graded"][1], graded, source, "FRACTIONAL", 2),
+            files["graded"],
+        ),
+        Row(
+            "Structured Report, five nodules",
+            lambda: write_structured_report(files["sr"][0], said, source, provenance),
+            lambda: plain_report(files["sr"][1], said, source),
+            files["sr"],
+        ),
+        Row(
+            "Secondary Capture, 20 slices",
+            lambda: write_secondary_capture(folder / "sc-ours", pictures, source, provenance),
+            lambda: plain_captures(folder / "sc-peer", pictures, source),
+            (folder / "sc-ours", folder / "sc-peer"),
+        ),
+        Row(
+            f"default set ({','.join(DEFAULT_SET)}) / pydicom decodes the CT",
+            lambda: write_default_set(folder / "set", case),
+            lambda: decode(case.series),
+        ),
+    ]
+
+
+def size(path: Path) -> int:
+    """Bytes of a file or of all files in a folder."""
+    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slices", type=int, default=300)
-    slices = parser.parse_args().slices
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        grid = ct_grid((slices, 512, 512), (0.7, 0.7, 1.0), (-180.0, -180.0, -300.0))
-        write_ct(folder / "ct", np.zeros(grid.shape, dtype=np.int16), grid)
-        source = SourceSeries.from_series(read_series(folder / "ct"))
-        rng = np.random.default_rng(0)
-        places = [grid.to_lps(np.array([100.0 + 60 * i, 256, slices * (i + 1) / 6])) for i in range(5)]
-        patches = [(rng.normal(size=(64, 64, 64)).astype(np.float32), Grid.cube(p, (64, 64, 64), 1.0)) for p in places]
-        volume = np.abs(merge_maps(patches, grid))
-        stored = volume / volume.max()
-        labels = np.zeros(grid.shape, dtype=np.uint8)
-        labels[slices // 2 : slices // 2 + 20, 200:220, 200:220] = 1
-        provenance = Provenance("CDAM", "malignancy")
-        nodule = [SegmentedNodule("nodule")]
-        rows = [
-            (
-                "five patches on the CT grid / each resampled on the whole CT",
-                lambda: merge_maps(patches, grid),
-                lambda: [resample(values, patch, grid) for values, patch in patches],
-            ),
-            (
-                "parametric map / highdicom alone",
-                lambda: write_parametric_map(folder / "a.dcm", volume, source, provenance),
-                lambda: plain_parametric_map(folder / "b.dcm", stored, source),
-            ),
-            (
-                "segmentation, 20 slices / highdicom alone",
-                lambda: write_nodule_segmentation(folder / "c.dcm", labels, nodule, source, provenance),
-                lambda: plain_segmentation(folder / "d.dcm", labels, source),
-            ),
-        ]
-        print(f"{slices} x 512 x 512 voxels, median of {REPEATS}")
-        for title, ours, peer in rows:
-            mine, other = seconds(ours), seconds(peer)
-            print(f"{title}: {mine:.2f} s / {other:.2f} s = {mine / other:.2f}")
+        case = make_case(folder, asked.slices)
+        print(f"{asked.slices} x 512 x 512 voxels, five nodules, median of {asked.repeats} (range of the ratios)")
+        print("| what | ours, s | peer, s | ratio | size ratio |")
+        print("|---|---|---|---|---|")
+        for row in rows(case, folder):
+            ours, peer = seconds(row, asked.repeats)
+            ratios = [a / b for a, b in zip(ours, peer, strict=True)]
+            sizes = "" if row.files is None else f"{size(row.files[0]) / size(row.files[1]):.2f}"
+            print(
+                f"| {row.title} | {statistics.median(ours):.2f} | {statistics.median(peer):.2f} | "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {sizes} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -25,14 +25,22 @@ from ctxai.resources import resource
 STAGES = {
     "demo": "the whole pipeline on a synthetic cohort, in a few minutes",
     "phantom": "write a synthetic LIDC-IDRI: CT series drawn from the radiologists' outlines",
+    "planted": "write a nodule store whose labels are tied to evidence in a known place",
     "manifest": "write the tables of LIDC-IDRI's scans, nodules, readings and folds",
     "ingest": "cut every nodule out of its CT and put it in a nodule store",
     "verify": "check a manifest, a nodule store and a DICOM tree against each other",
+    "pretrain": "train a vision transformer on a store's images without labels",
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
     "evaluate": "judge a run on its test fold, with intervals",
     "export-bundle": "write a run as a MONAI bundle, for MONAI's own runner",
     "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
     "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
+    "benchmark": "judge every explanation method by every metric, on real nodules or planted truth",
+    "report": "write the HTML report of explain's results again",
+    "review": "open the results on a CT in a viewer on this machine",
+    "send": "send the DICOM objects of a result folder to a PACS",
+    "fetch-study": "fetch the CT series of a study from a PACS",
+    "watch": "listen for CTs, explain each and send the results to a PACS",
 }
 
 

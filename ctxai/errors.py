@@ -26,3 +26,7 @@ class RunError(InputError):
 
 class ModelError(InputError):
     """A model that a method cannot explain, or weights that do not fit it."""
+
+
+class PacsError(InputError):
+    """Another DICOM system that cannot be reached, refuses to talk, or ends a conversation early."""

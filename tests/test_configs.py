@@ -4,15 +4,21 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentError
 
-from ctxai.cli import stage_parser
+from ctxai.cli import main, stage_parser
+from ctxai.data.augment import random_plane
 from ctxai.data.views import VIEWS
 from ctxai.lidc.cohort import CohortRules, load_rules
 from ctxai.models.backbone import make_backbone
+from ctxai.models.optim import rate_factor
+from ctxai.models.run import Run
+
+from cohorts import sphere_store
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = {path.name: path for path in sorted((REPOSITORY / "configs").iterdir())}
@@ -56,6 +62,7 @@ def assert_holds(option, value, where):
         for key, inner in value.items():
             assert_holds(getattr(option, key), inner, f"{where}.{key}")
     else:
+        option = str(option) if isinstance(option, Path) else option
         assert (list(option) if isinstance(value, list) else option) == value, where
 
 
@@ -95,3 +102,41 @@ def keys(value):
 def keys_of_schema(schema):
     properties = schema.get("properties")
     return {name: keys_of_schema(inner) for name, inner in properties.items()} if properties else None
+
+
+PUBLISHED = ("cdam-vits8", "conrad")
+
+
+@pytest.mark.parametrize("name", ["default", *PUBLISHED])
+def test_a_recipe_trains_on_a_small_network(name, tmp_path, caplog):
+    store = sphere_store(tmp_path / "store", nodules=30)
+    if name in PUBLISHED:  # whose folds are by nodule
+        store.write_table(
+            store.table.assign(fold=[row // 2 % 5 if row % 4 else (row // 2 + 1) % 5 for row in range(30)])
+        )
+    small = ["--backbone.depth", "1", "--backbone.pretrained", "false", "--backbone.patch_size", "16"]
+    small += ["--backbone.name", "vit_tiny_patch16_224", "--views.pixels", "32", "--optim.epochs", "1"]
+    run_dir = tmp_path / "run"
+    config = ["--config", f"{name}.yaml", *small, "--accelerator", "cpu", "--compute.precision", "fp32"]
+    assert main(["train", str(store.path), str(run_dir), *config]) == 0
+    run = Run.load(run_dir)
+    assert np.isfinite(run.metrics["training"]["epoch_losses"]).all()
+    assert list(run.predict(store.hu(0)[None])[[*run.target_names]]) == list(run.target_names)
+    warned = "patients lie on both sides of the split"
+    said = [warned in text for text in (caplog.text, (run_dir / "metrics.json").read_text())]
+    assert said == [name in PUBLISHED] * 2
+    assert ("Folds by nodule" in (run_dir / "model_card.md").read_text()) == (name in PUBLISHED)
+
+
+def test_the_published_recipe_is_the_published_one():
+    options = parsed("cdam-vits8.yaml")
+    assert list(options.targets) == ["malignancy"] and options.label == "hard" and options.folds.unit == "nodule"
+    offsets, turns = set(), set()
+    for seed in range(200):
+        plane = random_plane(np.random.default_rng(seed), "axial", 30.0, options.augment)
+        offsets.add(float(plane[0, 2]))
+        turns.add(tuple(plane[1:, :2].flatten().round().int().tolist()))
+    assert offsets == {-2.0, -1.0, 0.0, 1.0, 2.0} and len(turns) == 4
+    factor = rate_factor(options.optim, steps=1000)
+    assert factor(0) == pytest.approx(0.01) and factor(125) == pytest.approx(1.0)
+    assert factor(500) == pytest.approx(0.01) and factor(625) == pytest.approx(0.505)

@@ -97,7 +97,7 @@ def _show(out: Path, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> Non
     console.print(
         f"Test fold: AUC {auc['value']:.3f} (95 % {auc['low']:.3f} to {auc['high']:.3f}) on {malignancy['nodules']} "
         f"nodules of {malignancy['patients']} patients; the 90 % intervals hold "
-        f"{metrics['targets']['malignancy']['coverage']:.0%} of the readers' mean ratings.",
+        f"{metrics['targets']['malignancy']['coverage']['value']:.0%} of the readers' mean ratings.",
         highlight=False,
     )
     console.print("\nTo look at:", highlight=False)

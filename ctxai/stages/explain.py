@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +25,13 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.provenance import RESEARCH_USE_ONLY
-from ctxai.files import write_json, write_text
+from ctxai.files import atomic_path, write_json, write_text
 from ctxai.models.run import Run
 from ctxai.progress import console, track
 from ctxai.report.explanation import write_report
 from ctxai.report.tiles import nodule_tile
+from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
+from ctxai.stages.crops import write_crops
 from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
@@ -45,12 +48,14 @@ logger = logging.getLogger(__name__)
 class _Request:
     """What is to be done with every series."""
 
+    input: Path
     run: Run
     methods: Sequence[Attribution]
     targets: Sequence[NamedTarget]
     views: Sequence[str]
     formats: Sequence[str]
     spread: bool
+    trust: bool
 
 
 def explain(
@@ -62,10 +67,11 @@ def explain(
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
     concept: Path | None = None,
-    formats: str = "nifti,pmap,seg",
+    formats: str = "nifti,pmap,seg,sr",
     views: list[str] | None = None,
     maps: bool = True,
     spread: bool = False,
+    trust: bool = True,
     shard: str = "0/1",
     workers: int = 0,
     resume: bool = True,
@@ -88,22 +94,30 @@ def explain(
             z-scores for biomarkers).
         concept: folder of example nodules of a concept, explained besides the targets under the folder's name: a
             nodule store, of which all rows without a fault count, or DICOM series with a points.csv in the folder.
-        formats: objects to write, separated by commas: nifti, pmap (Parametric Map), seg (Segmentation).
+        formats: objects to write, separated by commas: nifti; pmap (Parametric Map: the true values); seg
+            (Segmentation: nodules, and evidence in bands); fractional (Segmentation: evidence in shades, for Weasis);
+            sr (Structured Report); sc (Secondary Capture: colour slices); pdf; readers (each reader's outlines and
+            ratings).
         views: views to explain: axial, coronal, sagittal; without it, those the run was trained for.
         maps: explain; --no-maps only predicts.
         spread: write the standard deviation over the views beside each NIfTI map; it needs two views or more.
+        trust: judge every map of an output, for about 100 forward passes a view: the columns <method>_<target>_fidelity
+            (does removing what the map points at change the answer), _fidelity_percentile (among random maps; 50 is
+            chance), _stability (under noise) and _sanity (does the map change when the weights are shuffled).
         shard: i/n, the i-th of n equal parts of the series.
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
     """
     model_run = Run.load(run)
     request = _Request(
+        input=input,
         run=model_run,
         methods=[_method(model_run, name) for name in method] if maps else [],
         targets=parse_targets(target, model_run),
         views=_checked_views(model_run, views),
         formats=parse_formats(formats),
         spread=spread and maps,
+        trust=trust and maps,
     )
     if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
         raise InputError(
@@ -152,14 +166,37 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
         return 0
     done.unlink(missing_ok=True)
     run, methods, targets = request.run, request.methods, request.targets
-    nodules = [explain_nodule(series, finding, run, methods, targets, request.views) for finding in findings]
+    nodules = [
+        explain_nodule(series, finding, run, methods, targets, request.views, request.trust) for finding in findings
+    ]
+    rows = [_row(series, nodule, request) for nodule in nodules]
+    _warn_of_strangers(rows)
     if methods:
-        write_overlays(folder, series, nodules, run, methods, targets, request.formats, request.spread)
+        write_overlays(folder, series, nodules, rows, run, methods, targets, request.formats, request.spread)
         for nodule in nodules:
             _write_tile(folder, nodule, methods[0].name, name_of(targets[0]))
-    rows = [_row(series, nodule, request) for nodule in nodules]
-    write_json(done, {"digest": digest, "nodules": rows}, sort_keys=False)
+            write_crops(folder, nodule, run, methods, targets)
+    write_json(done, {"digest": digest, "ct": str(_place(series, request.input)), "nodules": rows}, sort_keys=False)
     return len(findings)
+
+
+def _place(series: CTSeries, given: Path) -> Path:
+    """Where a viewer finds the images again: the zip that was given, or the folder that holds them all."""
+    if given.is_file():
+        return given.resolve()
+    return Path(os.path.commonpath([header.path.parent.resolve() for header in series.headers]))
+
+
+def _warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
+    """Say which nodules are so unlike the training nodules that a prediction means little."""
+    for row in rows:
+        percentile = row.get("novelty_percentile")
+        if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
+            logger.warning(
+                "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
+                "run %s says of it",
+                *(row["series"], row["nodule_id"], percentile, row["run"]),
+            )
 
 
 def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[str, Any]:
@@ -175,8 +212,23 @@ def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[s
         for target in map(name_of, request.targets):
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
             row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
+            row |= _trust_columns(nodule, method.name, target)
     row |= {"untrained_views": " ".join(view for view in request.views if view not in run.views.views), "run": run.name}
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+
+
+def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
+    """How far a map can be believed; nothing where it was not judged."""
+    trust = nodule.trust.get((method, target))
+    if trust is None:
+        return {}
+    figures = {
+        "fidelity": trust.fidelity,
+        "fidelity_percentile": trust.fidelity_percentile,
+        "stability": trust.stability,
+        "sanity": trust.sanity,
+    }
+    return {f"{method}_{target}_{name}": value for name, value in figures.items()}
 
 
 def _write_tables(out_dir: Path, run: Run) -> None:
@@ -185,14 +237,14 @@ def _write_tables(out_dir: Path, run: Run) -> None:
     write_text(out_dir / "predictions.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     header = {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
     write_json(out_dir / "predictions.json", header | {"notice": RESEARCH_USE_ONLY, "nodules": rows}, sort_keys=False)
-    write_report(out_dir, rows, run.name)
+    write_report(out_dir, newer_than=_DONE)
 
 
 def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
     tile = nodule_tile(nodule.patch.hu, nodule.maps[method, target].values, nodule.inside)
     path = folder / "views" / f"{nodule.finding.nodule_id}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tile.save(path)
+    with atomic_path(path) as temporary:
+        tile.save(temporary)
 
 
 def _method(run: Run, name: str) -> Attribution:
@@ -226,6 +278,7 @@ def _digest(series: CTSeries, findings: Sequence[Finding], request: _Request) ->
         "views": [*request.views],
         "formats": [*request.formats],
         "spread": request.spread,
+        "trust": request.trust,
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -26,6 +26,7 @@ class Finding:
         masks: the readers' masks on the CT's grid; None for a mere point.
         ratings: mean of the readers' ratings, by name; empty for a point.
         n_readers: how many readers outlined it.
+        readings: each reader's ratings as they stand in the database, in the order of ``masks``.
     """
 
     nodule_id: str
@@ -34,6 +35,7 @@ class Finding:
     masks: ReaderMasks | None = None
     ratings: Mapping[str, float] = field(default_factory=dict)
     n_readers: int = 0
+    readings: tuple[Mapping[str, int], ...] = ()
 
 
 def findings_of(series: CTSeries, points: list[Point] | None) -> list[Finding]:
@@ -87,6 +89,7 @@ def _from_readers(series: CTSeries) -> list[Finding]:
                 masks,
                 {name: float(np.mean(values)) for name, values in ratings.items() if values},
                 len(nodule.readings),
+                tuple(reading.ratings for reading in nodule.readings),
             )
         )
     return findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ import torch
 from ctxai.ct.patch import Patch, extract_patch
 from ctxai.ct.series import CTSeries
 from ctxai.data.views import PATCH_SPACING_MM, render_views
+from ctxai.evaluate.trust import Trust, TrustGauge
 from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
 from ctxai.lidc.consensus import ReaderMasks
@@ -34,6 +35,8 @@ class ExplainedNodule:
         inside: the readers' 50 % consensus on the patch, bool (superior, posterior, left); None for a point.
         prediction: the run's prediction, by column name.
         maps: fused map of each (method name, target name).
+        trust: how far each map can be believed, by the same names, judged on the views' central slices; empty where it
+            was not asked for, and without contrasts and concepts, which are no outputs of the model.
     """
 
     finding: Finding
@@ -41,6 +44,7 @@ class ExplainedNodule:
     inside: np.ndarray | None
     prediction: Mapping[str, float]
     maps: Mapping[tuple[str, str], FusedMap]
+    trust: Mapping[tuple[str, str], Trust] = field(default_factory=dict)
 
     def share_inside(self, method: str, target: str) -> float:
         """Share of the map's positive evidence that lies inside the nodule; NaN without readers or without evidence."""
@@ -62,8 +66,18 @@ def explain_nodule(
     methods: Sequence[Attribution],
     targets: Sequence[NamedTarget],
     views: Sequence[str],
+    trust: bool = False,
 ) -> ExplainedNodule:
     """Predict a nodule and explain every target by every method, on all slices through the nodule in each view.
+
+    Args:
+        series: the CT.
+        finding: the nodule.
+        run: the model.
+        methods: what explains.
+        targets: what is explained.
+        views: which views.
+        trust: judge every map, too.
 
     Raises:
         GeometryError: when the nodule's centre lies outside the CT.
@@ -71,13 +85,17 @@ def explain_nodule(
     patch = extract_patch(series, finding.centre_lps, spacing_mm=PATCH_SPACING_MM)
     offsets = slice_offsets(finding.diameter_mm, run.views.field_of_view_mm)
     images = torch.cat([render_views(patch.hu, view, offsets, run.views) for view in views])
-    maps = {}
+    maps, judged = {}, {}
+    central = [number * len(offsets) + len(offsets) // 2 for number in range(len(views))]
+    gauge = TrustGauge(run.model, images[central], run.views, run.target_names)
     for method in methods:
         stacks = torch.cat(
             [method.attribute(block, target=list(targets)) for block in images.split(_BATCH)]
         )  # (view x slice, target, h, w)
         for number, target in enumerate(targets):
             by_view = stacks[:, number].split(len(offsets))
+            if trust and isinstance(target, str):
+                judged[method.name, target] = gauge.judge(method, target, stacks[central, number])
             maps[method.name, name_of(target)] = fuse_views(
                 {
                     view: ViewStack(stack, torch.tensor(offsets), run.views.field_of_view_mm)
@@ -88,7 +106,7 @@ def explain_nodule(
                 in_plane="nearest" if method.upsampling == "nearest" else "linear",
             )
     prediction = run.predict(patch.hu[None]).iloc[0].to_dict()
-    return ExplainedNodule(finding, patch, _inside(finding.masks, series, patch), prediction, maps)
+    return ExplainedNodule(finding, patch, _inside(finding.masks, series, patch), prediction, maps, judged)
 
 
 def slice_offsets(diameter_mm: float | None, field_of_view_mm: float) -> list[float]:

@@ -1,28 +1,41 @@
-"""Everything that is written for one explained series: NIfTI, Parametric Maps, Segmentations."""
+"""Everything that is written for one explained series, chosen by format."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
+from ctxai.export.fractional import write_fractional_evidence
 from ctxai.export.nifti import write_nifti
 from ctxai.export.overlay import merge_maps, scale_of, to_ct_grid
-from ctxai.export.parametric_map import write_parametric_maps
+from ctxai.export.parametric_map import untried_in_ohif, write_parametric_maps
 from ctxai.export.provenance import Provenance
 from ctxai.export.segmentation import SegmentedNodule, write_heat_bands, write_nodule_segmentation
 from ctxai.export.source import SourceSeries
+from ctxai.export.structured_report import write_structured_report
 from ctxai.models.run import Run
+from ctxai.stages.crops import provenance_of
 from ctxai.stages.nodule import ExplainedNodule
-from ctxai.stages.targets import NamedTarget, identity_of, name_of
+from ctxai.stages.reported import reported_nodule
+from ctxai.stages.reports import provenance_of_all, write_colour_slices, write_pdf, write_readings
+from ctxai.stages.targets import NamedTarget, name_of
 
-FORMATS = ("nifti", "pmap", "seg")
+FORMATS = ("nifti", "pmap", "seg", "fractional", "sr", "sc", "pdf", "readers")
+
+#: Files that a new run replaces or takes away.
+_WRITTEN = ("ct.*", "nodules.nii.gz", "nodules.json", "maps/*", "dicom/*/*.dcm")
+
+logger = logging.getLogger(__name__)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -42,39 +55,41 @@ def write_overlays(
     folder: Path,
     series: CTSeries,
     nodules: Sequence[ExplainedNodule],
+    rows: Sequence[Mapping[str, Any]],
     run: Run,
     methods: Sequence[Attribution],
     targets: Sequence[NamedTarget],
     formats: Sequence[str],
     spread: bool = False,
 ) -> None:
-    """Write the objects of ``formats`` into ``folder``, each on the CT's own grid; ``spread`` goes with nifti.
+    """Write the objects of ``formats`` into ``folder``, each on the CT's own grid, in place of what was there.
+
+    Args:
+        folder: the series' folder of results.
+        series: the CT.
+        nodules: what was explained.
+        rows: the nodules' lines of predictions.csv.
+        run: the model.
+        methods: the methods that explained them.
+        targets: the targets that were explained.
+        formats: out of :data:`FORMATS`.
+        spread: write the spread over views beside each NIfTI map.
 
     Raises:
         InputError: when the disk is full, or the CT lacks what a DICOM object must refer to.
     """
-    dicom = SourceSeries.from_series(series) if {"pmap", "seg"} & set(formats) else None
-    labels, outlined = _nodule_labels(series, nodules)
-    readers = Provenance("readers", "50 % consensus", explained=tuple(n.finding.nodule_id for n in outlined))
-    if "nifti" in formats:
-        write_nifti(folder / "ct.nii.gz", series.read(), series.grid)
-        if outlined:
-            write_nifti(folder / "nodules.nii.gz", labels, series.grid, readers)
-    if "seg" in formats and outlined:
-        segments = [SegmentedNodule(nodule.finding.nodule_id) for nodule in outlined]
-        write_nodule_segmentation(folder / "dicom" / "seg" / "nodules.dcm", labels, segments, dicom, readers)
+    before = {path: path.stat().st_ino for pattern in _WRITTEN for path in folder.glob(pattern)}
+    dicom = SourceSeries.from_series(series) if set(formats) - {"nifti"} else None
+    objects = folder / "dicom"
+    untried = "pmap" in formats and untried_in_ohif(series.grid)
+    if untried:
+        logger.warning("%s: %s; OHIF may misplace its Parametric Map, use the bands in dicom/seg", folder, untried)
+    written = _write_nodules(folder, series, nodules, formats, dicom)
+    each = []
     for method in methods:
         for target in targets:
-            provenance = Provenance(
-                method=method.name,
-                target=name_of(target),
-                options=method.options | identity_of(target),
-                reference=method.reference,
-                run=run.name,
-                weights_sha256=run.weights_sha256,
-                explained=tuple(nodule.finding.nodule_id for nodule in nodules),
-                signed=method.signed,
-            )
+            provenance = provenance_of(method, target, run, nodules)
+            each.append(provenance)
             key = method.name, name_of(target)
             volume = merge_maps(((n.maps[key].values, n.patch.grid) for n in nodules), series.grid)
             if "nifti" in formats:
@@ -89,10 +104,47 @@ def write_overlays(
                 write_nifti(path, merge_spreads(nodules, key, series.grid), series.grid, over_views)
             scale = scale_of(volume)
             if "pmap" in formats:
-                write_parametric_maps(folder / "dicom" / "pmap", volume, dicom, provenance, scale)
-            if "seg" in formats:
-                path = folder / "dicom" / "seg" / f"{provenance.stem}_bands.dcm"
-                write_heat_bands(path, volume, dicom, provenance, scale)
+                written += write_parametric_maps(objects / "pmap", volume, dicom, provenance, scale)
+            if "seg" in formats or untried:
+                path = objects / "seg" / f"{provenance.stem}_bands.dcm"
+                written.append(write_heat_bands(path, volume, dicom, provenance, scale))
+            if "fractional" in formats:
+                path = objects / "seg" / f"{provenance.stem}_graded.dcm"
+                written.append(write_fractional_evidence(path, volume, dicom, provenance, scale))
+            if "sc" in formats:
+                write_colour_slices(objects / "sc", series, volume, scale, nodules, dicom, provenance)
+    if {"sr", "pdf"} & set(formats):
+        said = [reported_nodule(series, nodule, row) for nodule, row in zip(nodules, rows, strict=True)]
+        provenance = provenance_of_all(each)
+        if "sr" in formats:
+            write_structured_report(objects / "sr" / "nodules.dcm", said, dicom, provenance, written)
+        if "pdf" in formats:
+            write_pdf(objects / "pdf" / "nodules.dcm", series, nodules, said, dicom, provenance)
+    if "readers" in formats:
+        write_readings(objects, series, nodules, dicom)
+    for path, inode in before.items():
+        if path.stat().st_ino == inode:  # left by an earlier run with other methods, targets or formats
+            path.unlink()
+
+
+def _write_nodules(
+    folder: Path,
+    series: CTSeries,
+    nodules: Sequence[ExplainedNodule],
+    formats: Sequence[str],
+    dicom: SourceSeries | None,
+) -> list[Dataset]:
+    """The CT and the readers' consensus as NIfTI and Segmentation; references to the DICOM objects."""
+    labels, outlined = _nodule_labels(series, nodules)
+    readers = Provenance("readers", "50 % consensus", explained=tuple(n.finding.nodule_id for n in outlined))
+    if "nifti" in formats:
+        write_nifti(folder / "ct.nii.gz", series.read(), series.grid)
+        if outlined:
+            write_nifti(folder / "nodules.nii.gz", labels, series.grid, readers)
+    if "seg" not in formats or not outlined:
+        return []
+    segments = [SegmentedNodule(nodule.finding.nodule_id) for nodule in outlined]
+    return [write_nodule_segmentation(folder / "dicom" / "seg" / "nodules.dcm", labels, segments, dicom, readers)]
 
 
 def merge_spreads(nodules: Sequence[ExplainedNodule], key: tuple[str, str], grid: Grid) -> np.ndarray:

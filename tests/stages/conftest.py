@@ -10,6 +10,7 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
+from ctxai.data.views import ViewConfig
 
 from runs import untrained_run
 from synthetic_ct import ct_grid, write_ct
@@ -72,4 +73,20 @@ def phantom_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phantom series of :data:`PHANTOM_PATIENTS`."""
     folder = tmp_path_factory.mktemp("phantom") / "dicom"
     assert main(["phantom", str(folder), "--patients", *PHANTOM_PATIENTS, "--margin_mm", "8"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def planted_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dozen single slices with planted cores."""
+    folder = tmp_path_factory.mktemp("planted") / "store"
+    assert main(["planted", str(folder), "--trait", "core", "--nodules", "24"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def axial_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved untrained run for single axial slices."""
+    folder = tmp_path_factory.mktemp("runs") / "axial"
+    untrained_run(views=ViewConfig(views=("axial",), pixels=32)).save(folder)
     return folder

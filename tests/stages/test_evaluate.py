@@ -1,12 +1,16 @@
 import pandas as pd
 import pytest
 
+from ctxai.data.labels import split_rows
 from ctxai.data.views import ViewConfig
 from ctxai.errors import InputError
-from ctxai.evaluate.predictions import judge
+from ctxai.evaluate.operating_points import choose_thresholds
+from ctxai.evaluate.predictions import judge, predict_rows
 from ctxai.models.backbone import BackboneConfig
+from ctxai.models.calibration import other_probabilities
 from ctxai.models.classifier import OptimConfig
 from ctxai.models.run import Run
+from ctxai.resources import resource
 from ctxai.stages.evaluate import evaluate
 from ctxai.stages.train import train
 
@@ -36,12 +40,77 @@ def test_figures_follow_from_the_predictions_file_alone(trained, capsys):
     table = pd.read_csv(run_dir / "predictions.csv")
     assert judge(table) == run.metrics["test"]
     assert sorted(table["patient_id"].unique()) == run.provenance["patients"]["test"]
-    assert {path.name for path in (run_dir / "plots").iterdir()} == {"roc.png", "reliability.png", "biomarkers.png"}
+    names = {"roc.png", "precision_recall.png", "reliability.png", "biomarkers.png", "worst_cases.png"}
+    assert {path.name for path in (run_dir / "plots").iterdir()} == names
     auc = f"{run.metrics['test']['malignancy']['auc']['value']:.3f}"
     printed = capsys.readouterr().out
     assert auc in printed and "sphericity" in printed
-    assert f"| this run | {auc} |" in (run_dir / "model_card.md").read_text()
+    assert f"| this run | {auc} (" in (run_dir / "model_card.md").read_text()
+    page = (run_dir / "evaluation.html").read_text()
+    assert auc in page and page.count("data:image/png;base64,") == 5
     assert "epoch_losses" in run.metrics["training"]
+
+
+def test_thresholds_and_calibrations_come_from_the_validation_fold(trained):
+    store, run_dir = trained
+    evaluate(run_dir, store.path)
+    run = Run.load(run_dir)
+    validation = predict_rows(run, store, split_rows(store.table, run.config.folds).validation)
+    labels, probability = validation["label_malignancy"], validation["malignancy_probability"]
+    expected = choose_thresholds(labels.to_numpy(), probability.to_numpy())
+    assert run.metrics["validation"]["thresholds"] == pytest.approx(expected, abs=1e-6)
+    called = (run.predictions["malignancy_probability"] >= expected["youden"]).astype(int)
+    assert run.predictions["called_youden"].tolist() == called.tolist()
+    others = other_probabilities(
+        *(column.to_numpy() for column in (validation["malignancy_logit"], labels, run.predictions["malignancy_logit"]))
+    )
+    assert run.predictions["probability_isotonic"].to_numpy() == pytest.approx(others["isotonic"], abs=1e-4)
+
+
+def test_pictures_can_be_left_out(trained):
+    store, run_dir = trained
+    evaluate(run_dir, store.path)
+    evaluate(run_dir, store.path, pictures=False)
+    assert not (run_dir / "plots" / "worst_cases.png").exists()
+    assert "Worst cases" not in (run_dir / "evaluation.html").read_text()
+
+
+def test_a_baseline_is_trained_once_and_compared_with_ever_after(trained, monkeypatch):
+    store, run_dir = trained
+    evaluate(run_dir, store.path, baselines=["resnet18"], accelerator="cpu")
+    first = Run.load(run_dir).metrics["test"]["malignancy"]
+    assert 0 <= first["resnet18_auc"]["value"] <= 1
+    monkeypatch.setattr("ctxai.stages.evaluate.network_scores", None)
+    evaluate(run_dir, store.path, baselines=["resnet18"])
+    evaluate(run_dir, store.path)
+    assert Run.load(run_dir).metrics["test"]["malignancy"] == first
+    with pytest.raises(InputError, match="--baselines vgg: expected some of resnet18, random_vit"):
+        evaluate(run_dir, store.path, baselines=["vgg"])
+
+
+def test_what_the_manifest_knows_of_a_scan_is_used(trained, tmp_path):
+    store, run_dir = trained
+    scans = pd.read_csv(resource("data_manifests", "scans.csv"))
+    readings = pd.read_csv(resource("data_manifests", "readings.csv"))
+    table = store.table
+    known = table.assign(
+        series_uid=scans["series_uid"].iloc[: len(table)].to_numpy(),
+        reading_ids=[f"{a}|{b}" for a, b in readings["reading_id"].iloc[: 2 * len(table)].to_numpy().reshape(-1, 2)],
+    )
+    store.write_table(known)
+    try:
+        evaluate(run_dir, store.path)
+    finally:
+        store.write_table(table)
+    run = Run.load(run_dir)
+    row = known[known["nodule_id"] == run.predictions["nodule_id"][0]].iloc[0]
+    thickness = scans.set_index("series_uid")["slice_thickness_mm"][row["series_uid"]]
+    assert run.predictions["slice_thickness_mm"][0] == thickness
+    diameters = readings.set_index("reading_id")["diameter_mm"]
+    first = diameters[int(row["reading_ids"].split("|")[0])]
+    assert float(run.predictions["diameter_ratings"][0].split("|")[0]) == pytest.approx(first, rel=1e-4)
+    assert "readers" in run.metrics["test"]["targets"]["diameter"]
+    assert sum(g["nodules"] for g in run.metrics["test"]["subgroups"]["slice thickness"].values()) == 8
 
 
 def test_hand_made_features_are_compared_on_the_same_nodules(trained, tmp_path):

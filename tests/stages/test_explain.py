@@ -20,6 +20,8 @@ from .conftest import SPHERE, centred_grid, sphere_hu
 from runs import untrained_run
 from synthetic_ct import FEET_FIRST, rotated, write_ct
 
+TRUST = ("fidelity", "fidelity_percentile", "stability", "sanity")
+
 
 @pytest.fixture(scope="module")
 def explained(sphere_ct, run_folder, tmp_path_factory) -> Path:
@@ -212,6 +214,7 @@ def test_contrasts_and_concepts_are_explained_beside_outputs(sphere_ct, run_fold
     assert np.abs(concept).max() > 0
     (row,) = predictions(tmp_path / "out")
     assert {f"cdam_{name}_inside" for name in names} <= set(row)
+    assert [f"cdam_{name}_fidelity" in row for name in names] == [True, True, False, False]  # outputs of the model
     sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
     checksum = sidecar["provenance"]["options"]["concept_sha256"]
     before = (folder / "explained.json").stat().st_mtime_ns
@@ -221,6 +224,18 @@ def test_contrasts_and_concepts_are_explained_beside_outputs(sphere_ct, run_fold
     assert main([*common, "--concept", str(examples)]) == 0
     sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
     assert sidecar["provenance"]["options"]["concept_sha256"] != checksum
+
+
+def test_every_map_of_an_output_is_judged_unless_told_not_to(explained, sphere_ct, run_folder, tmp_path, write_points):
+    (row,) = predictions(explained)
+    judged = {name: row[f"cdam_malignancy_{name}"] for name in TRUST}
+    assert 0 <= float(judged["fidelity_percentile"]) <= 100
+    assert -1 <= float(judged["stability"]) <= 1
+    assert judged["sanity"] in {"True", "False"}
+    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder), "--formats", "nifti"]
+    assert main([*common, "--points", str(write_points()), "--no-trust"]) == 0
+    (plain,) = predictions(tmp_path / "out")
+    assert not {f"cdam_malignancy_{name}" for name in TRUST} & set(plain)
 
 
 def test_the_spread_over_views_is_written_on_demand(sphere_ct, run_folder, tmp_path, write_points):

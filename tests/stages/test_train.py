@@ -112,7 +112,7 @@ def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
     )
     evaluate(tmp_path / "run", store.path)
     test = Run.load(tmp_path / "run").metrics["test"]
-    error = test["targets"]["malignancy"]["mae"]
+    error = test["targets"]["malignancy"]["mae"]["value"]
     assert error > 1.0 if shuffled else error < 0.8  # always the middle of the scale is wrong by 1.5
     if not shuffled:
         assert test["malignancy"]["auc"]["value"] == 1.0

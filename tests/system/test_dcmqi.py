@@ -12,7 +12,14 @@ import pytest
 import SimpleITK as sitk
 
 from ctxai.ct.series import read_series
-from ctxai.export import Provenance, SegmentedNodule, SourceSeries, write_nodule_segmentation, write_parametric_map
+from ctxai.export import (
+    Provenance,
+    SegmentedNodule,
+    SourceSeries,
+    write_fractional_evidence,
+    write_nodule_segmentation,
+    write_parametric_map,
+)
 
 from synthetic_ct import SCANS, ct_grid, write_ct
 
@@ -28,7 +35,7 @@ def read(tool: str, file: Path, *options: str) -> sitk.Image:
     if not program.is_file():
         message = f"{program} is absent: install dcmqi (it is part of the dev extra)"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    folder = file.parent / tool
+    folder = file.parent / f"{tool} {file.stem}"
     folder.mkdir()
     command = [program, "--inputDICOM", file, "--outputDirectory", folder, "-t", "nrrd", *options]
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
@@ -50,10 +57,13 @@ def test_dcmqi_reads_maps_and_masks_at_their_place_in_the_patient(name, tmp_path
     nodules = [SegmentedNodule(f"marker {label}") for label in range(1, 6)]
     write_parametric_map(tmp_path / "map.dcm", labels.astype(np.float32), source, provenance, scale=8.0)
     write_nodule_segmentation(tmp_path / "seg.dcm", labels, nodules, source, provenance)
+    unsigned = Provenance("markers", "graded", signed=False)
+    write_fractional_evidence(tmp_path / "graded.dcm", labels / np.float32(255), source, unsigned, scale=1.0)
     truth = series.grid.to_lps(np.array(VOXELS)[:, ::-1])
     for unit, image in (
         (1 / 8, read("paramap2itkimage", tmp_path / "map.dcm", "-n", "map")),
         (1, read("segimage2itkimage", tmp_path / "seg.dcm", "-p", "seg", "--mergeSegments")),
+        (1, read("segimage2itkimage", tmp_path / "graded.dcm", "-p", "graded")),
     ):
         array = sitk.GetArrayFromImage(image)
         places = np.argwhere(array)

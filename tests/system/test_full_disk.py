@@ -36,7 +36,8 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing_half_written(small_disk, 
         untrained_run().save(tmp_path / "run")
         points = tmp_path / "points.csv"
         points.write_text("x,y,z\n{},{},{}\n".format(*grid.centre))
-        command = ["explain", tmp_path / "ct", out, "--run", tmp_path / "run", "--points", points]
+        command = ["explain", tmp_path / "ct", out, "--run", tmp_path / "run", "--points", points, "--no-trust"]
+        command += ["--formats", "nifti,pmap,seg,fractional,sr,sc,pdf,readers"]
     elif stage == "ingest":
         assert main(["phantom", str(tmp_path / "dicom"), "--patients", "LIDC-IDRI-0001", "--margin_mm", "4"]) == 0
         ballast.write_bytes(bytes(1_900_000))

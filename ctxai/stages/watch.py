@@ -1,0 +1,140 @@
+"""``ctxai watch``: a service that explains every CT it is sent and gives the results to a PACS."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctxai.ct.points import read_points
+from ctxai.errors import InputError, PacsError
+from ctxai.files import write_text
+from ctxai.models.run import Run
+from ctxai.pacs import Peer, Tls, peer_of
+from ctxai.pacs.inbox import Arrived, Inbox
+from ctxai.progress import console
+from ctxai.stages.explain import explain
+from ctxai.stages.overlays import parse_formats
+from ctxai.stages.send import deliver
+
+_LOOK_EVERY_S = 0.5
+_LONGEST_PAUSE_S = 900.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with every series."""
+
+    spool: Path
+    peer: Peer
+    explained: dict[str, object]
+
+
+def watch(
+    spool: Path,
+    *,
+    dicomweb: str | None = None,
+    dimse: str | None = None,
+    aet: str = "CTXAI",
+    host: str = "127.0.0.1",
+    port: int = 11112,
+    callers: list[str] = [],  # noqa: B006 (never changed)
+    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    run: Path | None = None,
+    points: Path | None = None,
+    method: list[str] = ["cdam"],  # noqa: B006
+    target: list[str] = ["malignancy"],  # noqa: B006
+    formats: str = "pmap,seg,sr",
+    settle_s: float = 15.0,
+    retry_s: float = 30.0,
+) -> None:
+    """Listen for CT images (C-STORE), explain each series once it is complete, and send the objects to a PACS.
+
+    SPOOL keeps everything that is not delivered yet: an image is confirmed to its sender when it is on the disk, and
+    deleted when the PACS has accepted what was made of it. After a crash, or while the PACS is down, the same command
+    goes on from there. A series that cannot be explained goes to SPOOL/refused with the reason. There is no nodule
+    detector: nodules are LIDC-IDRI's, or points of your own with their series_uid. Ctrl-C stops. For research use only.
+
+    Args:
+        spool: folder for images (incoming), results and what was refused.
+        dicomweb: where results go: root of a DICOMweb service (STOW-RS).
+        dimse: where results go: AET@host:port (C-STORE).
+        aet: our own application entity title.
+        host: address to listen on; 0.0.0.0 for every network of this computer.
+        port: port to listen on.
+        callers: application entity titles that may send; without any, everyone may.
+        tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
+        run: run folder of the model; without it, the run that comes with the package.
+        points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
+        method: explanation methods.
+        target: outputs to explain.
+        formats: objects to make, separated by commas.
+        settle_s: seconds without a new image after which a series counts as complete.
+        retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
+    """
+    parse_formats(formats)
+    if points is not None:
+        read_points(points)
+    Run.load(run)
+    options = {"run": run, "points": points, "method": method, "target": target, "formats": formats}
+    work = _Work(spool, peer_of(dicomweb, dimse, aet, tls), options)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    inbox = Inbox(spool / "incoming", aet=aet, host=host, port=port, callers=callers)
+    try:
+        console.print(f"{aet} listens on {host}:{inbox.port}; results go to {work.peer.name}; Ctrl-C stops")
+        _serve(inbox, work, settle_s, retry_s)
+    except KeyboardInterrupt:
+        console.print(f"stopped; {spool} keeps what is not delivered yet")
+    finally:
+        inbox.close()
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _serve(inbox: Inbox, work: _Work, settle_s: float, retry_s: float) -> None:
+    pause, not_before = retry_s, 0.0
+    while True:
+        for series in inbox.quiet(settle_s):
+            if time.monotonic() < not_before:
+                break
+            try:
+                _handle(inbox, series, work)
+                pause = retry_s
+            except PacsError as error:
+                logger.warning("%s; tried again in %.0f s", error, pause)
+                not_before = time.monotonic() + pause
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
+    """Explain one series, deliver it, and let its images go.
+
+    Raises:
+        PacsError: when the PACS cannot be reached; the series stays.
+    """
+    key = series.folder.name
+    results = work.spool / "results" / key
+    try:
+        explain(series.folder, results, **work.explained)
+        paths = sorted(results.glob("*/dicom/**/*.dcm"))
+        reason = "" if paths else "no nodule is known for this series; name it in the points with its series_uid"
+    except InputError as error:
+        reason = str(error)
+    except Exception as error:
+        logger.exception("series %s", key)
+        reason = f"{type(error).__name__}: {error}"
+    if not reason:
+        refused = deliver(results, paths, work.peer, attempts=1)
+        if refused:
+            reason = f"{work.peer.name} did not accept {len(refused)} of {len(paths)} objects: {refused[0].message}"
+    if reason:
+        target = work.spool / "refused" / key
+        if inbox.let_go(series, target):
+            write_text(target / "reason.txt", reason + "\n")
+            logger.warning("series %s refused: %s", key, reason)
+    elif inbox.let_go(series):
+        console.print(f"series {key}: {len(paths)} objects delivered")
