@@ -124,6 +124,37 @@ def test_overlay_method_window_and_outline_change_by_keyboard(page):
     assert canvas(page, "axial").get_attribute("aria-valuenow") == "32"
 
 
+#: Every volume after the first takes a while to unpack.
+SLOW_UNPACKING = """
+const unpack = Response.prototype.arrayBuffer;
+let unpacked = 0;
+Response.prototype.arrayBuffer = async function () {
+  if (unpacked++) await new Promise((done) => setTimeout(done, 1000));
+  return unpack.call(this);
+};
+"""
+
+
+def test_what_is_done_while_the_images_still_load_harms_nothing(chromium, report):
+    with opened_page(chromium, 1400, 1000) as page:
+        page.add_init_script(SLOW_UNPACKING)
+        page.goto(report)
+        axial = canvas(page, "axial")
+        axial.focus()
+        for key in ("ArrowUp", "End", "w", "m", "r"):
+            page.keyboard.press(key)
+        axial.hover()
+        page.mouse.wheel(0, -100)
+        page.locator("[data-control=reset]").click()
+        for width in (1000, 1300, 900):  # the planes are drawn anew at every width
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.wait_for_timeout(150)
+        assert not page.locator(".viewer[data-ready=true]").count()
+        page.wait_for_selector(".viewer[data-ready=true]")
+        assert axial.get_attribute("aria-valuenow") == "32"
+        assert page.problems == []
+
+
 def test_a_click_moves_the_other_planes_and_the_wheel_the_focused_one(page):
     axial = canvas(page, "axial")
     box = axial.bounding_box()

@@ -23,7 +23,8 @@ class PlaneView {
   }
 
   onKey(event) {
-    const last = this.viewer.ct ? this.viewer.ct.shape[this.plane.normal] - 1 : 0;
+    if (!this.viewer.ct) return;
+    const last = this.viewer.ct.shape[this.plane.normal] - 1;
     const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
     const target = { Home: 0, End: last }[event.key] ?? this.index + (steps[event.key] ?? NaN);
     if (Number.isNaN(target) || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -18,9 +18,10 @@ class NoduleViewer {
   }
 
   async load() {
-    this.ct = await readVolume(this.data.ct);
-    this.readers = this.data.readers && (await readVolume(this.data.readers));
-    this.maps = await Promise.all(this.data.maps.map((map) => readVolume(map.nifti)));
+    const ct = await readVolume(this.data.ct);
+    const readers = this.data.readers && (await readVolume(this.data.readers));
+    const maps = await Promise.all(this.data.maps.map((map) => readVolume(map.nifti)));
+    Object.assign(this, { ct, readers, maps }); // together: whoever finds the CT may draw at once
     this.centre();
     this.element.dataset.ready = "true";
   }
@@ -35,11 +36,13 @@ class NoduleViewer {
   }
 
   centre() {
+    if (!this.ct) return;
     this.cursor = this.ct.shape.map((n) => n >> 1);
     this.update();
   }
 
   moveTo(...pairs) {
+    if (!this.ct) return;
     for (let i = 0; i < pairs.length; i += 2) {
       const last = this.ct.shape[pairs[i]] - 1;
       this.cursor[pairs[i]] = Math.max(0, Math.min(last, pairs[i + 1]));
