@@ -30,3 +30,8 @@ class ModelError(InputError):
 
 class PacsError(InputError):
     """Another DICOM system that cannot be reached, refuses to talk, or ends a conversation early."""
+
+
+def one_line(error: Exception) -> str:
+    """An error's text without line breaks, at most 200 characters."""
+    return " ".join(str(error).split())[:200]

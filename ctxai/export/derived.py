@@ -28,6 +28,7 @@ BODY_PART = "CHEST"
 
 _PLACEHOLDER = UID("2.25.0")
 _PIXELS = ("PixelData", "FloatPixelData")
+_STATED_BY_SOURCE = "LongitudinalTemporalInformationModified"
 _BULK = (*_PIXELS, "EncapsulatedDocument")
 _ROOT = uuid.uuid5(uuid.NAMESPACE_DNS, "ctxai")
 
@@ -126,6 +127,8 @@ def finish_and_write_series(
             dataset.BodyPartExamined = BODY_PART
             dataset.DerivationDescription = provenance.describe(1024)
         dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
+        if _STATED_BY_SOURCE in source.first:  # highdicom copies the rest of what deidentification says of itself
+            dataset[_STATED_BY_SOURCE] = source.first[_STATED_BY_SOURCE]
         for item in dataset.get("ContributingEquipmentSequence", []):
             if item.get("ManufacturerModelName") == "highdicom":
                 del item.ContributionDateTime  # the moment of writing

@@ -24,7 +24,7 @@ from ctxai.export.derived import finish_and_write, shared_arguments, state_slice
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.parametric_map import Evidence
 from ctxai.export.provenance import Provenance, shorten
-from ctxai.export.segmentation import algorithm_of
+from ctxai.export.segmentation import algorithm_of, slices_with_content
 from ctxai.export.source import SourceSeries
 
 _SERIES_NUMBER = 9003
@@ -58,9 +58,8 @@ def write_fractional_evidence(
     require_sign(volume, provenance)
     scale = max(scale_of(volume) if scale is None else scale, scale_of(volume))
     halves = list(Evidence) if provenance.signed else [Evidence.FOR]
-    used = np.flatnonzero(volume.any(axis=(1, 2)))
-    first, last = (used[0], used[-1]) if used.size else (len(volume) // 2, len(volume) // 2)
-    share = volume[first : last + 1] / np.float32(scale)
+    kept, anything = slices_with_content(volume)
+    share = volume[kept] / np.float32(scale)
     values = np.stack([np.maximum(share if half is Evidence.FOR else -share, 0) for half in halves], axis=-1)
     title = f"{provenance.method} {provenance.target}: graded"
     dataset = Segmentation(
@@ -82,10 +81,8 @@ def write_fractional_evidence(
             )
             for number, half in enumerate(halves, start=1)
         ],
-        omit_empty_frames=bool(used.size),
-        plane_positions=[
-            PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[first : last + 1]
-        ],
+        omit_empty_frames=anything,
+        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
         content_label="GRADED_EVIDENCE",
         content_description=shorten(title, 64),
         content_creator_name="",

@@ -198,6 +198,16 @@ def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand]
     return labels
 
 
+def slices_with_content(volume: np.ndarray) -> tuple[slice, bool]:
+    """From the first slice with a value other than 0 to the last, of [slice, row, column]; and whether there is one.
+
+    The middle slice where all is 0, because a Segmentation without a frame is not allowed.
+    """
+    used = np.flatnonzero(volume.any(axis=(1, 2)))
+    first, last = (used[0], used[-1]) if used.size else (len(volume) // 2, len(volume) // 2)
+    return slice(first, last + 1), bool(used.size)
+
+
 def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
     """Method, version, target and options as a Segmentation has them."""
     parameters = {"target": provenance.target} | {name: str(value) for name, value in provenance.options.items()}
@@ -221,17 +231,14 @@ def _write(
     series_number: int,
 ) -> Dataset:
     """Write the slices that hold a label; highdicom then looks at these only."""
-    used = np.flatnonzero(labels.any(axis=(1, 2)))
-    first, last = (used[0], used[-1]) if used.size else (len(labels) // 2, len(labels) // 2)
+    kept, anything = slices_with_content(labels)
     dataset = Segmentation(
         source_images=source.images,
-        pixel_array=labels[first : last + 1],
+        pixel_array=labels[kept],
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
-        omit_empty_frames=bool(used.size),
-        plane_positions=[
-            PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[first : last + 1]
-        ],
+        omit_empty_frames=anything,
+        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
         content_label=content_label,
         content_description=shorten(title, 64),
         content_creator_name="",

@@ -17,6 +17,7 @@ from pydicom.valuerep import PersonName, validate_value
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
+from ctxai.export.confidentiality import Confidentiality
 
 # Attributes that every derived object must carry, empty where the CT says nothing (DICOM type 2).
 _MAY_BE_EMPTY = (
@@ -57,17 +58,24 @@ class SourceSeries:
     patient_name: PersonName
 
     @classmethod
-    def from_series(cls, series: CTSeries) -> SourceSeries:
+    def from_series(cls, series: CTSeries, confidentiality: Confidentiality | None = None) -> SourceSeries:
         """Read the headers of a series.
+
+        Args:
+            series: the CT.
+            confidentiality: where given, the headers are deidentified first, and so is all that is made from them.
 
         Raises:
             InputError: when the images have no frame of reference, or several: nothing could be placed on them.
         """
         datasets = series.source_datasets()
+        if confidentiality is not None:
+            with config.disable_value_validation():
+                datasets = [confidentiality.header(dataset) for dataset in datasets]
         frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
         if len(frames) != 1 or "" in frames:
             raise InputError(
-                f"{series.folder}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
+                f"{series.place}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
                 f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
             )
         with config.disable_value_validation():  # its warnings would quote the patient's data

@@ -13,8 +13,10 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ctxai.errors import ModelError
-from ctxai.models.checkpoint_files import load_weights, one_line
+from ctxai.errors import ModelError, one_line
+from ctxai.models.checkpoint_files import load_weights
+from ctxai.models.published import cached_weights, hub_repository
+from ctxai.offline import VARIABLE, is_offline
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _MODULES = ("vision_transformer", "eva")
@@ -66,12 +68,16 @@ def make_backbone(
             "see timm.list_models(module='vision_transformer') and timm.list_models(module='eva')"
         )
     download = initialise and config.pretrained and config.weights is None
+    options = _options(config, any_size, token_drop)
+    if download and is_offline():
+        cached = cached_weights(config.name)
+        if cached is None:
+            raise ModelError(_missing(config.name, f"{VARIABLE} is set, and they are not in the hub's cache"))
+        options["pretrained_cfg_overlay"] = {"file": str(cached)}
     try:
-        model = timm.create_model(
-            config.name, pretrained=download, img_size=pixels, num_classes=0, **_options(config, any_size, token_drop)
-        )
+        model = timm.create_model(config.name, pretrained=download, img_size=pixels, num_classes=0, **options)
     except OSError as error:
-        raise ModelError(_missing(config.name, error)) from None
+        raise ModelError(_missing(config.name, one_line(error))) from None
     except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as error:
         raise ModelError(
             f"backbone {config.name!r} cannot be built for {pixels} px images: {one_line(error)}"
@@ -100,11 +106,11 @@ def _options(config: BackboneConfig, any_size: bool, token_drop: float) -> dict[
     return options
 
 
-def _missing(name: str, error: OSError) -> str:
-    published = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    place = f"https://huggingface.co/{published.hf_hub_id}" if published and published.hf_hub_id else "timm"
+def _missing(name: str, reason: str) -> str:
+    repository = hub_repository(name)
+    place = f"https://huggingface.co/{repository}" if repository else "timm"
     return (
-        f"backbone {name!r}: its published weights cannot be downloaded ({one_line(error)}); "
+        f"backbone {name!r}: its published weights cannot be downloaded ({reason}); "
         f"take model.safetensors from {place} on another machine and give its path as backbone.weights, "
         "or set backbone.pretrained to false"
     )

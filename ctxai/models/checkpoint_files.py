@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import eva, vision_transformer
 
-from ctxai.errors import ModelError
+from ctxai.errors import ModelError, one_line
 
 WEIGHTS = "weights.safetensors"
 """Name of the weights in a folder that `ctxai pretrain` or `ctxai train` wrote."""
@@ -84,8 +84,3 @@ def _read_tensors(path: Path) -> dict[str, Any]:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as plain tensors ({one_line(error)}); nothing is unpickled") from None
-
-
-def one_line(error: Exception) -> str:
-    """An error's text without line breaks, at most 200 characters."""
-    return " ".join(str(error).split())[:200]

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 
-from ctxai.errors import RunError
+from ctxai.errors import RunError, one_line
 from ctxai.progress import console
 
 _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
@@ -90,9 +90,8 @@ def fit_or_go_on(
         except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as error:
             if not go_on:
                 raise
-            reason = " ".join(str(error).split())[:160]
             raise RunError(
-                f"{checkpoint}: cannot be resumed ({reason}); give the command again with --resume false"
+                f"{checkpoint}: cannot be resumed ({one_line(error)}); give the command again with --resume false"
             ) from None
     if trainer.interrupted:
         raise KeyboardInterrupt

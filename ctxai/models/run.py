@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES
 from ctxai.data.views import ViewConfig, as_patches, render_own_views
-from ctxai.errors import InputError, RunError
+from ctxai.errors import InputError, RunError, one_line
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.calibration import Calibration
 from ctxai.models.classifier import NoduleClassifier
@@ -224,8 +224,7 @@ class Run:
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise RunError(f"{folder / _WEIGHTS}: weights do not fit {_CONFIG}: {reason}") from None
+            raise RunError(f"{folder / _WEIGHTS}: weights do not fit {_CONFIG}: {one_line(error)}") from None
         return cls(
             name=folder.name,
             config=config,
@@ -271,8 +270,7 @@ def _read_novelty(path: Path) -> Novelty | None:
     try:
         return Novelty.from_tensors(load_file(path))
     except (KeyError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{path}: damaged ({reason}); restore the file, or remove it to do without") from None
+        raise RunError(f"{path}: damaged ({one_line(error)}); restore the file, or remove it to do without") from None
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:

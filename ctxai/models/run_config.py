@@ -13,7 +13,7 @@ import yaml
 from ctxai.data.augment import AugmentConfig
 from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
 from ctxai.data.views import ViewConfig
-from ctxai.errors import RunError
+from ctxai.errors import RunError, one_line
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import LossConfig
@@ -91,8 +91,9 @@ class RunConfig:
         try:
             return _build(cls, yaml.safe_load(text))
         except (yaml.YAMLError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise RunError(f"config.yaml: damaged or of another version ({reason}); train the run again") from None
+            raise RunError(
+                f"config.yaml: damaged or of another version ({one_line(error)}); train the run again"
+            ) from None
 
 
 def _plain(value: Any) -> Any:
