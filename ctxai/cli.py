@@ -19,6 +19,7 @@ from rich.table import Table
 from ctxai import __version__
 from ctxai.errors import InputError
 from ctxai.files import explain_os_errors
+from ctxai.offline import tell_libraries
 from ctxai.resources import resource
 
 #: Stages in the order of the work, with what each is for.
@@ -41,6 +42,7 @@ STAGES = {
     "send": "send the DICOM objects of a result folder to a PACS",
     "fetch-study": "fetch the CT series of a study from a PACS",
     "watch": "listen for CTs, explain each and send the results to a PACS",
+    "doctor": "say what is installed, what is missing, and the command that gets it",
 }
 
 
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=os.environ.get("CTXAI_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
     )
+    tell_libraries()
     try:
         with explain_os_errors():
             run_stage(arguments)

@@ -6,7 +6,14 @@ folder=${1:?usage: install.sh FOLDER}
 version=3.12.10
 checksum=fbabd410be33e5b9898931b725229b9da9553aac339914b5c29796d3aa5d4b2d
 
+offline() { # without the network nothing is installed
+	case "${CTXAI_OFFLINE:-0}" in 0) return 0 ;; esac
+	echo "error: CTXAI_OFFLINE is set, and $1 is not installed: install it without the network, or unset CTXAI_OFFLINE" >&2
+	exit 2
+}
+
 if ! { command -v Orthanc || [ -x /usr/sbin/Orthanc ]; } >/dev/null || ! dpkg-query --show orthanc-dicomweb >/dev/null 2>&1; then
+	offline "Orthanc with its DICOMweb plugin"
 	command -v apt-get >/dev/null || {
 		echo "error: no apt-get here: install Orthanc and its DICOMweb plugin from https://www.orthanc-server.com" >&2
 		exit 2
@@ -18,6 +25,7 @@ if ! { command -v Orthanc || [ -x /usr/sbin/Orthanc ]; } >/dev/null || ! dpkg-qu
 fi
 
 [ "$(cat "$folder/ohif/VERSION" 2>/dev/null)" = "$version" ] && exit 0
+offline "OHIF $version"
 command -v npm >/dev/null || {
 	echo "error: npm is absent: install Node.js (Debian: apt-get install npm) and run this again" >&2
 	exit 2

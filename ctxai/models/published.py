@@ -1,0 +1,26 @@
+"""Weights that timm publishes under a name: where they are, and whether they are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+from huggingface_hub import try_to_load_from_cache
+
+#: In the order in which timm looks for them.
+_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def hub_repository(name: str) -> str | None:
+    """Repository of a named backbone's weights on the Hugging Face hub; None where timm has none there."""
+    published = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    return published.hf_hub_id if published and published.hf_hub_id else None
+
+
+def cached_weights(name: str) -> Path | None:
+    """The file of a named backbone's weights in the hub's cache on this machine; None where it is not there."""
+    repository = hub_repository(name)
+    if repository is None:
+        return None
+    found = (try_to_load_from_cache(repository, file) for file in _FILES)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
