@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,13 @@ _FILES_PER_JOB = 2000
 #: What pydicom raises on damaged content.
 DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
 
+logger = logging.getLogger(__name__)
+
+
+def series_key(series_uid: str) -> str:
+    """Name of a series for folders and logs: the first 12 digits of the SHA-256 of its UID."""
+    return hashlib.sha256(series_uid.encode()).hexdigest()[:12]
+
 
 @dataclass(frozen=True)
 class SliceHeader:
@@ -63,6 +73,7 @@ class SliceHeader:
         slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
         intercept: RescaleIntercept; NaN likewise.
         instance_number: InstanceNumber; None where there is none.
+        given: the folder or archive that the user named, under which the image was found; None for a single file.
     """
 
     path: Path
@@ -84,10 +95,30 @@ class SliceHeader:
     manufacturer: str
     modality: str
     instance_number: int | None
+    given: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the series is, for messages: what the user named and no folder below it, which may name a patient."""
+        if self.given is None or self.given == self.path.parent:
+            return str(self.path.parent)
+        return f"{self.given}, series {series_key(self.series_uid)}"
+
+    @property
+    def name(self) -> str:
+        """Which image this is, for messages: its number in its series, where it was found by a search."""
+        if self.given is None:
+            return str(self.path)
+        which = self.sop_uid if self.instance_number is None else self.instance_number
+        return f"{self.place}, image {which}"
 
 
-def read_header(path: Path) -> SliceHeader | None:
+def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
     """Header of one CT image, or None when the file is something else.
+
+    Args:
+        path: the file.
+        given: the folder or archive that the user named, where the file was found by a search.
 
     Raises:
         InputError: when a CT image lacks what places it in the patient, or is damaged.
@@ -110,7 +141,7 @@ def read_header(path: Path) -> SliceHeader | None:
     if dataset.get("SOPClassUID") != CTImageStorage:
         return None
     try:
-        header = _slice_header(path, dataset, syntax)
+        header = _slice_header(path, dataset, syntax, given)
         expected = header.rows * header.columns * int(dataset.get("BitsAllocated") or 0) // 8
     except DAMAGE as error:
         raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
@@ -120,53 +151,65 @@ def read_header(path: Path) -> SliceHeader | None:
 
 
 def find_series(
-    folder: Path | str, damaged: dict[Path, str] | None = None, workers: int = 0
+    folder: Path | str, damaged: dict[Path, str] | None = None, workers: int = 0, called: Path | None = None
 ) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
-    Hidden files, files that are not DICOM, and objects that are not CT images are passed over.
+    Hidden files, files that are not DICOM, and objects that are not CT images are passed over. Messages name ``folder``
+    and no file below it, because exported files are often named by their patient: a file is told by its place in the
+    sorted list of all. At the log level DEBUG it is named.
 
     Args:
         folder: a folder at any depth, or one file.
         damaged: where given, a CT image that cannot be read is noted here instead of ending the search.
         workers: processes that read a large tree; 0 reads in this one.
+        called: what messages call ``folder``, such as the archive that was unpacked there.
 
     Raises:
         InputError: when the folder does not exist or holds no CT image, or an image cannot be read.
     """
     folder = Path(folder)
+    called = folder if called is None else called
     if not folder.exists():
-        raise InputError(f"{folder}: no such folder; give a folder of DICOM CT images")
+        raise InputError(f"{called}: no such folder; give a folder of DICOM CT images")
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     series: dict[str, list[SliceHeader]] = {}
-    for path, found in zip(files, _read_headers(files, workers), strict=True):
+    read = _read_headers(files, workers, called)
+    for number, (path, found) in enumerate(zip(files, read, strict=True), start=1):
         if isinstance(found, str):
+            if path != called:
+                told = f"{called}, file {number} of {len(files)} in the order of names"
+                logger.debug("%s is %s", told, path)
+                found = found.replace(str(path), told)
             if damaged is None:
                 raise InputError(found)
             damaged[path] = found
         elif found is not None:
             series.setdefault(found.series_uid, []).append(found)
     if not series:
-        raise InputError(f"{folder}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
+        raise InputError(f"{called}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
+    for headers in series.values():
+        logger.debug("%s is in %s", headers[0].place, headers[0].path.parent)
     return series
 
 
-def _read_headers(files: Sequence[Path], workers: int) -> Iterable[SliceHeader | str | None]:
+def _read_headers(files: Sequence[Path], workers: int, given: Path) -> Iterable[SliceHeader | str | None]:
     """Header of each file, in order; the words of the error where it cannot be read."""
+    read = partial(_header_or_error, given=given)
     if workers <= 1 or len(files) < _FILES_PER_JOB * 2:
-        return map(_header_or_error, files)
+        return map(read, files)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_header_or_error, files, chunksize=_FILES_PER_JOB))
+        return list(pool.map(read, files, chunksize=_FILES_PER_JOB))
 
 
-def _header_or_error(path: Path) -> SliceHeader | str | None:
+def _header_or_error(path: Path, given: Path) -> SliceHeader | str | None:
     try:
-        return read_header(path)
+        return read_header(path, None if path == given else given)
     except InputError as error:
         return str(error)
 
 
-def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID) -> SliceHeader:
+def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID, given: Path | None) -> SliceHeader:
     position = _numbers(dataset.get("ImagePositionPatient"), 3, path, "ImagePositionPatient")
     orientation = _numbers(dataset.get("ImageOrientationPatient"), 6, path, "ImageOrientationPatient")
     spacing = _numbers(dataset.get("PixelSpacing"), 2, path, "PixelSpacing")
@@ -200,6 +243,7 @@ def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID) -> SliceH
         manufacturer=_text(dataset.get("Manufacturer")),
         modality=_text(dataset.get("Modality")),
         instance_number=None if number is None else int(number),
+        given=given,
     )
 
 

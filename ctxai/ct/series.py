@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pydicom
 
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
-from ctxai.ct.header import DAMAGE, SliceHeader, find_series, read_header
+from ctxai.ct.header import DAMAGE, SliceHeader, find_series, read_header, series_key
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 
@@ -36,6 +35,7 @@ class CTSeries:
 
     Attributes:
         headers: the slices that are used, in order.
+        place: where it is, for messages.
         report: every fault found in the headers.
         grid: where the voxels are; for a repaired series, a regular grid over the same range.
         places: place of each slice on the slice axis of ``grid``: 0, 1, 2 … unless ``regular`` is false.
@@ -51,7 +51,7 @@ class CTSeries:
         self.headers, self.report, self.places = found.headers, found.report, found.places
         self.grid = found.grid
         self.rules = rules
-        self.folder = self.headers[0].path.parent
+        self.place = self.headers[0].place
         self.pixel_faults: dict[Fault, str] = {}
         self._recent: dict[int, tuple[np.ndarray, float, float]] = {}
 
@@ -88,7 +88,7 @@ class CTSeries:
     @property
     def key(self) -> str:
         """Name for folders and logs: the first 12 digits of the SHA-256 of the Series Instance UID."""
-        return hashlib.sha256(self.series_uid.encode()).hexdigest()[:12]
+        return series_key(self.series_uid)
 
     @cached_property
     def slice_z_mm(self) -> np.ndarray:
@@ -182,8 +182,9 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
         else:
             stored = pydicom.dcmread(header.path).pixel_array
     except (*DAMAGE, RuntimeError, dicomsdl.DicomException) as error:
-        raise InputError(f"{header.path}: pixels cannot be decoded ({error}); export it again") from None
+        reason = str(error).replace(str(header.path), "its file")
+        raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); export it again") from None
     if stored is None or stored.shape != (header.rows, header.columns):
         found = None if stored is None else stored.shape
-        raise InputError(f"{header.path}: expected {header.rows}x{header.columns} pixels, found {found}")
+        raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {found}")
     return stored

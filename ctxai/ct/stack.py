@@ -43,7 +43,7 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
     """
     slices = [header for header in headers if "LOCALIZER" not in header.image_type]
     if not slices:
-        raise GeometryError(f"{headers[0].path.parent if headers else 'series'}: no CT slice besides localizers")
+        raise GeometryError(f"{headers[0].place if headers else 'series'}: no CT slice besides localizers")
     faults: dict[Fault, str] = {}
     if len(slices) < len(headers):
         faults[Fault.LOCALIZER] = f"{len(headers) - len(slices)} localizer image(s) left out"
@@ -64,7 +64,7 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
         faults |= spacing_faults(distances)  # a single position may be all that is left
     if len(slices) > 1 and distances[-1] > distances[0]:
         faults |= _line_faults(slices, distances, normal)
-    report = GeometryReport(str(first.path.parent), faults, rules.repair)
+    report = GeometryReport(first.place, faults, rules.repair)
     if report.blocking:
         return Stack(tuple(slices), report, None, np.arange(len(slices), dtype=float))
     return Stack(tuple(slices), report, *_grid(slices, distances, faults))

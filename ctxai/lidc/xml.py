@@ -104,7 +104,7 @@ def nodules_from_xml(annotation: XmlAnnotation, series: Stack, patient_id: str) 
         for contour in reading.contours:
             z = z_of_image.get(contour.sop_uid, contour.z_mm)
             if np.abs(slice_z_mm - z).min() > _SAME_SLICE_MM:
-                raise InputError(f"{first.path.parent}: an outline at z {z:g} mm lies on none of its slices")
+                raise InputError(f"{first.place}: an outline at z {z:g} mm lies on none of its slices")
             contours.append(Contour(contour.inclusion, z, contour.points))
         readings.append(Reading(number, scan, reading.ratings, tuple(contours)))
     return tuple(

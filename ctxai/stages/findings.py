@@ -59,7 +59,7 @@ def findings_of(series: CTSeries, points: list[Point] | None) -> list[Finding]:
         if not series.grid.contains(point.lps):
             x, y, z = point.lps
             raise GeometryError(
-                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.folder}; "
+                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.place}; "
                 "points are LPS millimetres (Slicer shows RAS: turn the signs of its first two numbers)"
             )
     return [Finding(point.nodule_id, point.lps, point.diameter_mm) for point in chosen]
@@ -69,7 +69,7 @@ def _from_readers(series: CTSeries) -> list[Finding]:
     found = nodules_by_series([series.series_uid])
     if series.series_uid not in found:
         raise InputError(
-            f"{series.folder}: no LIDC-IDRI annotation belongs to this series; "
+            f"{series.place}: no LIDC-IDRI annotation belongs to this series; "
             "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
         )
     findings = []

@@ -131,7 +131,7 @@ def _refuse_left_out(scans: Sequence[CTSeries], table: pd.DataFrame, leave_out_f
     left_out = set() if leave_out_fold is None else _patients_of(table, leave_out_fold)
     for scan in scans:
         if patient_name(scan.headers[0]) in left_out:
-            raise StoreError(f"{scan.folder}: this patient is in fold {leave_out_fold}, which is left out; remove it")
+            raise StoreError(f"{scan.place}: this patient is in fold {leave_out_fold}, which is left out; remove it")
 
 
 def _provenance(

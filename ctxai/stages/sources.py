@@ -95,7 +95,7 @@ def from_xml(series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, ru
             nodules[uid] = nodules_from_xml(annotations[uid], found, patient)
         except InputError as error:
             logger.warning("left out: %s", error)
-            text = str(error).removeprefix(f"{series[uid][0].path.parent}: ")
+            text = str(error).removeprefix(f"{series[uid][0].place}: ")
             findings.append(Finding(patient, uid, "", "outlines do not fit", text, "refused"))
     everything = [nodule for uid in sorted(nodules) for nodule in nodules[uid]]
     if not everything:

@@ -155,10 +155,10 @@ def edit(path: Path, **attributes: object) -> None:
     [
         (break_nothing, InputError, "no DICOM CT image"),
         (break_missing_slice, GeometryError, "missing slice"),
-        (break_pixels, InputError, "006.dcm"),
+        (break_pixels, InputError, "file 6 of 12 in the order of names: cut short"),
         (break_orientation, GeometryError, "mixed orientation"),
-        (break_position, InputError, "006.dcm: ImagePositionPatient"),
-        (break_spacing, InputError, "006.dcm: PixelSpacing"),
+        (break_position, InputError, "file 6 of 12 in the order of names: ImagePositionPatient"),
+        (break_spacing, InputError, "file 6 of 12 in the order of names: PixelSpacing"),
         (break_size, GeometryError, "mixed size"),
     ],
 )

@@ -1,0 +1,45 @@
+"""The secret under which identities are replaced: made once, kept outside of all results."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from ctxai.errors import InputError
+from ctxai.files import explain_os_errors
+
+_BYTES = 32
+_SHORTEST = 16
+
+
+def own_key_file() -> Path:
+    """Where the key of this user is: ``$XDG_CONFIG_HOME/ctxai/deidentify.key``, by default under ``~/.config``."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ctxai" / "deidentify.key"
+
+
+def read_key(path: Path | None = None) -> bytes:
+    """The key in a file; where there is no such file, a new random one is written for its owner alone to read.
+
+    Args:
+        path: the file; :func:`own_key_file` when not given.
+
+    Raises:
+        InputError: when the file is too short for a secret, or cannot be read or written.
+    """
+    path = own_key_file() if path is None else path
+    with explain_os_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            key = path.read_bytes().strip()
+        else:
+            key = secrets.token_hex(_BYTES).encode()
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key + b"\n")
+    if len(key) < _SHORTEST:
+        raise InputError(
+            f"{path}: holds {len(key)} bytes, expected a secret of {_SHORTEST} or more; delete it to get a new one"
+        )
+    return key
