@@ -11,6 +11,9 @@ from ctxai.ct.series import CTSeries
 from ctxai.export.confidentiality import Confidentiality
 from ctxai.files import atomic_path
 
+#: Name of the folder that holds it, among the DICOM objects of a series.
+CLEAN_CT = "ct"
+
 _PIXELS = ("PixelData", "FloatPixelData")
 
 

@@ -196,7 +196,8 @@ class Confidentiality:
         for keyword in (*_EMPTY, *_EXPECTED):
             setattr(clean, keyword, "")
         patient = str(image.get("PatientID") or "").strip() or str(image.get("StudyInstanceUID", ""))
-        clean.PatientID = clean.PatientName = f"PATIENT-{self.token('patient', patient).hex()[:16].upper()}"
+        clean.PatientID = f"PATIENT-{self.token('patient', patient).hex()[:16].upper()}"
+        clean.PatientName = clean.PatientID.replace("-", "^")
         _copy(image, clean, _KEPT)
         for option in self.retain & _BY_OPTION.keys():
             _copy(image, clean, _BY_OPTION[option])

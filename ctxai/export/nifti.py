@@ -12,7 +12,7 @@ from isal import igzip
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
-from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance
+from ctxai.export.provenance import NOTICE, Provenance
 from ctxai.files import atomic_path, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def write_nifti(path: Path | str, array: np.ndarray, grid: Grid, provenance: Pro
     else:
         image.set_qform(affine, code=_SCANNER)
     image.header.set_xyzt_units("mm")
-    image.header["descrip"] = f"ctxai; {RESEARCH_USE_ONLY}".encode()
+    image.header["descrip"] = f"ctxai; {NOTICE}".encode()
     if array.dtype.kind in _INTENT:
         image.header.set_intent(_INTENT[array.dtype.kind])
     if array.dtype.kind == "f":
@@ -90,7 +90,7 @@ def sidecar_of(path: Path | str) -> Path:
 def _sidecar(array: np.ndarray, sheared: bool, provenance: Provenance | None) -> dict[str, Any]:
     return {
         "content": _CONTENT[array.dtype.kind],
-        "notice": RESEARCH_USE_ONLY,
+        "notice": NOTICE,
         "space": "scanner, RAS mm",
         "sform_only": sheared,
         "provenance": None if provenance is None else provenance.as_dict(),

@@ -14,10 +14,8 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from ctxai.export.provenance import Provenance
+from ctxai.export.provenance import NOTICE, Provenance
 from ctxai.export.reported import Estimate, Figure, ReportedNodule
-
-NOTICE = "Research use only, not for diagnosis"
 
 _WIDTH, _HEIGHT = A4
 _MARGIN = 16 * mm
@@ -62,7 +60,7 @@ def pdf_report(pages: Sequence[NodulePage], provenance: Provenance) -> bytes:
     canvas = Canvas(buffer, pagesize=A4, invariant=1)
     canvas.setTitle("Lung nodule report")
     canvas.setAuthor(f"{provenance.software} {provenance.version}")
-    canvas.setSubject(NOTICE)
+    canvas.setSubject(NOTICE.capitalize())
     for number, page in enumerate(pages, start=1):
         top = _header(canvas, provenance)
         top = _heading(canvas, page, top)
@@ -94,7 +92,7 @@ def _header(canvas: Canvas, provenance: Provenance) -> float:
     _write(canvas, 0, y, "Lung nodule report", 15, _BOLD)
     canvas.setFont(_BOLD, 10)
     canvas.setFillColor(_WARN)
-    canvas.drawRightString(_WIDTH - _MARGIN, y, NOTICE)
+    canvas.drawRightString(_WIDTH - _MARGIN, y, NOTICE.capitalize())
     what = f"model {provenance.run or 'none'}; explained by {provenance.method}, target {provenance.target}"
     _write(canvas, 0, y - 5 * mm, _fitted(what, 9, _WIDTH - 2 * _MARGIN), ink=_SOFT)
     _rule(canvas, y - 8 * mm)

@@ -12,6 +12,8 @@ from ctxai import __version__
 from ctxai.errors import InputError
 
 RESEARCH_USE_ONLY = "research use only"
+#: Stands in everything that is written; the shorter words where a field has no room for these.
+NOTICE = f"{RESEARCH_USE_ONLY}, not for diagnosis"
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -67,7 +69,7 @@ class Provenance:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON, with the notice that the map is for research use only."""
-        return asdict(self) | {"explained": list(self.explained), "notice": RESEARCH_USE_ONLY}
+        return asdict(self) | {"explained": list(self.explained), "notice": NOTICE}
 
     @property
     def stem(self) -> str:
@@ -78,7 +80,7 @@ class Provenance:
         """One paragraph of at most ``limit`` characters, the nodules last because they may be many."""
         options = ", ".join(f"{name}={json.dumps(value)}" for name, value in self.options.items())
         parts = [
-            f"{self.method} of {self.target} by {self.software} {self.version}; {RESEARCH_USE_ONLY}",
+            f"{self.method} of {self.target} by {self.software} {self.version}; {NOTICE}",
             f"options: {options or 'defaults'}",
             f"run: {self.run}" if self.run else "",
             f"weights SHA-256: {self.weights_sha256}" if self.weights_sha256 else "",

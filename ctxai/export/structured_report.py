@@ -32,7 +32,7 @@ from pydicom.sr.coding import Code
 from ctxai.errors import InputError
 from ctxai.export import codes
 from ctxai.export.derived import content_uid, finish_and_write, shared_arguments, tracking_uid
-from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance, shorten
+from ctxai.export.provenance import NOTICE, Provenance, shorten
 from ctxai.export.rating_codes import RATING_CONCEPTS, own_concept, rating_codes
 from ctxai.export.reported import Estimate, Figure, ReportedNodule
 from ctxai.export.source import SourceSeries
@@ -99,7 +99,7 @@ def _observer(provenance: Provenance) -> ObserverContext:
         observer_type=dictionary.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=content_uid("device", provenance.software, provenance.version, provenance.weights_sha256),
-            name=f"{provenance.software}; {RESEARCH_USE_ONLY}",
+            name=f"{provenance.software}; {NOTICE}",
             manufacturer_name=provenance.software,
             model_name=shorten(provenance.run or provenance.software, 64),
         ),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.evaluate.comparison import CONTROLS, direction_of, order_methods
-from ctxai.export.provenance import RESEARCH_USE_ONLY
+from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("benchmark.html")
@@ -53,7 +53,7 @@ def write_page(path: Path, findings: Findings, pareto: Path, examples: Path) -> 
     ]
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         subtitle=html.escape(findings.title),
-        notice=html.escape(RESEARCH_USE_ONLY),
+        notice=html.escape(NOTICE),
         run=_facts_html(findings.facts),
         claims=_plain_html(findings.claims[findings.claims["verdict"].notna()]),
         chance=html.escape(chance_sentence(findings.blind)),
@@ -69,7 +69,7 @@ def write_page(path: Path, findings: Findings, pareto: Path, examples: Path) -> 
 
 def write_markdown(path: Path, findings: Findings) -> None:
     """Write the same figures as Markdown, a table for every target."""
-    lines = ["# Benchmark of explanations", "", f"{findings.title}. For {RESEARCH_USE_ONLY}.", ""]
+    lines = ["# Benchmark of explanations", "", f"{findings.title}. For {NOTICE}.", ""]
     lines += [f"- {name}: {value}" for name, value in findings.facts.items()]
     lines += ["", "## Claims", "", *_plain_markdown(findings.claims[findings.claims["verdict"].notna()])]
     lines += ["", "## Chance", "", chance_sentence(findings.blind), "", *_plain_markdown(findings.controls)]

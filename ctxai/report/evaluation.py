@@ -11,7 +11,7 @@ from typing import Any
 
 from ctxai.evaluate.operating_points import POINTS, RATES
 from ctxai.evaluate.plots import CALIBRATION_TITLES
-from ctxai.export.provenance import RESEARCH_USE_ONLY
+from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
 from ctxai.models.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
 
@@ -55,7 +55,7 @@ def write_evaluation_report(path: Path, name: str, metrics: Mapping[str, Any], p
     limits = "".join(f"<li>{html.escape(line)}</li>" for line in NOT_A_DIAGNOSIS)
     sections.append(_section("What a rating is not", f"<ul>{limits}</ul>"))
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        name=html.escape(name), notice=html.escape(RESEARCH_USE_ONLY), subject=subject, sections="\n".join(sections)
+        name=html.escape(name), notice=html.escape(NOTICE), subject=subject, sections="\n".join(sections)
     )
     write_text(path, page)
 

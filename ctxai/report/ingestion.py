@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ctxai.data.store import NoduleStore
-from ctxai.export.provenance import RESEARCH_USE_ONLY
+from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("ingestion.html")
@@ -43,7 +43,7 @@ def write_ingestion_report(
     with matplotlib.rc_context(_STYLE):
         page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
             name=html.escape(store.path.name),
-            notice=html.escape(RESEARCH_USE_ONLY),
+            notice=html.escape(NOTICE),
             flow="\n".join(f"<li><b>{count}</b> {html.escape(what)}</li>" for what, count in flow),
             findings=_findings(report) or '<tr><td colspan="4">none</td></tr>',
             ratings=_png(_ratings_figure(usable)),

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from ctxai.export.provenance import RESEARCH_USE_ONLY
+from ctxai.export.provenance import NOTICE
 from ctxai.report.tiles import evidence_colours
 
 _ASSETS = Path(__file__).with_name("assets")
@@ -32,7 +32,7 @@ def render_page(title: str, header: str, body: str, viewer: bool) -> str:
     scripts = [*(_VIEWER_SCRIPTS if viewer else ()), _COHORT_SCRIPT]
     return Template(_asset("explanation.html")).substitute(
         title=html.escape(title),
-        notice=html.escape(RESEARCH_USE_ONLY),
+        notice=html.escape(NOTICE),
         style=_asset("explanation.css"),
         header=header,
         body=body,

@@ -15,6 +15,8 @@ from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
+from ctxai.export.clean_ct import CLEAN_CT, write_clean_ct
+from ctxai.export.confidentiality import Confidentiality
 from ctxai.export.fractional import write_fractional_evidence
 from ctxai.export.nifti import write_nifti
 from ctxai.export.overlay import merge_maps, scale_of, to_ct_grid
@@ -61,6 +63,7 @@ def write_overlays(
     targets: Sequence[NamedTarget],
     formats: Sequence[str],
     spread: bool = False,
+    confidentiality: Confidentiality | None = None,
 ) -> None:
     """Write the objects of ``formats`` into ``folder``, each on the CT's own grid, in place of what was there.
 
@@ -74,13 +77,16 @@ def write_overlays(
         targets: the targets that were explained.
         formats: out of :data:`FORMATS`.
         spread: write the spread over views beside each NIfTI map.
+        confidentiality: where given, everything is deidentified; DICOM objects get the CT beside them that they lie on.
 
     Raises:
         InputError: when the disk is full, or the CT lacks what a DICOM object must refer to.
     """
     before = {path: path.stat().st_ino for pattern in _WRITTEN for path in folder.glob(pattern)}
-    dicom = SourceSeries.from_series(series) if set(formats) - {"nifti"} else None
+    dicom = SourceSeries.from_series(series, confidentiality) if set(formats) - {"nifti"} else None
     objects = folder / "dicom"
+    if dicom is not None and confidentiality is not None and not confidentiality.keeps_references:
+        write_clean_ct(objects / CLEAN_CT, series, confidentiality)
     untried = "pmap" in formats and untried_in_ohif(series.grid)
     if untried:
         logger.warning("%s: %s; OHIF may misplace its Parametric Map, use the bands in dicom/seg", folder, untried)

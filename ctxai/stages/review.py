@@ -39,7 +39,8 @@ def review(
 
     Args:
         out_dir: results of `ctxai explain`.
-        ct: where the CT is, a folder or a zip, if it is no longer where `ctxai explain` read it.
+        ct: where the CT is, a folder or a zip, if it is no longer where `ctxai explain` read it, or was named there by
+            a path that leads nowhere from here.
         series: names of series folders in OUT_DIR to open; without it, the first.
         overlay: what is up first: bands (of evidence), map (Parametric Map), nodules, report (PDF), or the name of a
             DICOM file in OUT_DIR without .dcm.

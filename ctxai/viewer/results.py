@@ -13,6 +13,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, Segmentati
 
 from ctxai.ct.header import DAMAGE
 from ctxai.errors import InputError
+from ctxai.export.clean_ct import CLEAN_CT
 
 #: The file of an explained series that says it is done; its ``ct`` says where the images were read.
 DONE = "explained.json"
@@ -49,7 +50,8 @@ class ReviewedSeries:
 
     Attributes:
         key: name of its folder among the results.
-        ct: where the images were when they were explained: a folder or a zip; None where that is not recorded.
+        ct: where the images are: the folder or zip that was explained, as it was named then; the deidentified ones that
+            were written with the results; None where that is not recorded.
         objects: what was written for it.
     """
 
@@ -122,9 +124,11 @@ def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[l
 
 
 def _read(folder: Path) -> ReviewedSeries:
-    ct = json.loads((folder / DONE).read_text()).get("ct")
-    objects = tuple(_object(path) for path in sorted(folder.glob("dicom/**/*.dcm")))
-    return ReviewedSeries(folder.name, Path(ct) if ct else None, objects)
+    given = json.loads((folder / DONE).read_text()).get("ct")
+    clean = folder / "dicom" / CLEAN_CT
+    objects = tuple(_object(path) for path in sorted(folder.glob("dicom/**/*.dcm")) if path.parent != clean)
+    ct = clean if clean.is_dir() else Path(given) if given else None
+    return ReviewedSeries(folder.name, ct, objects)
 
 
 def _object(path: Path) -> WrittenObject:

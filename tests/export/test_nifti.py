@@ -84,7 +84,7 @@ def test_same_inputs_make_the_same_bytes_under_any_name(tmp_path):
 def test_the_sidecar_says_what_the_map_is(tmp_path, provenance):
     write_nifti(tmp_path / "map.nii.gz", numbered(np.float32), grid_of("axial"), provenance)
     sidecar = json.loads(sidecar_of(tmp_path / "map.nii.gz").read_text())
-    assert sidecar["notice"] == "research use only"
+    assert sidecar["notice"] == "research use only, not for diagnosis"
     assert sidecar["content"] == "explanation map"
     assert sidecar["provenance"]["method"] == "CDAM"
     assert sidecar["provenance"]["weights_sha256"] == provenance.weights_sha256

@@ -36,7 +36,7 @@ def test_a_long_description_is_cut_to_what_dicom_holds(provenance):
 def test_the_dictionary_is_json_and_says_research_use_only(provenance):
     value = json.loads(json.dumps(provenance.as_dict()))
     assert value["options"] == {"samples": 50, "variant": "pre_norm"}
-    assert value["notice"] == "research use only"
+    assert value["notice"] == "research use only, not for diagnosis"
     assert value["explained"] == ["phantom/1", "phantom/2"]
 
 
