@@ -61,7 +61,7 @@ def ingest_series(
     try:
         volume = open_volume(source, rules)
     except InputError as error:
-        fault = _without_place(error, source)
+        fault = without_place(error, source)
     records: list[dict[str, object]] = []
     for row, nodule_id in zip(rows.index, rows.nodule_id, strict=True):
         record = dict(row=row, x=np.nan, y=np.nan, z=np.nan, slice_spacing_mm=np.nan, slice_thickness_mm=np.nan)
@@ -159,7 +159,7 @@ def _ingest_nodule(
     try:
         patch = extract_patch(volume, centre, store.patch_shape, store.spacing_mm)
     except InputError as error:
-        return {"fault": _without_place(error, source)}
+        return {"fault": without_place(error, source)}
     agreement = np.zeros(store.patch_shape, np.uint8)
     if masks is not None:
         agreement = agreement_on(masks, volume.grid, patch.grid, None if volume.regular else volume.places)
@@ -169,10 +169,11 @@ def _ingest_nodule(
     return {"x": x, "y": y, "z": z, "repairs": repairs}
 
 
-def _without_place(error: InputError, source: Source) -> str:
+def without_place(error: InputError, source: Source) -> str:
     """The error without the folder of the CT: the same bytes wherever the tree lies."""
-    folder = source.parent if isinstance(source, Path) else source[0].path.parent
-    return str(error).removeprefix(f"{folder}: ").replace(f"{folder}/", "")
+    place = str(source.parent if isinstance(source, Path) else source[0].place)
+    text = str(error).removeprefix(f"{place}: ").removeprefix(f"{place}, ").replace(f"{place}/", "")
+    return text.replace(place, "its folder")
 
 
 def _uncovered(nodule: Nodule, slice_z_mm: np.ndarray) -> str:

@@ -6,17 +6,16 @@ import hashlib
 import json
 import logging
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from ctxai import __version__
 from ctxai.ct.archive import unpacked
+from ctxai.ct.header import SliceHeader, series_key
 from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries, find_series
 from ctxai.data.views import VIEWS
@@ -24,22 +23,23 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
-from ctxai.export.provenance import RESEARCH_USE_ONLY
-from ctxai.files import atomic_path, write_json, write_text
+from ctxai.export.confidentiality import Confidentiality, parse_retained
+from ctxai.export.secret_key import read_key
+from ctxai.files import atomic_path, write_json
 from ctxai.models.run import Run
 from ctxai.progress import console, track
-from ctxai.report.explanation import write_report
 from ctxai.report.tiles import nodule_tile
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
 from ctxai.stages.crops import write_crops
+from ctxai.stages.cutting import without_place
+from ctxai.stages.explained import DONE, forget_shards, made_by, merge_shards, write_shard, write_tables
 from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
 from ctxai.stages.shards import parse_shard
+from ctxai.stages.sources import patient_name
 from ctxai.stages.targets import NamedTarget, identity_of, name_of, parse_targets, read_concept
 from ctxai.stages.train_diffmask import load_gates
-
-_DONE = "explained.json"
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +56,24 @@ class _Request:
     formats: Sequence[str]
     spread: bool
     trust: bool
+    confidentiality: Confidentiality | None = None
+
+    def key_of(self, series_uid: str) -> str:
+        """Name of a series' folder."""
+        return series_key(series_uid) if self.confidentiality is None else self.confidentiality.series_key(series_uid)
+
+    @property
+    def method_codes(self) -> list[str]:
+        """How the results are deidentified, by DICOM's codes; empty where they are not."""
+        return [] if self.confidentiality is None else [code.value for code in self.confidentiality.method_codes]
 
 
 def explain(
-    input: Path,
-    out_dir: Path,
+    input: Path | None = None,
+    out_dir: Path | None = None,
     *,
     run: Path | None = None,
+    patients: list[str] | None = None,
     points: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
@@ -72,7 +83,11 @@ def explain(
     maps: bool = True,
     spread: bool = False,
     trust: bool = True,
+    deidentify: bool = False,
+    retain: list[str] = [],  # noqa: B006
+    key: Path | None = None,
     shard: str = "0/1",
+    merge: Path | None = None,
     workers: int = 0,
     resume: bool = True,
 ) -> None:
@@ -86,6 +101,7 @@ def explain(
         input: a folder of a series, a study or many studies, or a zip of one.
         out_dir: folder for the results.
         run: run folder of the model; without it, the run that comes with the package.
+        patients: only these patients; the word test stands for those of the run's test fold.
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
         method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
@@ -104,10 +120,25 @@ def explain(
         trust: judge every map of an output, for about 100 forward passes a view: the columns <method>_<target>_fidelity
             (does removing what the map points at change the answer), _fidelity_percentile (among random maps; 50 is
             chance), _stability (under noise) and _sanity (does the map change when the weights are shuffled).
-        shard: i/n, the i-th of n equal parts of the series.
+        deidentify: write no identity of the patient, by DICOM's Basic Application Level Confidentiality Profile (PS3.15
+            E): UIDs and patient become pseudonyms, nodules are numbered, dates and all that is not needed go. Overlays
+            then lie on no CT but the deidentified one, which is written beside them, in dicom/ct. Pixels stay as they
+            are.
+        retain: options of that profile, what to keep: uids (overlays lie on the original CT), dates or modified-dates
+            (all moved by the same days), patient (sex, age, size, weight), device, institution.
+        key: file with the secret under which pseudonyms are made, so that the same patient has the same one in every
+            call; made where there is none. Without it, ~/.config/ctxai/deidentify.key.
+        shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai explain --merge``. A
+            series that cannot be explained is noted, and told by the merge.
+        merge: write the tables and the report over the results given here, after all of their shards.
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
     """
+    if merge is not None:
+        merge_shards(merge)
+        return
+    if input is None or out_dir is None:
+        raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
     model_run = Run.load(run)
     request = _Request(
         input=input,
@@ -118,7 +149,9 @@ def explain(
         formats=parse_formats(formats),
         spread=spread and maps,
         trust=trust and maps,
+        confidentiality=_confidentiality(deidentify, retain, key),
     )
+    _refuse_mixture(out_dir, request)
     if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
         raise InputError(
             f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
@@ -131,35 +164,45 @@ def explain(
     if concept is not None and maps:
         example = read_concept(concept, model_run, [name_of(one) for one in request.targets])
         request = replace(request, targets=[*request.targets, example])
-    failures: list[InputError] = []
-    found = 0
+    forget_shards(out_dir, index, count)
+    explained: dict[str, int] = {}
+    failures: dict[str, InputError] = {}
+    left_out: dict[str, str] = {}
     with unpacked(input) as folder:
         damaged: dict[Path, str] = {}
         with console.status("Reading DICOM headers"):
-            series = find_series(folder, damaged)
+            series = _of_patients(find_series(folder, damaged, called=input), patients, model_run, input)
         headers = [group for number, group in enumerate(series.values()) if number % count == index]
         for group in track(headers, "Explaining CT series"):
+            name = request.key_of(group[0].series_uid)
             try:
-                found += _explain_series(CTSeries(group), out_dir, marked, request, resume)
+                explained[name] = _explain_series(CTSeries(group), out_dir, marked, request, resume)
             except InputError as error:
-                failures.append(error)
+                failures[name] = error
+                left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
                 if len(headers) > 1:
                     logger.warning("left out: %s", error)
-    if failures and not found:
-        raise failures[0]
-    if not found and marked is not None:
+    if count > 1:
+        write_shard(out_dir, index, count, _checksum(_asked(request)), made_by(model_run), explained, left_out)
+        return
+    first = next(iter(failures.values()), None)
+    if first and not any(explained.values()):
+        raise first
+    if not any(explained.values()) and marked is not None:
         raise InputError(f"{points}: none of its {len(marked)} point(s) names a series of {input}; see series_uid")
-    _write_tables(out_dir, model_run)
-    if failures:
-        raise InputError(f"{len(failures)} of {len(headers)} series could not be explained, the first: {failures[0]}")
+    write_tables(out_dir, made_by(model_run))
+    if first:
+        raise InputError(f"{len(failures)} of {len(headers)} series could not be explained, the first: {first}")
 
 
 def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: _Request, resume: bool) -> int:
     """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
     findings = findings_of(series, points)
-    folder = out_dir / series.key
+    if request.confidentiality is not None:  # the ids that they have may be anything
+        findings = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(findings, start=1)]
+    folder = out_dir / request.key_of(series.series_uid)
     digest = _digest(series, findings, request)
-    done = folder / _DONE
+    done = folder / DONE
     if resume and done.is_file() and json.loads(done.read_text())["digest"] == digest:
         return len(findings)
     if not findings:
@@ -172,19 +215,37 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     rows = [_row(series, nodule, request) for nodule in nodules]
     _warn_of_strangers(rows)
     if methods:
-        write_overlays(folder, series, nodules, rows, run, methods, targets, request.formats, request.spread)
+        write_overlays(
+            *(folder, series, nodules, rows, run, methods, targets, request.formats, request.spread),
+            confidentiality=request.confidentiality,
+        )
         for nodule in nodules:
             _write_tile(folder, nodule, methods[0].name, name_of(targets[0]))
             write_crops(folder, nodule, run, methods, targets)
-    write_json(done, {"digest": digest, "ct": str(_place(series, request.input)), "nodules": rows}, sort_keys=False)
+    ct = None if request.confidentiality else str(request.input)  # as the user named it, and no more
+    record = {"digest": digest, "ct": ct, "deidentified": request.method_codes, "nodules": rows}
+    write_json(done, record, sort_keys=False)
     return len(findings)
 
 
-def _place(series: CTSeries, given: Path) -> Path:
-    """Where a viewer finds the images again: the zip that was given, or the folder that holds them all."""
-    if given.is_file():
-        return given.resolve()
-    return Path(os.path.commonpath([header.path.parent.resolve() for header in series.headers]))
+def _confidentiality(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
+    if not deidentify:
+        if retain or key is not None:
+            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
+        return None
+    retained = parse_retained(retain)
+    return Confidentiality(read_key(key), retained)
+
+
+def _refuse_mixture(out_dir: Path, request: _Request) -> None:
+    """Results with an identity beside deidentified ones of the same CT would tell who it is.
+
+    Raises:
+        InputError: when ``out_dir`` holds results that are deidentified otherwise.
+    """
+    for path in sorted(out_dir.glob(f"*/{DONE}")):
+        if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != request.method_codes:
+            raise InputError(f"{out_dir}: holds results that are deidentified otherwise, or not; give another folder")
 
 
 def _warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
@@ -203,7 +264,13 @@ def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[s
     """One line of predictions.csv; None where there is no number, as for the end of an interval without one."""
     finding, run = nodule.finding, request.run
     x, y, z = (round(float(value), 3) for value in finding.centre_lps)
-    row: dict[str, Any] = {"series": series.key, "nodule_id": finding.nodule_id, "x": x, "y": y, "z": z}
+    row: dict[str, Any] = {
+        "series": request.key_of(series.series_uid),
+        "nodule_id": finding.nodule_id,
+        "x": x,
+        "y": y,
+        "z": z,
+    }
     row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers}
     row |= {"in_sample": run.in_sample(series.patient_id)}
     row |= {f"readers_{name}": value for name, value in finding.ratings.items()}
@@ -229,15 +296,6 @@ def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[st
         "sanity": trust.sanity,
     }
     return {f"{method}_{target}_{name}": value for name, value in figures.items()}
-
-
-def _write_tables(out_dir: Path, run: Run) -> None:
-    """predictions.csv, predictions.json and report.html of every series that is done in ``out_dir``."""
-    rows = [row for path in sorted(out_dir.glob(f"*/{_DONE}")) for row in json.loads(path.read_text())["nodules"]]
-    write_text(out_dir / "predictions.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    header = {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
-    write_json(out_dir / "predictions.json", header | {"notice": RESEARCH_USE_ONLY, "nodules": rows}, sort_keys=False)
-    write_report(out_dir, newer_than=_DONE)
 
 
 def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
@@ -267,18 +325,56 @@ def _checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
     return list(run.views.views if views is None else views)
 
 
+def _of_patients(
+    series: Mapping[str, list[SliceHeader]], patients: Sequence[str] | None, run: Run, place: Path
+) -> dict[str, list[SliceHeader]]:
+    """The series of the patients that were asked for.
+
+    Raises:
+        InputError: when one of them, or the whole test fold, is not there.
+    """
+    if patients is None:
+        return dict(series)
+    test = list(patients) == ["test"]
+    wanted = set(run.provenance["patients"]["test"] if test else patients)
+    chosen = {uid: headers for uid, headers in series.items() if patient_name(headers[0]) in wanted}
+    absent = sorted(wanted - {patient_name(headers[0]) for headers in chosen.values()})
+    if absent and not (test and chosen):
+        what = f"the test fold of the run {run.name}" if test else f"{len(absent)} of {len(wanted)} --patients"
+        raise InputError(f"{place}: no CT series of {what} among its {len(series)} (first {absent[0]})")
+    return chosen
+
+
 def _digest(series: CTSeries, findings: Sequence[Finding], request: _Request) -> str:
     """What the results of a series depend on."""
-    content = {
-        "images": sorted(header.sop_uid for header in series.headers),
-        "nodules": [[finding.nodule_id, finding.centre_lps.tolist(), finding.diameter_mm] for finding in findings],
+    uid = str if request.confidentiality is None else request.confidentiality.uid
+    return _checksum(
+        {
+            "images": sorted(uid(header.sop_uid) for header in series.headers),
+            "nodules": [[finding.nodule_id, finding.centre_lps.tolist(), finding.diameter_mm] for finding in findings],
+            **_asked(request),
+        }
+    )
+
+
+def _asked(request: _Request) -> dict[str, object]:
+    """What the results of every series depend on."""
+    return {
         "run": [request.run.name, request.run.weights_sha256],
+        "calibration": request.run.calibration.to_json(),
         "methods": [[method.name, method.options] for method in request.methods],
         "targets": [[name_of(target), identity_of(target)] for target in request.targets],
         "views": [*request.views],
         "formats": [*request.formats],
         "spread": request.spread,
         "trust": request.trust,
+        "deidentified": [
+            *request.method_codes,
+            *([request.confidentiality.token("explain").hex()] if request.confidentiality else []),
+        ],
         "version": __version__,
     }
+
+
+def _checksum(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

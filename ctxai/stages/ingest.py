@@ -14,7 +14,7 @@ import pandas as pd
 from ctxai.ct.geometry import HARMLESS, GeometryRules
 from ctxai.ct.header import SliceHeader, find_series
 from ctxai.ct.stack import stack
-from ctxai.data.store import ARRAYS, NoduleStore
+from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError
 from ctxai.files import write_text
 from ctxai.lidc.annotations import load_tables
@@ -32,6 +32,7 @@ MANIFEST = "manifest.csv"
 PARTS = "parts"
 _KNOWN = "findings.csv"
 _REPORT = "report.csv"
+_PAGE = "report.html"
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,12 @@ def ingest(
     repair: list[str] = ["missing-slice", "duplicated-position", "non-uniform-spacing"],  # noqa: B006 (never changed)
     max_gap_mm: float = 5.0,
     shard: str = "0/1",
+    prepare: bool = False,
     merge: Path | None = None,
     report: bool = False,
     workers: int = 0,
     resume: bool = True,
+    overwrite: bool = False,
 ) -> None:
     """Cut every nodule of the cohort out of its CT: 64 mm cubes at 1 mm, beside the readers' agreement.
 
@@ -74,10 +77,12 @@ def ingest(
             wrong-modality, unknown-rescale.
         max_gap_mm: nodules whose patch touches a wider gap of missing slices are refused.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai ingest --merge``.
+        prepare: only write the manifest and the empty store, before the shards.
         merge: finish the store given here, after all of its shards.
         report: write report.html into the store: cohort, faults and repairs, ratings, agreement, sample patches.
         workers: processes; 0 works in this one.
         resume: leave what is already in the store; false does it again.
+        overwrite: a store of another cohort or of other patients is emptied first; it is refused otherwise.
     """
     if merge is not None:
         _merge(merge, report)
@@ -95,11 +100,16 @@ def ingest(
     else:
         dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
         work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers)
+    manifest = work.rows.to_csv(index=False, lineterminator="\n")
+    if overwrite:
+        _empty(store_dir, manifest)
+    _write_once(store_dir / MANIFEST, manifest)
     NoduleStore.create(store_dir, len(work.rows))
-    _write_once(store_dir / MANIFEST, work.rows)
     columns = [field.name for field in fields(Finding)]
     known = pd.DataFrame([asdict(finding) for finding in work.findings], columns=columns)
     write_text(store_dir / _KNOWN, known.to_csv(index=False, lineterminator="\n"))
+    if prepare:
+        return
     jobs = []
     for number, (uid, group) in enumerate(work.rows.groupby("series_uid", sort=False)):
         part = part_of(store_dir, uid)
@@ -132,10 +142,10 @@ def _from_dicom(
     else:
         work = from_database(series, cohort, patients, dicom_dir)
     findings = list(work.findings)
-    for path, reason in damaged.items():
-        logger.warning("%s: left out (%s)", path, reason)
-        name = str(path.relative_to(dicom_dir)) if path != dicom_dir else path.name
-        findings.append(Finding("", "", "", "damaged image", f"{name}: {reason.removeprefix(f'{path}: ')}", "left out"))
+    for reason in damaged.values():
+        logger.warning("left out: %s", reason)
+        detail = reason.removeprefix(f"{dicom_dir}, ").removeprefix(f"{dicom_dir}: ")
+        findings.append(Finding("", "", "", "damaged image", detail, "left out"))
     for uid in sorted(series):
         patient = patient_name(series[uid][0])
         if patients is None or patient in patients:
@@ -148,7 +158,7 @@ def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules
     try:
         report = stack(headers, rules).report
     except GeometryError as error:
-        reason = str(error).removeprefix(f"{headers[0].path.parent}: ")
+        reason = str(error).removeprefix(f"{headers[0].place}: ")
         return [Finding(patient, uid, "", "no CT slice", reason, "refused")]
     actions = {fault: "refused" if fault in report.blocking else "repaired" for fault in report.faults}
     actions |= {fault: "noted" for fault in report.faults if fault in HARMLESS}
@@ -235,7 +245,7 @@ def _write_page(store_dir: Path, table: pd.DataFrame) -> None:
         outlined = ("nodules outlined in LIDC-IDRI", len(tables["nodules"]))
         flow = [("scans in LIDC-IDRI", len(tables["scans"])), outlined, *flow]
     report = pd.read_csv(store_dir / _REPORT, dtype=str, keep_default_na=False)
-    write_ingestion_report(store_dir / "report.html", NoduleStore(store_dir), report, flow)
+    write_ingestion_report(store_dir / _PAGE, NoduleStore(store_dir), report, flow)
 
 
 def _sweep(store_dir: Path) -> None:
@@ -248,10 +258,23 @@ def _sweep(store_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_once(path: Path, rows: pd.DataFrame) -> None:
-    text = rows.to_csv(index=False, lineterminator="\n")
+def _empty(store_dir: Path, manifest: str) -> None:
+    """Remove everything of a store that was begun with another manifest; the manifest, which tells, last."""
+    path = store_dir / MANIFEST
+    if not path.is_file() or path.read_bytes() == manifest.encode():
+        return
+    for name in (TABLE, LAYOUT, _REPORT, _PAGE, _KNOWN):
+        (store_dir / name).unlink(missing_ok=True)
+    for name in (ARRAYS, PARTS):
+        shutil.rmtree(store_dir / name, ignore_errors=True)
+    path.unlink()
+
+
+def _write_once(path: Path, text: str) -> None:
     if path.is_file() and path.read_bytes() != text.encode():
-        raise StoreError(f"{path.parent}: was begun with another cohort or other patients; give an empty folder")
+        raise StoreError(
+            f"{path.parent}: was begun with another cohort or other patients; give an empty folder, or --overwrite"
+        )
     if not path.is_file():
         write_text(path, text)
 

@@ -57,6 +57,7 @@ def train(
     loss: LossConfig = LossConfig(),  # noqa: B008
     compute: ComputeConfig = ComputeConfig(),  # noqa: B008
     resume: bool = True,
+    overwrite: bool = False,
 ) -> None:
     """Fine-tune a vision transformer on a nodule store and write a run folder.
 
@@ -87,6 +88,7 @@ def train(
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         resume: go on from the last checkpoint, and keep a finished run.
+        overwrite: a finished run of other options or of another store is replaced at the end; it is refused otherwise.
     """
     config = RunConfig(
         *(views, backbone, optim, augment, folds, label, shuffle_labels, half_precision, seed),
@@ -100,8 +102,8 @@ def train(
     )
     config = replace(config, views=data.views)
     provenance = provenance_of(store_dir, data.table, data.split, seed)
-    if resume and run_dir.exists():
-        _check_finished(run_dir, config, provenance["store"])
+    if resume and run_dir.exists() and _is_finished(run_dir, config, provenance["store"], overwrite):
+        logger.info("%s: this run is finished; nothing to do", run_dir)
         return
     torch.manual_seed(seed)
     model = config.make_model()
@@ -157,12 +159,19 @@ def _fit_novelty(run: Run, data: NoduleDataModule) -> None:
         run.novelty = Novelty.fit(np.concatenate([run.features(patches[block]) for block in blocks]), patients)
 
 
-def _check_finished(run_dir: Path, config: RunConfig, store: dict[str, object]) -> None:
+def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], overwrite: bool) -> bool:
+    """Whether the folder holds this very run.
+
+    Raises:
+        RunError: when it holds another one that is not to be replaced.
+    """
     found = Run.load(run_dir)
-    if found.config != config or found.provenance["store"] != store:
-        what = "another store" if found.config == config else "other options"
-        raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --resume false to replace it")
-    logger.info("%s: this run is finished; nothing to do", run_dir)
+    if found.config == config and found.provenance["store"] == store:
+        return True
+    if overwrite:
+        return False
+    what = "another store" if found.config == config else "other options"
+    raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
 
 
 def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool) -> Path:
