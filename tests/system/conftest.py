@@ -6,6 +6,7 @@ import pytest
 
 from system.browser import opened_page, started_chromium
 from system.orthanc import started_orthanc
+from system.slurm import Slurm
 
 
 @pytest.fixture
@@ -13,6 +14,13 @@ def orthanc():
     """An empty Orthanc; see orthanc.py."""
     with started_orthanc() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A SLURM of two nodes; see slurm.py."""
+    with Slurm() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
