@@ -131,8 +131,8 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
         malignant, benign = int((labels == 1).sum()), int((labels == 0).sum())
         if not malignant or not benign:
             raise StoreError(
-                f"{name}: {malignant} malignant and {benign} benign nodules of {len(labels)}; "
-                "both classes are needed: add patients, or choose other folds"
+                f"{name}: {malignant} malignant and {benign} benign nodules of {len(labels)}; both classes are needed: "
+                "add patients, choose other folds, or fewer readers (folds.min_readers, folds.training_min_readers)"
             )
     return Split(*(np.flatnonzero(chosen) for chosen in rows.values()))
 

@@ -14,11 +14,12 @@ import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
+from ctxai.ct.header_table import Owner
 from ctxai.ct.points import Point, read_points
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
-from ctxai.lidc.cohort import RATING_MAXIMUM, USED, load_rules, malignancy_label, nodule_rows
+from ctxai.lidc.cohort import RATING_MAXIMUM, USED, load_rules, malignancy_label, nodule_rows, patient_folds
 from ctxai.lidc.database import RATINGS, Nodule
 from ctxai.lidc.findings import Finding, known_faults
 from ctxai.lidc.xml import nodules_from_xml, read_xml
@@ -113,7 +114,8 @@ def from_points(series: Mapping[str, list[SliceHeader]], path: Path) -> Work:
     """Points in any CT; labels are optional.
 
     Beside the columns that :func:`ctxai.ct.points.read_points` knows, ``label_malignancy`` (0 or 1) and ratings such
-    as ``malignancy`` or ``spiculation`` (on LIDC's scales) are taken.
+    as ``malignancy`` or ``spiculation`` (on LIDC's scales) are taken. Patients with a rating of malignancy get folds,
+    where there are enough of them.
 
     Raises:
         InputError: when a point names no series that is there, or a label is out of its range.
@@ -128,7 +130,9 @@ def from_points(series: Mapping[str, list[SliceHeader]], path: Path) -> Work:
             wanted = "has no series_uid" if uid is None else f"names the series {uid}"
             raise InputError(f"{path}: {point.nodule_id} {wanted}; expected one of the {len(series)} series found")
         rows.append(_point_row(point, uid, patient_name(series[uid][0]), label))
-    return Work(pd.DataFrame(rows), series)
+    table = pd.DataFrame(rows)
+    status = np.where(table.malignancy_mean.notna(), USED, "unrated")
+    return Work(table.assign(fold=patient_folds(table.assign(status=status), load_rules())), series)
 
 
 def from_luna(folder: Path) -> Work:
@@ -199,7 +203,7 @@ def _labels(path: Path, points: list[Point]) -> list[dict[str, float]]:
     return [{name: float(value) for name, value in row.items() if pd.notna(value)} for _, row in chosen.iterrows()]
 
 
-def patient_name(header: SliceHeader) -> str:
+def patient_name(header: SliceHeader | Owner) -> str:
     """LIDC-IDRI's public patient ids as they are; any other patient under the first digits of a hash."""
     if _LIDC_PATIENT.fullmatch(header.patient_id):
         return header.patient_id
