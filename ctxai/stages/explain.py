@@ -15,9 +15,9 @@ import torch
 
 from ctxai import __version__
 from ctxai.ct.archive import unpacked
-from ctxai.ct.header import SliceHeader, series_key
+from ctxai.ct.header import series_key
 from ctxai.ct.points import read_points
-from ctxai.ct.series import CTSeries, find_series
+from ctxai.ct.series import CTSeries
 from ctxai.data.views import VIEWS
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
@@ -30,6 +30,7 @@ from ctxai.models.run import Run
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
+from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
 from ctxai.stages.cutting import without_place
 from ctxai.stages.explained import DONE, forget_shards, made_by, merge_shards, write_shard, write_tables
@@ -37,7 +38,6 @@ from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
 from ctxai.stages.shards import parse_shard
-from ctxai.stages.sources import patient_name
 from ctxai.stages.targets import NamedTarget, identity_of, name_of, parse_targets, read_concept
 from ctxai.stages.train_diffmask import load_gates
 
@@ -87,6 +87,7 @@ def explain(
     retain: list[str] = [],  # noqa: B006
     key: Path | None = None,
     shard: str = "0/1",
+    headers: Path | None = None,
     merge: Path | None = None,
     workers: int = 0,
     resume: bool = True,
@@ -130,6 +131,7 @@ def explain(
             call; made where there is none. Without it, ~/.config/ctxai/deidentify.key.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai explain --merge``. A
             series that cannot be explained is noted, and told by the merge.
+        headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
         merge: write the tables and the report over the results given here, after all of their shards.
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
@@ -169,18 +171,16 @@ def explain(
     failures: dict[str, InputError] = {}
     left_out: dict[str, str] = {}
     with unpacked(input) as folder:
-        damaged: dict[Path, str] = {}
         with console.status("Reading DICOM headers"):
-            series = _of_patients(find_series(folder, damaged, called=input), patients, model_run, input)
-        headers = [group for number, group in enumerate(series.values()) if number % count == index]
-        for group in track(headers, "Explaining CT series"):
+            series = choose_series(folder, headers, patients, model_run, (index, count), input)
+        for group in track(series, "Explaining CT series"):
             name = request.key_of(group[0].series_uid)
             try:
                 explained[name] = _explain_series(CTSeries(group), out_dir, marked, request, resume)
             except InputError as error:
                 failures[name] = error
                 left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
-                if len(headers) > 1:
+                if len(series) > 1:
                     logger.warning("left out: %s", error)
     if count > 1:
         write_shard(out_dir, index, count, _checksum(_asked(request)), made_by(model_run), explained, left_out)
@@ -192,7 +192,7 @@ def explain(
         raise InputError(f"{points}: none of its {len(marked)} point(s) names a series of {input}; see series_uid")
     write_tables(out_dir, made_by(model_run))
     if first:
-        raise InputError(f"{len(failures)} of {len(headers)} series could not be explained, the first: {first}")
+        raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
 
 def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: _Request, resume: bool) -> int:
@@ -323,26 +323,6 @@ def _checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
         if view not in run.views.views:
             logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
     return list(run.views.views if views is None else views)
-
-
-def _of_patients(
-    series: Mapping[str, list[SliceHeader]], patients: Sequence[str] | None, run: Run, place: Path
-) -> dict[str, list[SliceHeader]]:
-    """The series of the patients that were asked for.
-
-    Raises:
-        InputError: when one of them, or the whole test fold, is not there.
-    """
-    if patients is None:
-        return dict(series)
-    test = list(patients) == ["test"]
-    wanted = set(run.provenance["patients"]["test"] if test else patients)
-    chosen = {uid: headers for uid, headers in series.items() if patient_name(headers[0]) in wanted}
-    absent = sorted(wanted - {patient_name(headers[0]) for headers in chosen.values()})
-    if absent and not (test and chosen):
-        what = f"the test fold of the run {run.name}" if test else f"{len(absent)} of {len(wanted)} --patients"
-        raise InputError(f"{place}: no CT series of {what} among its {len(series)} (first {absent[0]})")
-    return chosen
 
 
 def _digest(series: CTSeries, findings: Sequence[Finding], request: _Request) -> str:

@@ -64,7 +64,7 @@ def write_shard(
         left_out: why others were not, by key.
     """
     content = {"asked": asked, "made_by": dict(origin), "series": sorted(series), "left_out": dict(left_out)}
-    write_json(_shard_file(out_dir, index, count), content)
+    write_json(_shard_file(out_dir, index, count), content, sort_keys=False)
 
 
 def merge_shards(out_dir: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pandas as pd
 
 from ctxai.ct.geometry import HARMLESS, GeometryRules
 from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.header_table import read_headers, write_headers
 from ctxai.ct.stack import stack
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError
 from ctxai.files import write_text
-from ctxai.lidc.annotations import load_tables
+from ctxai.lidc.annotations import load_tables, nodules_by_series
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
 from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
@@ -51,6 +53,7 @@ def ingest(
     max_gap_mm: float = 5.0,
     shard: str = "0/1",
     prepare: bool = False,
+    headers: Path | None = None,
     merge: Path | None = None,
     report: bool = False,
     workers: int = 0,
@@ -78,6 +81,8 @@ def ingest(
         max_gap_mm: nodules whose patch touches a wider gap of missing slices are refused.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai ingest --merge``.
         prepare: only write the manifest and the empty store, before the shards.
+        headers: file that --prepare keeps the headers of the tree in, PatientID among them, and that shards read
+            instead of the whole tree, as ``ctxai explain`` may; prepare again when the tree has changed.
         merge: finish the store given here, after all of its shards.
         report: write report.html into the store: cohort, faults and repairs, ratings, agreement, sample patches.
         workers: processes; 0 works in this one.
@@ -99,7 +104,10 @@ def ingest(
         work = from_luna(luna)
     else:
         dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
-        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers)
+        if headers is not None and not prepare:
+            _ingest_prepared(dicom_dir, store_dir, headers, (index, count), rules, workers, resume)
+            return
+        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers, headers)
     manifest = work.rows.to_csv(index=False, lineterminator="\n")
     if overwrite:
         _empty(store_dir, manifest)
@@ -110,17 +118,50 @@ def ingest(
     write_text(store_dir / _KNOWN, known.to_csv(index=False, lineterminator="\n"))
     if prepare:
         return
+    _ingest_shard(store_dir, _shard_rows(work.rows, index, count), work, rules, workers, resume)
+    if count == 1:
+        _merge(store_dir, report)
+
+
+def _ingest_prepared(
+    dicom_dir: Path,
+    store_dir: Path,
+    headers: Path,
+    shard: tuple[int, int],
+    rules: GeometryRules,
+    workers: int,
+    resume: bool,
+) -> None:
+    """Ingest a shard of a store that is prepared: nothing is read but what belongs to the shard."""
+    if not (store_dir / MANIFEST).is_file():
+        raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
+    groups = _shard_rows(read_manifest(store_dir), *shard)
+    outlined = not any({"x", "y", "z"} <= set(group) for group in groups.values())
+    nodules = nodules_by_series(groups) if outlined else {}
+    work = Work(pd.DataFrame(), read_headers(headers, dicom_dir, groups.keys()), nodules)
+    if missing := groups.keys() - work.sources.keys():
+        raise InputError(f"{headers}: lacks {len(missing)} series of the manifest of {store_dir}; prepare both again")
+    _ingest_shard(store_dir, groups, work, rules, workers, resume)
+
+
+def _shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataFrame]:
+    """The manifest's rows of every series of a shard, by Series Instance UID."""
+    chosen = rows.groupby("series_uid", sort=False).ngroup() % count == index
+    return {str(uid): group for uid, group in rows[chosen].groupby("series_uid", sort=False)}
+
+
+def _ingest_shard(
+    store_dir: Path, groups: Mapping[str, pd.DataFrame], work: Work, rules: GeometryRules, workers: int, resume: bool
+) -> None:
+    """Put the series of a shard that are not there yet into the store."""
     jobs = []
-    for number, (uid, group) in enumerate(work.rows.groupby("series_uid", sort=False)):
+    for uid, group in groups.items():
         part = part_of(store_dir, uid)
         digest = _digest(group, work.sources[uid], rules)
-        done = resume and part.is_file() and json.loads(part.read_text())["digest"] == digest
-        if number % count == index and not done:
+        if not (resume and part.is_file() and json.loads(part.read_text())["digest"] == digest):
             jobs.append((store_dir, group, work.sources[uid], work.nodules.get(uid, ()), part, digest, rules))
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
         pass
-    if count == 1:
-        _merge(store_dir, report)
 
 
 def _from_dicom(
@@ -131,10 +172,16 @@ def _from_dicom(
     points: Path | None,
     rules: GeometryRules,
     workers: int,
+    kept: Path | None,
 ) -> Work:
+    """What is to be ingested of a tree, whose headers are kept in a file where one is named."""
+    if kept is not None and xml is not None:
+        raise InputError("--headers: for the database's nodules or points; LIDC's XML files need the whole tree")
     damaged: dict[Path, str] = {}
     with console.status("Reading DICOM headers"):
         series = find_series(dicom_dir, damaged, workers)
+    if kept is not None:
+        write_headers(kept, dicom_dir, series)
     if xml is not None:
         work = from_xml(series, xml, cohort, rules)
     elif points is not None:
@@ -176,9 +223,7 @@ def _merge(store_dir: Path, page: bool = False) -> None:
     if not manifest.is_file():
         raise StoreError(f"{store_dir}: no ingestion was begun here (no {MANIFEST})")
     _sweep(store_dir)
-    rows = pd.read_csv(manifest, dtype={"reading_ids": str}, keep_default_na=True)
-    for name in rows.columns[rows.columns.str.endswith("_ratings")]:
-        rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
+    rows = read_manifest(store_dir)
     records = [
         record
         for part in sorted((store_dir / PARTS).glob("[!.]*.json"))
@@ -194,6 +239,14 @@ def _merge(store_dir: Path, page: bool = False) -> None:
     if page:
         _write_page(store_dir, table)
     _print_summary(store_dir, table)
+
+
+def read_manifest(store_dir: Path) -> pd.DataFrame:
+    """The manifest's rows as they were before they were written."""
+    rows = pd.read_csv(store_dir / MANIFEST, dtype={"reading_ids": str}, keep_default_na=True)
+    for name in rows.columns[rows.columns.str.endswith("_ratings")]:
+        rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
+    return rows
 
 
 def _print_summary(store_dir: Path, table: pd.DataFrame) -> None:

@@ -1,0 +1,119 @@
+"""The headers of a whole tree in one Parquet file: the tree is read once, not by every job that works on a part of it.
+
+The file says what the images' headers say, PatientID among it, and belongs where the images are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ctxai.ct.header import SliceHeader
+from ctxai.errors import InputError
+from ctxai.files import atomic_path
+
+_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float64())
+_TYPES = {
+    "position": _NUMBERS,
+    "orientation": _NUMBERS,
+    "pixel_spacing_mm": _NUMBERS,
+    "rows": pa.int32(),
+    "columns": pa.int32(),
+    "native": pa.bool_(),
+    "slope": pa.float64(),
+    "intercept": pa.float64(),
+    "image_type": _TEXTS,
+    "slice_thickness_mm": pa.float64(),
+    "instance_number": pa.int64(),
+}
+_KEPT = [field.name for field in fields(SliceHeader) if field.name != "given"]
+_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _KEPT])
+_SERIES_AT_ONCE = 1000
+_ROWS_PER_GROUP = 50_000
+
+
+def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeader]]) -> None:
+    """Keep the headers of a tree.
+
+    Args:
+        path: Parquet file, one row per image; the images' paths are kept relative to ``folder``.
+        folder: the tree.
+        series: what :func:`~ctxai.ct.header.find_series` found there.
+    """
+    groups = list(series.values())
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+        for start in range(0, len(groups), _SERIES_AT_ONCE):
+            rows = [_row(header, folder) for group in groups[start : start + _SERIES_AT_ONCE] for header in group]
+            writer.write_table(pa.Table.from_pylist(rows, _SCHEMA), _ROWS_PER_GROUP)
+    path.chmod(0o600)
+
+
+def read_headers(path: Path, folder: Path, series_uids: Collection[str] | None = None) -> dict[str, list[SliceHeader]]:
+    """Headers by Series Instance UID, as :func:`~ctxai.ct.header.find_series` gives them.
+
+    Args:
+        path: file that :func:`write_headers` wrote.
+        folder: the tree.
+        series_uids: only these series.
+
+    Raises:
+        InputError: when the file is missing or of another layout, or names a file outside the tree.
+    """
+    wanted = None if series_uids is None else [("series_uid", "in", sorted(series_uids))]
+    table = _read(path, filters=wanted) if series_uids is None or series_uids else _SCHEMA.empty_table()
+    return _grouped(table.to_pylist(), path, folder)
+
+
+class Owner(NamedTuple):
+    """Whose a series is."""
+
+    patient_id: str
+    study_uid: str
+
+
+def read_owners(path: Path) -> dict[str, Owner]:
+    """Whose every series is, by Series Instance UID, in the order of the tree.
+
+    Raises:
+        InputError: as :func:`read_headers`.
+    """
+    table = _read(path, columns=["series_uid", "patient_id", "study_uid"])
+    codes = table["series_uid"].combine_chunks().dictionary_encode().indices.to_numpy()
+    first = np.sort(np.unique(codes, return_index=True)[1])
+    rows = table.take(pa.array(first)).to_pylist()
+    return {row["series_uid"]: Owner(row["patient_id"], row["study_uid"]) for row in rows}
+
+
+def _read(path: Path, **options: object) -> pa.Table:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of headers; make it with `ctxai ingest --prepare --headers {path}`")
+    try:
+        if pq.read_schema(path) != _SCHEMA:
+            raise InputError(f"{path}: not a file of headers of this version; make it with `ctxai ingest --prepare`")
+        return pq.read_table(path, **options)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: damaged ({error}); make it again with `ctxai ingest --prepare`") from None
+
+
+def _row(header: SliceHeader, folder: Path) -> dict[str, object]:
+    row = {name: getattr(header, name) for name in _KEPT}
+    return row | {"path": header.path.relative_to(folder).as_posix()}
+
+
+def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[SliceHeader]]:
+    series: dict[str, list[SliceHeader]] = {}
+    for row in rows:
+        place = Path(row["path"])
+        if place.is_absolute() or ".." in place.parts:
+            raise InputError(f"{path}: names {place}, which lies outside {folder}; not read")
+        row |= {"path": folder / place, "image_type": tuple(row["image_type"])}
+        row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
+        row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
+        series.setdefault(row["series_uid"], []).append(SliceHeader(**row, given=folder))
+    return series
