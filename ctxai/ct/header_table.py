@@ -6,7 +6,7 @@ The file says what the images' headers say, PatientID among it, and belongs wher
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ctxai.ct import header
 from ctxai.ct.header import SliceHeader
 from ctxai.errors import InputError
 from ctxai.files import atomic_path
@@ -26,6 +27,7 @@ _TYPES = {
     "rows": pa.int32(),
     "columns": pa.int32(),
     "native": pa.bool_(),
+    "plain": pa.struct([("offset", pa.int64()), ("bits", pa.int32()), ("signed", pa.bool_())]),
     "slope": pa.float64(),
     "intercept": pa.float64(),
     "image_type": _TEXTS,
@@ -49,7 +51,7 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
     groups = list(series.values())
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
         for start in range(0, len(groups), _SERIES_AT_ONCE):
-            rows = [_row(header, folder) for group in groups[start : start + _SERIES_AT_ONCE] for header in group]
+            rows = [_row(image, folder) for group in groups[start : start + _SERIES_AT_ONCE] for image in group]
             writer.write_table(pa.Table.from_pylist(rows, _SCHEMA), _ROWS_PER_GROUP)
     path.chmod(0o600)
 
@@ -101,9 +103,11 @@ def _read(path: Path, **options: object) -> pa.Table:
         raise InputError(f"{path}: damaged ({error}); make it again with `ctxai ingest --prepare`") from None
 
 
-def _row(header: SliceHeader, folder: Path) -> dict[str, object]:
-    row = {name: getattr(header, name) for name in _KEPT}
-    return row | {"path": header.path.relative_to(folder).as_posix()}
+def _row(image: SliceHeader, folder: Path) -> dict[str, object]:
+    row = {name: getattr(image, name) for name in _KEPT}
+    if row.get("plain") is not None:
+        row["plain"] = asdict(row["plain"])
+    return row | {"path": image.path.relative_to(folder).as_posix()}
 
 
 def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[SliceHeader]]:
@@ -115,5 +119,7 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
         row |= {"path": folder / place, "image_type": tuple(row["image_type"])}
         row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
         row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
+        if row.get("plain") is not None:
+            row["plain"] = header.PlainPixels(**row["plain"])
         series.setdefault(row["series_uid"], []).append(SliceHeader(**row, given=folder))
     return series

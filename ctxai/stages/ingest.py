@@ -118,7 +118,7 @@ def ingest(
     write_text(store_dir / _KNOWN, known.to_csv(index=False, lineterminator="\n"))
     if prepare:
         return
-    _ingest_shard(store_dir, _shard_rows(work.rows, index, count), work, rules, workers, resume)
+    _ingest_shard(store_dir, shard_rows(work.rows, index, count), work, rules, workers, resume)
     if count == 1:
         _merge(store_dir, report)
 
@@ -135,7 +135,7 @@ def _ingest_prepared(
     """Ingest a shard of a store that is prepared: nothing is read but what belongs to the shard."""
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
-    groups = _shard_rows(read_manifest(store_dir), *shard)
+    groups = shard_rows(read_manifest(store_dir), *shard)
     outlined = not any({"x", "y", "z"} <= set(group) for group in groups.values())
     nodules = nodules_by_series(groups) if outlined else {}
     work = Work(pd.DataFrame(), read_headers(headers, dicom_dir, groups.keys()), nodules)
@@ -144,7 +144,7 @@ def _ingest_prepared(
     _ingest_shard(store_dir, groups, work, rules, workers, resume)
 
 
-def _shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataFrame]:
+def shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataFrame]:
     """The manifest's rows of every series of a shard, by Series Instance UID."""
     chosen = rows.groupby("series_uid", sort=False).ngroup() % count == index
     return {str(uid): group for uid, group in rows[chosen].groupby("series_uid", sort=False)}
@@ -157,7 +157,7 @@ def _ingest_shard(
     jobs = []
     for uid, group in groups.items():
         part = part_of(store_dir, uid)
-        digest = _digest(group, work.sources[uid], rules)
+        digest = digest_of(group, work.sources[uid], rules)
         if not (resume and part.is_file() and json.loads(part.read_text())["digest"] == digest):
             jobs.append((store_dir, group, work.sources[uid], work.nodules.get(uid, ()), part, digest, rules))
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
@@ -332,7 +332,7 @@ def _write_once(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-def _digest(rows: pd.DataFrame, source: Source, rules: GeometryRules) -> str:
+def digest_of(rows: pd.DataFrame, source: Source, rules: GeometryRules) -> str:
     """What a part depends on: the manifest's rows, the images in any order, and the rules of repair."""
     images = image_digest(images_of(source))
     content = [rows.to_csv(lineterminator="\n"), images, *sorted(rules.repair), str(rules.max_gap_mm)]
