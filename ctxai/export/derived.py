@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from highdicom import ContributingEquipment
-from pydicom.datadict import tag_for_keyword
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -121,8 +122,10 @@ def finish_and_write_series(
     """
     digests = []
     for dataset in datasets:
-        # A new element: the one that is there belongs to the source's images as well.
-        dataset.add_new(tag_for_keyword("PatientName"), "PN", source.patient_name)
+        # New elements: those that are there belong to the source's images as well.
+        with config.disable_value_validation():  # its warnings would quote them
+            for keyword, value in source.identity.items():
+                dataset.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), value)
         if any(keyword in dataset for keyword in _PIXELS):
             dataset.BodyPartExamined = BODY_PART
             dataset.DerivationDescription = provenance.describe(1024)

@@ -140,13 +140,21 @@ def _table(canvas: Canvas, nodule: ReportedNodule, top: float) -> float:
         font = _TEXT if place else _BOLD
         unit = f", {estimate.unit}" if estimate.unit else ""
         each = " ".join(str(ratings[estimate.name]) for ratings in nodule.ratings if estimate.name in ratings)
-        interval = "" if estimate.low is None else f"{estimate.low:.1f} to {estimate.high:.1f}"
         readers = "" if estimate.readers is None else f"{estimate.readers:.1f}"
-        cells = (f"{estimate.name}{unit}", f"{estimate.value:.1f}", interval, readers, each)
+        cells = (f"{estimate.name}{unit}", f"{estimate.value:.1f}", _interval(estimate), readers, each)
         for x, cell in zip(_COLUMNS, cells, strict=True):
             _write(canvas, x, y, cell, 9, font)
         _draw_scale(canvas, estimate, y + 1.1 * mm)
     return y - 8 * mm
+
+
+def _interval(estimate: Estimate) -> str:
+    """The interval in words; an end that calibration on few nodules could not set is left out."""
+    if estimate.low is not None and estimate.high is not None:
+        return f"{estimate.low:.1f} to {estimate.high:.1f}"
+    if estimate.low is not None:
+        return f"from {estimate.low:.1f}"
+    return "" if estimate.high is None else f"up to {estimate.high:.1f}"
 
 
 def _draw_scale(canvas: Canvas, estimate: Estimate, y: float) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.valuerep import PersonName, validate_value
+from pydicom.valuerep import validate_value
 
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
@@ -35,6 +37,8 @@ _MAY_BE_EMPTY = (
 # What identifies patient, study and image is kept as it is, valid or not: an archive matches by it.
 _KEPT = ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
+_IDENTITY = ("PatientID", "PatientName", "AccessionNumber")
+
 _TEXT = ("AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
@@ -48,14 +52,14 @@ class SourceSeries:
     Attributes:
         grid: where the voxels are.
         images: the images' data sets without pixels, ascending along the normal like the grid's slices. Attributes
-            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. PatientName
-            is empty: highdicom would put an unusual one into a warning.
-        patient_name: as in the images.
+            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
+            the patient is empty: an unusual value would be quoted in a warning.
+        identity: what names the patient, by keyword, as in the images.
     """
 
     grid: Grid
     images: tuple[Dataset, ...]
-    patient_name: PersonName
+    identity: Mapping[str, Any]
 
     @classmethod
     def from_series(cls, series: CTSeries, confidentiality: Confidentiality | None = None) -> SourceSeries:
@@ -80,10 +84,11 @@ class SourceSeries:
             )
         with config.disable_value_validation():  # its warnings would quote the patient's data
             images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
-        name = PersonName(images[0].PatientName or "")
+        identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
         for image in images:
-            image.PatientName = ""
-        return cls(series.grid, images, name)
+            for keyword in _IDENTITY:
+                image.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), "")
+        return cls(series.grid, images, identity)
 
     @property
     def first(self) -> Dataset:
