@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo viewer test test-system soak lint bench clean
+.PHONY: install demo viewer test test-system soak lint bench docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -15,6 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 	@echo "Installing ctxai and what it needs into .venv (once; some minutes and about 6 GB)"
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+install: .venv/installed
 
 # The whole pipeline on a synthetic cohort; look into ./demo-out afterwards.
 demo: .venv/installed
@@ -45,6 +47,11 @@ lint: .venv/installed
 # Ratios against peers, measured in the same run.
 bench: .venv/installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+# The documentation as a site that needs no network.
+docs: .venv/installed
+	$(PY) -m sphinx -W --keep-going -q docs build/docs
+	@echo "Open build/docs/index.html in a browser"
 
 clean:
 	rm -rf .venv .venv-bootstrap .viewer demo-out dist

@@ -1,7 +1,8 @@
 """What the documentation tells people to type works.
 
-A block that begins with ```` ```python exec ```` runs, with the blocks before it in the same page, in an empty folder.
-In ```` ```bash ```` blocks, the stages and flags of every ``ctxai`` command have to exist.
+A block that begins with ```` ```python exec ```` or ```` ```bash exec ```` runs in an empty folder, after those
+before it in the same page. In all bash blocks, every ``ctxai`` command is parsed by the command line's own parser; of commands in
+the text, stage and flags have to exist.
 """
 
 import functools
@@ -13,16 +14,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentError
 
-from ctxai.cli import STAGES, stage_parser
+from ctxai.cli import STAGES, _bundled_configs, stage_parser
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [
-    page
-    for folder in (REPOSITORY, REPOSITORY / "docs", REPOSITORY / "docs" / "how-to", REPOSITORY / "pipelines")
-    for page in sorted(folder.glob("*.md"))
-]
+PAGES = sorted(
+    [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "pipelines").glob("*.md")]
+)
 FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+SAID = re.compile(r"`ctxai ([^`]+)`")  # in the text; it may go on in the next line
+SHELL = re.compile(r"\$\(\(.*?\)\)|\$\w+")  # $(( … )) and $NAME
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
 
 
@@ -39,26 +41,54 @@ def blocks(page, kind):
 
 def commands(page):
     """(line number, words) of every ``ctxai`` command in the page's bash blocks."""
-    for start, text in blocks(page, "bash"):
+    for start, text in blocks(page, "bash") + blocks(page, "bash exec"):
         joined = ""
         for offset, line in enumerate(text.splitlines()):
             joined += line.removesuffix("\\") + " "
             if line.endswith("\\"):
                 continue
-            words_of_line, joined = shlex.split(joined, comments=True), ""
-            for words in split_at_pipes(words_of_line):
-                if words[:1] == ["ctxai"]:
-                    yield start + offset, words[1:]
+            for words in split_at_pipes(shlex.split(SHELL.sub("1", joined), comments=True)):
+                yield from ((start + offset, command) for command in ctxai_in(words))
+            joined = ""
+
+
+def ctxai_in(words):
+    """The words after ``ctxai``, which may be started by another program (srun, torchrun, sbatch --wrap '…')."""
+    for position, word in enumerate(words):
+        if (word == "ctxai" or word.endswith("/bin/ctxai")) and words[position + 1 :]:
+            return [words[position + 1 :]]
+        if " " in word and (inner := ctxai_in(shlex.split(word))):
+            return inner
+    return []
 
 
 def split_at_pipes(words):
     parts = [[]]
     for word in words:
+        ended = word.endswith(";")
         if word in {"|", "&&", "||", ";", "&"}:
             parts.append([])
         elif parts[-1] or not re.fullmatch(r"\w+=.*", word):  # VARIABLE=value before the command
-            parts[-1].append(word)
+            parts[-1].append(word.removesuffix(";"))
+        if ended:
+            parts.append([])
     return parts
+
+
+def parse(words):
+    """Parse a command as the command line does; a YAML file of the reader's own folder is left out.
+
+    Raises:
+        ArgumentError: whatever the parser finds wrong.
+        AssertionError: for a configuration that does not come with the package.
+    """
+    arguments = _bundled_configs(words[1:])
+    for position, word in enumerate(arguments[:-1]):
+        if word == "--config" and not Path(arguments[position + 1]).is_file():
+            assert "/" in arguments[position + 1], f"{arguments[position + 1]} is not among configs/"
+            del arguments[position : position + 2]
+            break
+    stage_parser(words[0]).parse_args(arguments)
 
 
 @functools.cache
@@ -85,16 +115,39 @@ def test_the_runnable_blocks_of_a_page_run_one_after_the_other(page, tmp_path):
     assert "Warning" not in done.stderr
 
 
+@pytest.mark.system
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash exec")], ids=name_of)
+def test_the_commands_of_a_page_that_can_be_run_at_once_run(page, tmp_path):
+    script = "".join(text for _, text in blocks(page, "bash exec"))
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    command = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_command_of_a_page_names_a_stage_and_its_flags(page):
+def test_every_command_of_a_page_is_one_that_the_command_line_takes(page):
     for line, words in commands(page):
         where = f"{name_of(page)}:{line}: ctxai {' '.join(words)}"
         if words[0].startswith("-"):
             assert words[0] in {"--help", "--version", "-h"}, where
             continue
         assert words[0] in STAGES, where
-        flags = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
-        assert flags <= flags_of(words[0]), f"{where}: no flag {sorted(flags - flags_of(words[0]))}"
+        try:
+            parse(words)
+        except (ArgumentError, AssertionError) as error:
+            pytest.fail(f"{where}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_that_the_text_speaks_of_names_a_stage_and_its_flags(page):
+    for said in SAID.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        stage, *rest = said.split()
+        if stage not in {"STAGE", "--help"}:
+            assert stage in STAGES, said
+            flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
+            assert flags <= flags_of(stage), said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -106,11 +159,23 @@ def test_every_link_within_the_project_leads_somewhere(page):
 
 def test_a_command_that_does_not_exist_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("text\n\n```bash\nA=1 ctxai ingest a b --sharp 0/2 && ctxai trian c  # ctxai no\n```\n")
-    assert list(commands(page)) == [(4, ["ingest", "a", "b", "--sharp", "0/2"]), (4, ["trian", "c"])]
-    assert "--shard" in flags_of("ingest")
-    assert "--sharp" not in flags_of("ingest")
-    assert "--backbone.pretrained" in flags_of("train")
+    page.write_text(
+        "text\n\n```bash\nA=1 ctxai ingest a b --sharp 0/2 && ctxai trian c  # ctxai no\n"
+        "for k in 0 1; do ctxai train s f$k --folds.test $(( (k + 1) % 5 )); done\n"
+        "sbatch --array=0-3 --wrap 'ctxai verify m'\n```\n"
+    )
+    assert list(commands(page)) == [
+        (4, ["ingest", "a", "b", "--sharp", "0/2"]),
+        (4, ["trian", "c"]),
+        (5, ["train", "s", "f1", "--folds.test", "1"]),
+        (6, ["verify", "m"]),
+    ]
+    for wrong in (["ingest", "a", "b", "--sharp", "0/2"], ["train", "s", "r", "--seed", "many"], ["train", "only-one"]):
+        with pytest.raises(ArgumentError):
+            parse(wrong)
+    with pytest.raises(AssertionError):
+        parse(["train", "s", "r", "--config", "defualt.yaml"])
+    parse(["train", "s", "r", "--config", "default.yaml", "--backbone.pretrained", "false"])
 
 
 def test_the_pages_that_people_start_with_have_runnable_blocks():
