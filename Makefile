@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo viewer test test-system soak lint bench docs clean
+.PHONY: install demo pipeline viewer test test-system soak lint bench docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -21,6 +21,10 @@ install: .venv/installed
 # The whole pipeline on a synthetic cohort; look into ./demo-out afterwards.
 demo: .venv/installed
 	.venv/bin/ctxai demo --out demo-out
+
+# The stages as one resumable workflow on a small synthetic cohort; the same on a cluster: pipelines/README.md.
+pipeline: .venv/installed
+	.venv/bin/snakemake --snakefile pipelines/Snakefile --workflow-profile pipelines/profiles/local
 
 # What `ctxai review` opens studies in: Orthanc (Debian packages) and OHIF (into ./.viewer).
 viewer:
