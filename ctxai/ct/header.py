@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
 from pydicom.multival import MultiValue
-from pydicom.uid import UID, CTImageStorage
+from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from ctxai.ct.elements import read_elements
 from ctxai.errors import InputError
@@ -42,7 +47,12 @@ _HEADER = [
     "SliceThickness",
     "Rows",
     "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
     "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
@@ -50,8 +60,31 @@ _HEADER = [
 _TAGS = {tag_for_keyword(keyword): keyword for keyword in _HEADER}
 #: A process that reads headers takes this many files at a time; starting one takes as long as a few thousand files.
 _FILES_PER_JOB = 2000
+#: More rows or columns than any CT has; what claims more is refused before memory is taken for it.
+MAX_SIDE = 4096
+#: What a deflated data set may grow to.
+_MAX_INFLATED = 2**28
+#: Pixel spacings of any scanner, and positions in any room, mm.
+_SPACING_MM, _POSITION_MM = (1e-3, 1e2), 1e5
+#: A UID as DICOM has it, and as files have it that were made anonymous carelessly.
+_UID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: What pydicom raises on damaged content.
-DAMAGE = (AttributeError, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError, struct.error)
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +92,21 @@ logger = logging.getLogger(__name__)
 def series_key(series_uid: str) -> str:
     """Name of a series for folders and logs: the first 12 digits of the SHA-256 of its UID."""
     return hashlib.sha256(series_uid.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class PlainPixels:
+    """Pixels of 16 bits, little endian, that lie in their file as they are.
+
+    Attributes:
+        offset: where they begin, bytes.
+        bits: how many bits, the lowest ones, belong to the value (BitsStored).
+        signed: the value is a two's complement of so many bits.
+    """
+
+    offset: int
+    bits: int
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -70,6 +118,7 @@ class SliceHeader:
         orientation: ImageOrientationPatient, direction of a row and of a column.
         pixel_spacing_mm: PixelSpacing, distance of rows and of columns.
         native: the pixels are stored as they are, not compressed.
+        plain: where they lie in the file; None where only pydicom can say.
         slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
         intercept: RescaleIntercept; NaN likewise.
         instance_number: InstanceNumber; None where there is none.
@@ -95,6 +144,7 @@ class SliceHeader:
     manufacturer: str
     modality: str
     instance_number: int | None
+    plain: PlainPixels | None = None
     given: Path | None = None
 
     @property
@@ -131,23 +181,50 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
                 dataset: Mapping[str, Any] = quick.values
                 syntax, bytes_left = quick.transfer_syntax, size - quick.pixels_at
             else:
-                file.seek(0)
-                parsed = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
+                with without_warnings():
+                    _refuse_bomb(file, path)
+                    file.seek(0)
+                    parsed = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
                 dataset, syntax, bytes_left = parsed, parsed.file_meta.get("TransferSyntaxUID"), size - file.tell()
     except InvalidDicomError:
         return None
     except DAMAGE as error:
         raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
-    if dataset.get("SOPClassUID") != CTImageStorage:
-        return None
     try:
-        header = _slice_header(path, dataset, syntax, given)
-        expected = header.rows * header.columns * int(dataset.get("BitsAllocated") or 0) // 8
+        with without_warnings():
+            if dataset.get("SOPClassUID") != CTImageStorage:
+                return None
+            header = _slice_header(path, dataset, syntax, given)
+            expected = _bytes_of_pixels(path, dataset, header)
+            if quick is not None and header.native:
+                header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
     except DAMAGE as error:
         raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
     if header.native and bytes_left < expected:
         raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")
     return header
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Let pydicom read what breaks DICOM's rules in silence: its warnings quote values, and what counts is checked."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        yield
+
+
+def _refuse_bomb(file: BinaryIO, path: Path) -> None:
+    """Refuse a deflated data set that would fill the memory, because pydicom inflates it whole."""
+    if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    file.seek(0)
+    read_preamble(file, force=False)
+    read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    inflated, inflater = 0, zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflater.eof and (data := inflater.unconsumed_tail or file.read(1 << 16)):
+        inflated += len(inflater.decompress(data, 1 << 20))
+        if inflated > _MAX_INFLATED:
+            raise InputError(f"{path}: inflates to more than {_MAX_INFLATED >> 20} MiB, which no CT image does")
 
 
 def find_series(
@@ -213,8 +290,13 @@ def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID, given: Pa
     position = _numbers(dataset.get("ImagePositionPatient"), 3, path, "ImagePositionPatient")
     orientation = _numbers(dataset.get("ImageOrientationPatient"), 6, path, "ImageOrientationPatient")
     spacing = _numbers(dataset.get("PixelSpacing"), 2, path, "PixelSpacing")
-    if spacing.min() <= 0:
-        raise InputError(f"{path}: PixelSpacing is {spacing.tolist()}, expected two positive numbers (mm)")
+    if spacing.min() < _SPACING_MM[0] or spacing.max() > _SPACING_MM[1]:
+        raise InputError(
+            f"{path}: PixelSpacing is {spacing.tolist()}, expected two numbers from {_SPACING_MM[0]:g} to "
+            f"{_SPACING_MM[1]:g} mm"
+        )
+    if np.abs(position).max() > _POSITION_MM:
+        raise InputError(f"{path}: ImagePositionPatient is {position.tolist()}, further than {_POSITION_MM:g} mm off")
     if abs(orientation[:3] @ orientation[3:]) > 1e-3 or not np.allclose(
         [np.linalg.norm(orientation[:3]), np.linalg.norm(orientation[3:])], 1, atol=1e-3
     ):
@@ -225,16 +307,16 @@ def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID, given: Pa
     number = _optional_number(dataset.get("InstanceNumber"))
     return SliceHeader(
         path=path,
-        sop_uid=_text(dataset.get("SOPInstanceUID")),
-        series_uid=_text(dataset.get("SeriesInstanceUID")),
-        study_uid=_text(dataset.get("StudyInstanceUID")),
+        sop_uid=_uid(dataset, "SOPInstanceUID", path),
+        series_uid=_uid(dataset, "SeriesInstanceUID", path),
+        study_uid=_uid(dataset, "StudyInstanceUID", path),
         patient_id=_text(dataset.get("PatientID")),
         frame_of_reference_uid=_text(dataset.get("FrameOfReferenceUID")),
         position=position,
         orientation=orientation,
         pixel_spacing_mm=(float(spacing[0]), float(spacing[1])),
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
+        rows=_side(dataset, "Rows", path),
+        columns=_side(dataset, "Columns", path),
         native=not (syntax.is_compressed or syntax.is_deflated),
         slope=slope,
         intercept=intercept,
@@ -242,9 +324,44 @@ def _slice_header(path: Path, dataset: Mapping[str, Any], syntax: UID, given: Pa
         slice_thickness_mm=_optional_number(dataset.get("SliceThickness")),
         manufacturer=_text(dataset.get("Manufacturer")),
         modality=_text(dataset.get("Modality")),
-        instance_number=None if number is None else int(number),
+        instance_number=None if number is None or abs(number) > 2**31 else int(number),
         given=given,
     )
+
+
+def _bytes_of_pixels(path: Path, dataset: Mapping[str, Any], header: SliceHeader) -> int:
+    """Length of the pixels of one image of one sample; anything else is refused."""
+    for keyword in ("SamplesPerPixel", "NumberOfFrames"):
+        if int(dataset.get(keyword) or 1) != 1:
+            raise InputError(f"{path}: {keyword} is {dataset.get(keyword)}, expected 1 in a CT image")
+    bits = int(dataset.get("BitsAllocated") or 0)
+    if bits not in (8, 16, 32):
+        raise InputError(f"{path}: BitsAllocated is {bits}, expected 16")
+    return header.rows * header.columns * bits // 8
+
+
+def _plain_pixels(dataset: Mapping[str, Any], offset: int) -> PlainPixels | None:
+    """None for another layout than 16 bits with the value in the lowest ones."""
+    allocated, bits = int(dataset.get("BitsAllocated") or 0), int(dataset.get("BitsStored") or 0)
+    high, signed = dataset.get("HighBit"), dataset.get("PixelRepresentation")
+    if allocated != 16 or not 1 <= bits <= 16 or high != bits - 1 or signed not in (0, 1):
+        return None
+    return PlainPixels(offset, bits, bool(signed))
+
+
+def _side(dataset: Mapping[str, Any], keyword: str, path: Path) -> int:
+    side = int(dataset.get(keyword) or 0)
+    if not 1 <= side <= MAX_SIDE:
+        raise InputError(f"{path}: {keyword} is {side}, expected 1 to {MAX_SIDE}")
+    return side
+
+
+def _uid(dataset: Mapping[str, Any], keyword: str, path: Path) -> str:
+    """A UID that can do no harm in a table or an object that refers to it."""
+    uid = _text(dataset.get(keyword))
+    if not _UID.fullmatch(uid):
+        raise InputError(f"{path}: {keyword} is {uid[:64]!r}, expected at most 64 digits and dots")
+    return uid
 
 
 def _rescale(path: Path, dataset: Mapping[str, Any]) -> tuple[float, float]:
@@ -269,7 +386,7 @@ def _numbers(value: object, count: int, path: Path, name: str) -> np.ndarray:
     except (TypeError, ValueError):
         numbers = np.array([])
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{path}: {name} is {value!r}, expected {count} finite number(s)")
+        raise InputError(f"{path}: {name} is {str(value)[:80]!r}, expected {count} finite number(s)")
     return numbers
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-import dicomsdl
 import numpy as np
 import pydicom
 
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
-from ctxai.ct.header import DAMAGE, SliceHeader, find_series, read_header, series_key
+from ctxai.ct.header import DAMAGE, PlainPixels, SliceHeader, find_series, read_header, series_key, without_warnings
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 
@@ -175,16 +174,26 @@ def _hounsfield(header: SliceHeader) -> tuple[np.ndarray, float, float]:
 
 
 def _stored_values(header: SliceHeader) -> np.ndarray:
-    """Stored pixel values [row, column]: native ones (of known length) by dicomsdl, others by pydicom's plug-ins."""
+    """Stored pixel values [row, column]: plain ones straight from the file, others by pydicom and its plug-ins."""
     try:
-        if header.native:
-            stored = dicomsdl.open(str(header.path)).pixelData(storedvalue=True)
+        if header.plain is not None:
+            stored = _plain_values(header, header.plain)
         else:
-            stored = pydicom.dcmread(header.path).pixel_array
-    except (*DAMAGE, RuntimeError, dicomsdl.DicomException) as error:
+            with without_warnings():
+                stored = pydicom.dcmread(header.path).pixel_array
+    except (*DAMAGE, RuntimeError) as error:
         reason = str(error).replace(str(header.path), "its file")
         raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); export it again") from None
-    if stored is None or stored.shape != (header.rows, header.columns):
-        found = None if stored is None else stored.shape
-        raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {found}")
+    if stored.shape != (header.rows, header.columns):
+        raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
     return stored
+
+
+def _plain_values(header: SliceHeader, pixels: PlainPixels) -> np.ndarray:
+    """Pixels of 16 bits [row, column]; bits above the value's own, which hold overlays in old files, are dropped."""
+    stored = np.fromfile(header.path, "<u2", header.rows * header.columns, offset=pixels.offset)
+    stored = stored.reshape(header.rows, header.columns)
+    unused = 16 - pixels.bits
+    if pixels.signed:
+        stored = stored.view("<i2")
+    return (stored << unused) >> unused if unused else stored

@@ -98,6 +98,14 @@ class Calibration:
         """
         try:
             widths = {name: value["half_widths"][name] for name in TARGETS}
+            numbers = [
+                value["slope"],
+                value["intercept"],
+                value["alpha"],
+                *(w for w in widths.values() if w is not None),
+            ]
+            if not all(math.isfinite(float(number)) for number in numbers) or not float(value["slope"]) > 0:
+                raise ValueError("expected finite numbers and a positive slope")
             return cls(
                 slope=float(value["slope"]),
                 intercept=float(value["intercept"]),
@@ -105,7 +113,7 @@ class Calibration:
                 half_widths={name: None if width is None else float(width) for name, width in widths.items()},
                 counts={name: int(value["counts"][name]) for name in TARGETS},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise RunError(
                 f"calibration.json: damaged or of another version ({error!r}); train the run again"
             ) from None

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,22 @@ WEIGHTS = "weights.safetensors"
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
 _OURS = "ctxai:"
+#: What torch and safetensors raise on files that are damaged, or hold more than tensors and plain values.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+)
 _WRAPPERS = ("teacher", "state_dict", "model")
 _PREFIXES = ("module.", "backbone.")
 
@@ -40,6 +57,8 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
     """
     path = weights_file(path)
     state = _read_tensors(path)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ModelError(f"{path}: holds a {type(state).__name__}, expected weights by name")
     for wrapper in _WRAPPERS:
         if isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -53,8 +72,11 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
         missing = sorted(set(expected) - set(state))
         if missing:
             raise ModelError(f"{path}: {len(missing)} weights are missing for this backbone, first {missing[0]}")
+        infinite = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
+        if infinite:
+            raise ModelError(f"{path}: {len(infinite)} weights are not finite, first {infinite[0]}; get the file again")
         model.load_state_dict(state)
-    except (RuntimeError, ValueError, AttributeError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path}: weights do not fit this backbone: {one_line(error)}") from None
 
 
@@ -82,5 +104,5 @@ def _read_tensors(path: Path) -> dict[str, Any]:
         # DINO's full checkpoints hold the options of their command line, a plain bag of values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+    except _DAMAGE as error:
         raise ModelError(f"{path}: cannot be read as plain tensors ({one_line(error)}); nothing is unpickled") from None

@@ -73,8 +73,14 @@ class Novelty:
 
         Raises:
             KeyError: when one is missing.
+            ValueError: when their shapes do not fit each other, or a number is not finite.
         """
-        return cls(*(tensors[name].numpy() for name in ("mean", "whitening", "distances")))
+        mean, whitening, distances = (tensors[name].float().numpy() for name in ("mean", "whitening", "distances"))
+        if whitening.shape != 2 * mean.shape or mean.ndim != 1 or distances.ndim != 1 or not distances.size:
+            raise ValueError(f"shapes {mean.shape}, {whitening.shape} and {distances.shape} do not fit each other")
+        if not all(np.isfinite(values).all() for values in (mean, whitening, distances)):
+            raise ValueError("numbers that are not finite")
+        return cls(mean, whitening, distances)
 
 
 def outputs_and_features(model: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -217,9 +217,9 @@ class Run:
                 f"{folder / _WEIGHTS}: checksum {checksum[:12]}… is not the one in {_PROVENANCE} "
                 f"({str(provenance.get('weights_sha256'))[:12]}…); restore the file or train the run again"
             )
-        if not {"training", "validation", "test"} <= set(provenance.get("patients", {})):
+        if not _are_folds(provenance.get("patients")):
             raise RunError(f"{folder / _PROVENANCE}: the patients of the folds are missing; train the run again")
-        config = RunConfig.from_yaml((folder / _CONFIG).read_text(encoding="utf-8"))
+        config = RunConfig.from_yaml((folder / _CONFIG).read_bytes())
         model = config.make_model(initialise=False)
         try:
             model.load_state_dict(load_file(folder / _WEIGHTS))
@@ -257,7 +257,7 @@ def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not JSON ({error}); restore the file or train the run again") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}; train the run again")
@@ -269,9 +269,19 @@ def _read_novelty(path: Path) -> Novelty | None:
         return None
     try:
         return Novelty.from_tensors(load_file(path))
-    except (KeyError, SafetensorError) as error:
+    except (KeyError, ValueError, SafetensorError) as error:
         raise RunError(f"{path}: damaged ({one_line(error)}); restore the file, or remove it to do without") from None
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()
+    try:
+        return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()
+    except ValueError as error:
+        raise RunError(f"{path}: not a CSV file ({one_line(error)}); restore the file or remove it") from None
+
+
+def _are_folds(patients: Any) -> bool:
+    """Whether the patients of every fold are listed: who was learnt from must never be guessed."""
+    return isinstance(patients, dict) and all(
+        isinstance(patients.get(fold), list) for fold in ("training", "validation", "test")
+    )

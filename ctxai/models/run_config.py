@@ -82,7 +82,7 @@ class RunConfig:
         return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, default_flow_style=None)
 
     @classmethod
-    def from_yaml(cls, text: str) -> RunConfig:
+    def from_yaml(cls, text: str | bytes) -> RunConfig:
         """The reverse of :meth:`to_yaml`.
 
         Raises:
@@ -90,7 +90,7 @@ class RunConfig:
         """
         try:
             return _build(cls, yaml.safe_load(text))
-        except (yaml.YAMLError, TypeError, AttributeError) as error:
+        except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RunError(
                 f"config.yaml: damaged or of another version ({one_line(error)}); train the run again"
             ) from None
