@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -61,3 +62,9 @@ def _bar() -> Any:
         console=console,
         disable=not console.is_terminal,
     )
+
+
+def quiet_lightning() -> None:
+    """Lightning's remarks on hardware and products only where ``CTXAI_LOG`` asks for them; before a trainer is made."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger("ctxai").getEffectiveLevel()))
