@@ -169,7 +169,7 @@ def _print(run: Run, metrics: dict[str, Any]) -> None:
     if "malignancy" in metrics:
         console.print(_malignancy_table(run.name, metrics["malignancy"]))
     title = f"agreement with the readers' mean, beside one reader's; intervals of {1 - run.calibration.alpha:.0%}"
-    targets = Table(title=title, box=SIMPLE_HEAD)
+    targets = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # whole on 80 columns
     for heading in ("target", "nodules", "MAE", "reader", "Spearman", "reader", "coverage", "width"):
         targets.add_column(heading, justify="left" if heading == "target" else "right", no_wrap=True)
     for name, row in metrics["targets"].items():
