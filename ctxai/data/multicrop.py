@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import distributed
 from torch.nn.functional import conv2d, pad
 from torch.utils.data import DataLoader, Dataset
 
@@ -168,7 +169,10 @@ def _blur(images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
 
 
 class _CropBatches(Dataset):
-    """Whole batches of crops by number; batch b of epoch e depends on (seed, e, b) alone."""
+    """Whole batches of crops by number; batch b of epoch e depends on (seed, e, b) alone.
+
+    Several processes share the patches of a batch out, and each draws its own changes.
+    """
 
     def __init__(
         self, patches: PatchSource, views: ViewConfig, config: MultiCropConfig, batch_size: int, seed: int
@@ -178,7 +182,18 @@ class _CropBatches(Dataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Shuffle the patches for one epoch."""
+        """Shuffle the patches for one epoch.
+
+        Raises:
+            InputError: when a batch cannot be shared out in equal parts.
+        """
+        self._count, self._process = 1, 0
+        if distributed.is_available() and distributed.is_initialized():
+            self._count, self._process = distributed.get_world_size(), distributed.get_rank()
+        if self._batch_size % self._count:
+            raise InputError(
+                f"optim.batch_size: expected a multiple of {self._count} processes, found {self._batch_size}"
+            )
         self._epoch = epoch
         self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._patches))
 
@@ -188,8 +203,10 @@ class _CropBatches(Dataset):
     def __getitem__(self, number: int) -> Crops:
         if number >= len(self):
             raise IndexError(number)
-        numbers = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        generator = np.random.default_rng((self._seed, self._epoch, number))
+        numbers = self._order[number * self._batch_size : (number + 1) * self._batch_size][self._process :: self._count]
+        generator = np.random.default_rng(
+            (self._seed, self._epoch, number, *([self._process] if self._process else []))
+        )
         return multi_crop(self._patches[numbers], self._views, self._config, generator)
 
 

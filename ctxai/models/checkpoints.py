@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ctxai.files import atomic_path
+from ctxai.models.processes import Together
 
 CHECKPOINT = "last.ckpt"
 _STEPS_BETWEEN_AGREEMENTS = 20  # several processes have to agree that it is time, which makes them wait for each other
@@ -41,16 +41,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class KeepLast(Checkpoint):
     """Keep ``last.ckpt``, from which a killed training goes on and ends with the same weights.
 
-    It is written after a step once ``seconds`` have passed. A process that trains alone also writes it when it is asked
-    to end (SIGTERM, as batch systems send it before they kill), and stops.
+    It is written after a step once ``seconds`` have passed, and when the training is asked to end.
 
     Args:
         folder: where the file is.
         seconds: between two files; 0 writes one after every step.
+        together: what says that the training is asked to end.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.path, self.seconds = folder / CHECKPOINT, seconds
+    def __init__(self, folder: Path, seconds: float, together: Together) -> None:
+        self.path, self.seconds, self._together = folder / CHECKPOINT, seconds, together
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -60,8 +60,6 @@ class KeepLast(Checkpoint):
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if stepped and batch_idx + 1 < trainer.num_training_batches and self._time(trainer, batch_idx):
             self._write(trainer)
-        if trainer.received_sigterm and trainer.world_size == 1:
-            raise SIGTERMException
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write when it is time, or when this was the last epoch for now."""
@@ -69,11 +67,13 @@ class KeepLast(Checkpoint):
             self._write(trainer)
 
     def _time(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        if self._together.ends:
+            return True
         if trainer.world_size > 1:
             if self.seconds and batch_idx % _STEPS_BETWEEN_AGREEMENTS:
                 return False
             return bool(trainer.strategy.broadcast(time.monotonic() - self._last >= self.seconds))
-        return trainer.received_sigterm or time.monotonic() - self._last >= self.seconds
+        return time.monotonic() - self._last >= self.seconds
 
     def _write(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.path)

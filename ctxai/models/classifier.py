@@ -15,6 +15,7 @@ from ctxai.models.backbone import BackboneConfig, make_backbone
 from ctxai.models.heads import LossConfig, NoduleHeads, malignancy_loss, rating_loss
 from ctxai.models.lora import merge_lora
 from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.models.processes import of_all_processes
 from ctxai.models.tuning import TuneConfig, prepare_backbone
 
 _MIDDLE = 3.0
@@ -164,13 +165,14 @@ class NoduleClassifier(pl.LightningModule):
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
         """Log the loss of held-out nodules as ``validation_loss``."""
         images, targets = batch
-        self.log("validation_loss", self._loss(self(images), targets), prog_bar=True, batch_size=len(images))
+        loss = self._loss(self(images), targets)
+        self.log("validation_loss", loss, prog_bar=True, batch_size=len(images), sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean training loss."""
         mean = self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean")
         self.epoch_losses.append(float(mean))
-        self.log("loss", self.epoch_losses[-1], prog_bar=True)
+        self.log("loss", self.epoch_losses[-1], prog_bar=True, sync_dist=True)
         self._losses.clear()
 
     def on_fit_start(self) -> None:
@@ -186,14 +188,17 @@ class NoduleClassifier(pl.LightningModule):
         merge_lora(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the loss history with a checkpoint."""
+        """Keep the loss history with a checkpoint: of this epoch, every process's own (process, step)."""
+        losses = torch.stack(self._losses) if self._losses else torch.empty(0)
         checkpoint["epoch_losses"] = list(self.epoch_losses)
-        checkpoint["losses"] = list(self._losses)
+        checkpoint["losses"] = of_all_processes(self.trainer, losses).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the loss history from a checkpoint."""
         self.epoch_losses = list(checkpoint["epoch_losses"])
-        self._losses = list(checkpoint["losses"])
+        losses = checkpoint["losses"]
+        own = losses[self.global_rank] if len(losses) == self.trainer.world_size else losses.mean(0)
+        self._losses = list(own.to(self.device))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW on the weights that learn, with the schedule of ``optim``, per step."""

@@ -35,7 +35,7 @@ class DinoConfig:
 
     Args:
         epochs: passes over the patches.
-        batch_size: patches per step.
+        batch_size: patches per step, over all processes together.
         learning_rate: at the end of the warm-up.
         final_learning_rate: at the end.
         warmup_fraction: part of all steps that the learning rate rises over.
@@ -170,7 +170,8 @@ class Dino(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's figures."""
-        loss, entropy, spread = torch.stack(self._figures).mean(0).tolist()
+        mean = self.trainer.strategy.reduce(torch.stack(self._figures).mean(0), reduce_op="mean")
+        loss, entropy, spread = mean.tolist()
         self.history.append({"loss": loss, "teacher_entropy": entropy, "feature_spread": spread})
         self._figures.clear()
         figures = ", ".join(f"{name} {value:.3f}" for name, value in self.history[-1].items())

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 
 from ctxai.errors import RunError, one_line
+from ctxai.models.processes import Together
 from ctxai.progress import console
 
 _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
@@ -22,6 +23,10 @@ _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     (".*does not have many workers", PossibleUserWarning),
     # It is meant to hold the checkpoint to go on from.
     ("Checkpoint directory .* exists and is not empty", UserWarning),
+    # Who starts the processes is said by ctxai.models.processes.
+    ("The `srun` command is available", PossibleUserWarning),
+    # Of the class token and the position embedding in several processes; not an error, as it says itself.
+    ("Grad strides do not match bucket view strides", UserWarning),
     # Lightning's own use of torch.
     (r".*LeafSpec.* is deprecated", FutureWarning),
 )
@@ -56,9 +61,9 @@ class StopAfter(Callback):
         trainer.should_stop = trainer.current_epoch + 1 >= self._epochs
 
 
-def shared_callbacks(seed: int, epochs_now: int | None) -> list[Callback]:
+def shared_callbacks(seed: int, epochs_now: int | None, together: Together) -> list[Callback]:
     """Seeds, an end before the last epoch where it is asked for, and a progress bar on a terminal."""
-    callbacks: list[Callback] = [SeedEveryStep(seed)]
+    callbacks: list[Callback] = [SeedEveryStep(seed), together]
     if console.is_terminal:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     if epochs_now:
@@ -67,16 +72,19 @@ def shared_callbacks(seed: int, epochs_now: int | None) -> list[Callback]:
 
 
 def fit_or_go_on(
-    trainer: pl.Trainer, model: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path, resume: bool
+    trainer: pl.Trainer,
+    model: pl.LightningModule,
+    data: pl.LightningDataModule,
+    checkpoint: Path,
+    resume: bool,
+    together: Together,
 ) -> None:
     """Train in place, from ``checkpoint`` where there is one and ``resume`` is on.
 
     Raises:
-        RunError: when the checkpoint cannot be used.
+        RunError: when the checkpoint cannot be used, or another process of the training has ended.
         KeyboardInterrupt: when asked to end, by Ctrl-C or SIGTERM.
     """
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logger.getEffectiveLevel()))
     go_on = resume and checkpoint.is_file()
     if go_on:
         logger.info("going on from %s", checkpoint)
@@ -88,10 +96,19 @@ def fit_or_go_on(
         except SIGTERMException:
             raise KeyboardInterrupt from None
         except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as error:
-            if not go_on:
+            if together.began and trainer.world_size > 1 and _from_another_process(error):
+                raise RunError(
+                    f"another process of this training has ended ({one_line(error)}); see what it said, and give the "
+                    "same command again to go on"
+                ) from None
+            if together.began or not go_on:
                 raise
             raise RunError(
                 f"{checkpoint}: cannot be resumed ({one_line(error)}); give the command again with --resume false"
             ) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+def _from_another_process(error: Exception) -> bool:
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)  # which raises RuntimeError

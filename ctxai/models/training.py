@@ -15,8 +15,9 @@ from ctxai.errors import InputError
 from ctxai.models.checkpoints import CHECKPOINT, AtomicCheckpointIO, KeepLast
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.early_stopping import StopEarly
+from ctxai.models.processes import Together, process_environment
 from ctxai.models.resumable import fit_or_go_on, shared_callbacks
-from ctxai.progress import console
+from ctxai.progress import console, quiet_lightning
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,21 @@ def fit(
         checkpoint_seconds: time between two writings of ``last.ckpt``; 0 writes it after every step.
 
     Raises:
-        InputError: when there is no space for ``last.ckpt``, or options do not fit the hardware.
+        InputError: when there is no space for ``last.ckpt``, or options do not fit the hardware or the processes.
         ModelError: when training diverges.
-        RunError: when ``last.ckpt`` cannot be used.
+        RunError: when ``last.ckpt`` cannot be used, or another process of the training has ended.
         KeyboardInterrupt: when asked to end; ``last.ckpt`` is there to go on from.
     """
     optim, checkpoint = model.optim, work_dir / CHECKPOINT
     steps = optim.epochs * len(data.train_dataloader()) // compute.accumulate
-    callbacks = [*shared_callbacks(seed, epochs_now), KeepLast(work_dir, checkpoint_seconds)]
+    together = Together()
+    callbacks = [*shared_callbacks(seed, epochs_now, together), KeepLast(work_dir, checkpoint_seconds, together)]
     if optim.patience:
         callbacks.append(StopEarly(optim.patience))
     if optim.ema_decay > 0:
         start = 0 if optim.patience else steps // 2
         callbacks.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=start))
+    quiet_lightning()
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -87,7 +90,8 @@ def fit(
         limit_val_batches=None if optim.patience else 0,
         num_sanity_val_steps=0,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), process_environment(devices, num_nodes)],
+        default_root_dir=work_dir,
         gradient_clip_val=optim.gradient_clip,
         logger=False,
         enable_progress_bar=console.is_terminal,
@@ -95,7 +99,7 @@ def fit(
         deterministic=accelerator == "cpu",
         log_every_n_steps=1,
     )
-    fit_or_go_on(trainer, model, data, checkpoint, resume)
+    fit_or_go_on(trainer, model, data, checkpoint, resume, together)
     return model.cpu().eval()
 
 

@@ -55,6 +55,7 @@ def pretrain(
     workers: int = 0,
     accelerator: str = "auto",
     devices: int = 1,
+    num_nodes: int = 1,
     resume: bool = True,
 ) -> None:
     """Train a vision transformer on the images of a nodule store without labels, by DINO's self-distillation.
@@ -77,7 +78,8 @@ def pretrain(
         seed: of the initial weights, the order of patches and the crops.
         workers: processes that render crops; 0 renders in the training process.
         accelerator: Lightning's name of the hardware, such as cpu or gpu.
-        devices: how many of them.
+        devices: how many of them; under SLURM and torchrun, on each machine. A step's patches are shared out.
+        num_nodes: machines, started by SLURM or torchrun.
         resume: go on from the last checkpoint, and keep a finished pretraining.
     """
     store = NoduleStore(store_dir)
@@ -97,7 +99,8 @@ def pretrain(
     torch.manual_seed(seed)
     model = Dino(backbone, views.pixels, optim)
     work_dir = _work_folder(run_dir, config, provenance, resume)
-    fit_dino(model, data, work_dir, seed=seed, resume=resume, accelerator=accelerator, devices=devices)
+    hardware = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
+    fit_dino(model, data, work_dir, seed=seed, resume=resume, **hardware)
     if rank_zero_only.rank != 0:
         return
     save_pretrained(run_dir, config, model.teacher, provenance, model.history)
