@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo pipeline viewer test test-system soak lint bench docs clean
+.PHONY: install demo pipeline viewer test test-system soak lint bench docs sbom clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -56,6 +56,13 @@ bench: .venv/installed
 docs: .venv/installed
 	$(PY) -m sphinx -W --keep-going -q docs build/docs
 	@echo "Open build/docs/index.html in a browser"
+
+# What is installed in .venv, as CycloneDX; the tool stays outside of it.
+sbom: .venv/installed
+	$(PYTHON) -m pip install --quiet --upgrade --target build/sbom-tool cyclonedx-bom==7.5.0
+	PYTHONPATH=build/sbom-tool $(PYTHON) -m cyclonedx_py environment $(PY) --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file build/sbom.json
+	@echo "Wrote build/sbom.json"
 
 clean:
 	rm -rf .venv .venv-bootstrap .viewer demo-out dist

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctxai import __version__
-from ctxai.errors import InputError
+from ctxai.errors import InputError, printable
 from ctxai.files import explain_os_errors
 from ctxai.offline import tell_libraries
 from ctxai.resources import resource
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with explain_os_errors():
             run_stage(arguments)
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(error)}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
@@ -82,6 +82,11 @@ def run_stage(arguments: Sequence[str]) -> None:
         InputError: for an unknown stage, wrong arguments or bad input.
     """
     name = arguments[0]
+    if name == "--print_completion":
+        from ctxai.completion import completion_script
+
+        print(completion_script(arguments[1] if len(arguments) > 1 else ""))  # noqa: T201
+        return
     if name not in STAGES:
         raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}")
     function = _stage_function(name)
@@ -171,4 +176,7 @@ def _print_help() -> None:
     for name, summary in STAGES.items():
         table.add_row(f"  {name}", summary)
     console.print(table)
-    console.print("\nStart with `ctxai demo`. There is no nodule detector: nodules come from LIDC-IDRI or your points.")
+    console.print(
+        "\nStart with `ctxai demo`; `ctxai doctor` says what is missing. There is no nodule detector: nodules come from "
+        "LIDC-IDRI or your points."
+    )

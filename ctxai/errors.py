@@ -35,3 +35,9 @@ class PacsError(InputError):
 def one_line(error: Exception) -> str:
     """An error's text without line breaks, at most 200 characters."""
     return " ".join(str(error).split())[:200]
+
+
+def printable(error: Exception) -> str:
+    """An error's text in one line of at most 2000 characters, without those that would steer a terminal."""
+    line = " ".join(str(error).split())[:2000]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
