@@ -177,6 +177,6 @@ def _print_help() -> None:
         table.add_row(f"  {name}", summary)
     console.print(table)
     console.print(
-        "\nStart with `ctxai demo`; `ctxai doctor` says what is missing. There is no nodule detector: nodules come from "
-        "LIDC-IDRI or your points."
+        "\nStart with `ctxai demo`; `ctxai doctor` says what is missing. There is no nodule detector: nodules come "
+        "from LIDC-IDRI or your points."
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.PngImagePlugin import PngInfo
 
 from ctxai import __version__
 from ctxai.ct.archive import unpacked
@@ -24,6 +25,7 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.confidentiality import Confidentiality, parse_retained
+from ctxai.export.provenance import NOTICE
 from ctxai.export.secret_key import read_key
 from ctxai.files import atomic_path, write_json
 from ctxai.models.run import Run
@@ -301,8 +303,10 @@ def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[st
 def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
     tile = nodule_tile(nodule.patch.hu, nodule.maps[method, target].values, nodule.inside)
     path = folder / "views" / f"{nodule.finding.nodule_id}.png"
+    said = PngInfo()
+    said.add_text("Comment", NOTICE)
     with atomic_path(path) as temporary:
-        tile.save(temporary)
+        tile.save(temporary, pnginfo=said)
 
 
 def _method(run: Run, name: str) -> Attribution:

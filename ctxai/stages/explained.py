@@ -13,7 +13,7 @@ import pandas as pd
 
 from ctxai import __version__
 from ctxai.errors import InputError
-from ctxai.export.provenance import RESEARCH_USE_ONLY
+from ctxai.export.provenance import NOTICE
 from ctxai.files import write_json, write_text
 from ctxai.models.run import Run
 from ctxai.progress import console
@@ -118,8 +118,9 @@ def write_tables(
     if left_out is not None and not rows:
         reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
         raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
-    write_text(out_dir / "predictions.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    header = {**origin, "notice": RESEARCH_USE_ONLY, "nodules": rows}
+    table = pd.DataFrame(rows).assign(notice=NOTICE)
+    write_text(out_dir / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
+    header = {**origin, "notice": NOTICE, "nodules": rows}
     write_json(out_dir / "predictions.json", header, sort_keys=False)
     write_report(out_dir, newer_than=DONE)
 
