@@ -46,14 +46,15 @@ TRAINED = {
     "random": ("--backbone.weights", "null"),
     "malignancy_only": ("--targets", "[malignancy]"),
     "hard_labels": ("--label", "hard"),
-    "seed1": ("--seed", "1"),
-    "seed2": ("--seed", "2"),
+    "wide_window": ("--views.hu_window", "[-1000, 1000]"),
+    "wide_field": ("--views.field_of_view_mm", "40"),
 }
 """Runs of configs/lidc2d.yaml, with the options in which they differ from the shipped one."""
 
-SEEDS = ("pretrained", "seed1", "seed2")
-MODELS = ("diameter", "radiomics", *TRAINED, "resnet18", "views", "seeds")
-"""`views` is pretrained averaged over the eight turns and mirror images, `seeds` averaged over three seeds."""
+MEMBERS = ("pretrained", "random", "wide_window", "wide_field")
+MODELS = ("diameter", "radiomics", *TRAINED, "resnet18", "views", "members", "networks")
+"""`views` is pretrained averaged over the eight turns and mirror images, `members` the mean of four transformers'
+log-odds, and `networks` the mean of these and of ResNet-18's."""
 
 COMPARED = (
     ("pretrained", "radiomics"),
@@ -65,8 +66,13 @@ COMPARED = (
     ("random", "radiomics"),
     ("views", "pretrained"),
     ("views", "radiomics"),
-    ("seeds", "pretrained"),
-    ("seeds", "radiomics"),
+    ("wide_window", "pretrained"),
+    ("wide_field", "pretrained"),
+    ("members", "pretrained"),
+    ("members", "diameter"),
+    ("members", "radiomics"),
+    ("networks", "diameter"),
+    ("networks", "radiomics"),
 )
 """Differences that are reported, where there are folds of both."""
 
@@ -122,8 +128,9 @@ def scores_of(model: str, fold: int, crops: Path, work: Path) -> np.ndarray:
         config = options_of(fold)
         config = replace(config, optim=replace(config.optim, epochs=RESNET_EPOCHS))
         return network_scores(model, config, work / "store", rows, work / model / f"fold{fold}", "cpu")
-    if model == "seeds":
-        return np.mean([scores_of(seed, fold, crops, work) for seed in SEEDS], axis=0)
+    if model in ("members", "networks"):
+        names = MEMBERS if model == "members" else (*MEMBERS, "resnet18")
+        return np.mean([kept_scores(name, fold, crops, work) for name in names], axis=0)
     hu = Patches(store, rows, memory_limit_bytes=0)[rows]
     if model == "views":
         run = trained_run("pretrained", fold, work)

@@ -28,6 +28,7 @@ GATES = "diffmask.safetensors"
 SETTINGS = DiffMaskSettings(learning_rate=1e-3, placeholder_rate=1e-2, warmup_steps=50, scale=10.0, offset=5.0)
 
 _SHOWN = 16
+_OPEN = 0.95
 
 
 def train_diffmask(
@@ -44,8 +45,9 @@ def train_diffmask(
 
     The gates learn which patches can be hidden while the run's answer stays: malignancy as a probability (the
     Bernoulli divergence of its logit), the biomarkers as numbers (squared errors of their z-scores). The run itself
-    is not changed. Afterwards `ctxai explain --run RUN_DIR --method vision_diffmask` uses the gates. The same command
-    gives the same bytes, and replaces gates that are there.
+    is not changed. The margin is for all outputs together: a run with many needs a larger one than a run with one.
+    Afterwards `ctxai explain --run RUN_DIR --method vision_diffmask` uses the gates. The same command gives the same
+    bytes, and replaces gates that are there.
 
     Args:
         run_dir: run folder of the model.
@@ -71,10 +73,14 @@ def train_diffmask(
     change = float(np.mean([step.divergence for step in last]))
     some = render_own_views(patches[rows[:_SHOWN]], run.views).flatten(0, 1)
     kept = float(method.attribute(some).mean())
+    advice = ""
+    if change > settings.margin:
+        advice = "; give more --epochs"
+    elif kept > _OPEN:
+        advice = "; gates that hide nothing explain nothing: allow more change by --settings.margin"
     Console().print(
         f"{len(method.training_steps)} steps on {len(rows)} nodules; {kept:.0%} of the patches are kept, "
-        f"and the answer changes by {change:.3f} (allowed: {settings.margin:g})"
-        + ("; give more --epochs" if change > settings.margin else ""),
+        f"and the answer changes by {change:.3f} (allowed: {settings.margin:g}){advice}",
         highlight=False,
         soft_wrap=True,
     )
