@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo pipeline viewer test test-system soak lint bench docs sbom clean
+.PHONY: install demo pipeline viewer test test-system soak fuzz lint bench docs sbom clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,6 +43,12 @@ test-system: .venv/installed
 # The long ones: many kills, long fuzzing.
 soak: .venv/installed
 	$(PY) -m pytest -m soak
+
+# Every reader of foreign bytes, ten minutes each; findings are kept in ./fuzz-out.
+fuzz: .venv/installed
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@for target in series annotation points checkpoint run; do \
+		$(PY) tests/faults/fuzz.py $$target 600 fuzz-out || exit 1; done
 
 lint: .venv/installed
 	$(PY) -m ruff check .
