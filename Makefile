@@ -38,7 +38,7 @@ test: .venv/installed
 # What needs Debian packages or servers.
 test-system: .venv/installed
 	tests/system/install
-	$(PY) -m pytest -m system
+	$(PY) -m pytest -m "system and not soak"
 
 # The long ones: many kills, long fuzzing.
 soak: .venv/installed
