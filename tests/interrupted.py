@@ -1,6 +1,6 @@
 """A short training that a process can be killed in, or that two processes share; run by the tests.
 
-python interrupted.py STORE_DIR WORK_DIR OUT_FILE [--kill-at STEP]
+python interrupted.py STORE_DIR WORK_DIR OUT_FILE [--kill-at STEP] [--ask-at STEP] [--devices PROCESSES]
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from ctxai.models.training import fit
 
 
 class Killed(NoduleClassifier):
-    """A classifier whose process dies, without a word, before it computes a step."""
+    """A classifier whose process dies, without a word, before it computes a step, or is asked to end in the middle."""
 
-    kill_at = -1
+    kill_at = ask_at = -1
 
     def training_step(self, batch, batch_idx):
         if self.global_step == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.global_step == self.ask_at:
+            os.kill(os.getpid(), signal.SIGTERM)
         return super().training_step(batch, batch_idx)
 
 
@@ -50,11 +52,12 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--kill-at", type=int, default=-1)
+    parser.add_argument("--ask-at", type=int, default=-1)
     parser.add_argument("--devices", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model, data = prepare(options.store, Killed, 0.1 if options.devices == 1 else 0.0)
-    model.kill_at = options.kill_at
+    model.kill_at, model.ask_at = options.kill_at, options.ask_at
     fit(model, data, options.work, accelerator="cpu", devices=options.devices, checkpoint_seconds=0.0)
     if int(os.environ.get("RANK", 0)) == 0:
         save_file(model.state_dict(), options.out, {"losses": repr(model.epoch_losses)})

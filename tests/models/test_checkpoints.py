@@ -1,3 +1,4 @@
+import ast
 import errno
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ctxai.errors import InputError
@@ -81,11 +83,24 @@ def test_a_request_to_end_is_followed_after_the_step_with_a_checkpoint(store, wh
     assert same(fit(*prepare(store.path), tmp_path, accelerator="cpu"), whole)
 
 
-def test_two_processes_end_with_the_weights_of_one(store, tmp_path):
+@pytest.fixture(scope="module")
+def alone(store, tmp_path_factory):
+    """A training without random draws that differ between processes."""
     model, data = prepare(store.path, drop_path_rate=0.0)
-    alone = fit(model, data, tmp_path / "alone", accelerator="cpu")
-    out = tmp_path / "weights.safetensors"
-    command = [sys.executable, str(SCRIPT), str(store.path), str(tmp_path / "work"), str(out), "--devices", "2"]
+    return fit(model, data, tmp_path_factory.mktemp("alone"), accelerator="cpu")
+
+
+def two_processes(store, folder, second=()):
+    """Exit codes and errors of a training that two processes share; ``second`` are options of the second one."""
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        str(store.path),
+        str(folder / "work"),
+        str(folder / "out"),
+        "--devices",
+        "2",
+    ]
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
@@ -93,14 +108,44 @@ def test_two_processes_end_with_the_weights_of_one(store, tmp_path):
     # What torchrun sets for its processes.
     common |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
     processes = [
-        subprocess.Popen(command, env=common | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in "01"
+        subprocess.Popen(
+            [*command, *options], env=common | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
+        for rank, options in (("0", ()), ("1", second))
     ]
     errors = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    return [process.returncode for process in processes], errors
+
+
+def assert_like(out, alone):
     shared = load_file(out)
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(shared[name], value, rtol=0, atol=1e-4)
+    with safe_open(out, "pt") as file:
+        losses = ast.literal_eval(file.metadata()["losses"])
+    assert losses == pytest.approx(alone.epoch_losses, abs=1e-4)
+
+
+def test_two_processes_end_with_the_weights_of_one(store, alone, tmp_path):
+    codes, errors = two_processes(store, tmp_path)
+    assert codes == [0, 0], errors
+    assert_like(tmp_path / "out", alone)
+
+
+def test_a_request_to_one_of_two_processes_ends_both_after_the_same_step_and_they_go_on(store, alone, tmp_path):
+    codes, errors = two_processes(store, tmp_path, ("--ask-at", "5"))
+    assert codes == [1, 1], errors
+    assert all("KeyboardInterrupt" in error for error in errors)
+    assert torch.load(tmp_path / "work" / CHECKPOINT, weights_only=True)["global_step"] == 6
+    codes, errors = two_processes(store, tmp_path)
+    assert codes == [0, 0], errors
+    assert_like(tmp_path / "out", alone)
+
+
+def test_the_death_of_one_of_two_processes_is_told_as_that(store, tmp_path):
+    codes, errors = two_processes(store, tmp_path, ("--kill-at", "5"))
+    assert codes == [1, -signal.SIGKILL], errors
+    assert "RunError: another process of this training has ended" in errors[0]
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_and_says_so_in_one_line(tmp_path, monkeypatch):

@@ -115,8 +115,9 @@ class Slurm:
     @property
     def environment(self) -> dict[str, str]:
         """Of commands that talk to this cluster; trainings in its jobs find each other on loopback."""
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         loopback = {"GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": HOST}
-        return os.environ | {"SLURM_CONF": str(self.configuration)} | loopback
+        return os.environ | {"SLURM_CONF": str(self.configuration), "PATH": path} | loopback
 
     def __enter__(self) -> Self:
         for program, package in _PROGRAMS.items():
@@ -159,6 +160,10 @@ class Slurm:
         self.folder.chmod(0o755)  # munge refuses a socket that others cannot reach
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir()
+        (self.folder / "bin").mkdir()
+        srun = self.folder / "bin" / "srun"  # Snakemake's jobs take SLURM_CONF, and all of that name, from srun
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.configuration} exec {shutil.which("srun")} "$@"\n')
+        srun.chmod(0o755)
         (self.folder / "key").touch(mode=0o600)
         (self.folder / "key").write_bytes(secrets.token_bytes(128))
         place = {"host": socket.gethostname(), "address": HOST}
