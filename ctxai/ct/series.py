@@ -23,6 +23,8 @@ HIGHEST_USUAL_HU = 3071
 #: Decoded slices that a series keeps: what one patch of 64 mm takes of a series of 1 mm, 32 MB of 512 x 512.
 _KEPT_SLICES = 64
 _INT16_MAX = np.iinfo(np.int16).max
+#: What pydicom says where pixels are compressed in a way that no installed package can undo.
+_NO_DECODER = "missing dependencies"
 
 
 class CTSeries:
@@ -183,7 +185,8 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
                 stored = pydicom.dcmread(header.path).pixel_array
     except (*DAMAGE, RuntimeError) as error:
         reason = str(error).replace(str(header.path), "its file")
-        raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); export it again") from None
+        mend = "pip install 'ctxai[codecs]' brings decoders" if _NO_DECODER in reason else "export it again"
+        raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); {mend}") from None
     if stored.shape != (header.rows, header.columns):
         raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
     return stored

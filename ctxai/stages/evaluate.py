@@ -123,7 +123,7 @@ def _scores(
     scores = {}
     if features is not None:
         if not features.is_file():
-            raise InputError(f"{features}: no such file of features")
+            raise InputError(f"{features}: no such file; give a CSV with nodule_id and a column of numbers per feature")
         scores["features"] = features_scores(pd.read_csv(features), table, split.training, split.test)
     ids = table["nodule_id"].iloc[split.test].astype(str)
     folder = run.path / _BASELINES

@@ -5,6 +5,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from ctxai.ct import series as series_module
 from ctxai.ct.geometry import Fault
 from ctxai.ct.series import AIR_HU, CTSeries, find_series, read_series
 from ctxai.errors import GeometryError, InputError
@@ -218,3 +219,18 @@ def test_the_real_scan_equals_what_simpleitk_reads(lidc_0001):
     np.testing.assert_allclose(series.grid.affine[:3, 3], image.GetOrigin(), atol=1e-6)
     expected = sitk.GetArrayFromImage(image)[40:50]
     np.testing.assert_array_equal(series.read(40, 50), np.maximum(expected, AIR_HU))
+
+
+def test_pixels_that_need_a_decoder_say_how_to_get_one(tmp_path, monkeypatch):
+    (file,) = write_ct(tmp_path, np.zeros((1, 8, 8), np.int16))
+    image = pydicom.dcmread(file)
+    image.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    image.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51 no image"])
+    image["PixelData"].VR = "OB"
+    image.save_as(file)
+    header = find_series(tmp_path).popitem()[1][0]
+    decoder = pydicom.pixels.decoders.JPEG2000LosslessDecoder
+    monkeypatch.setattr(decoder, "_available", {})
+    monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
+    with pytest.raises(InputError, match=r"missing dependencies.*pip install 'ctxai\[codecs\]'"):
+        series_module._stored_values(header)

@@ -121,7 +121,7 @@ def test_hand_made_features_are_compared_on_the_same_nodules(trained, tmp_path):
     found = Run.load(run_dir).metrics["test"]["malignancy"]
     assert found["features_auc"]["value"] == 1.0
     assert found["auc_minus_features"]["value"] == pytest.approx(found["auc"]["value"] - 1.0)
-    with pytest.raises(InputError, match="no such file of features"):
+    with pytest.raises(InputError, match="no such file; give a CSV with nodule_id"):
         evaluate(run_dir, store.path, features=tmp_path / "absent.csv")
 
 
