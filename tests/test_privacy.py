@@ -105,9 +105,8 @@ def _use_everything(flow: Flow) -> None:
         uid = marked_ct(Path(TYPED) / f"{HIDDEN}-{number}" / "series", number)
         x, y, z = SPHERE
         for nodule in range(2):
-            rows.append(
-                f"{x + 6 * nodule},{y},{z},n{number}{nodule},{8 + 3 * nodule},{uid},{nodule},{2 + 2 * nodule},3"
-            )
+            place, name = f"{x + 6 * nodule},{y},{z}", f"DoeFinding-{number}{nodule}"
+            rows.append(f"{place},{name},{8 + 3 * nodule},{uid},{nodule},{2 + 2 * nodule},3")
     Path("points.csv").write_text("\n".join(rows) + "\n")
     flow.run("ingest", TYPED, "store", "--points", "points.csv", "--report")
     store = NoduleStore("store")
