@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,11 @@ from ctxai.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 SNAKEFILE = REPOSITORY / "pipelines" / "Snakefile"
+PROFILE = REPOSITORY / "pipelines" / "profiles" / "local"
 PATIENTS = ["LIDC-IDRI-0049", "LIDC-IDRI-0962"]
+#: The configuration of the workflow that is done.
+BASE = {"out": "out", "dicom": "tcia", "ingest": {"shards": 2}, "explain": {"shards": 2}}
+BASE |= {"train": {"config": "mine.yaml"}}
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("snakemake") is None, reason="Snakemake is absent: pip install 'ctxai[cluster]'"
@@ -42,25 +47,33 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_configured_workflow_draws_a_phantom_and_trains_before_it_knows_whom_to_explain(tmp_path):
-    jobs = planned(tmp_path, {"ingest": {"shards": 3}})
-    assert jobs.pop("total") == 8
-    assert jobs == {"phantom": 1, "ingest": 3, "merge": 1, "train": 1, "evaluate": 1, "all": 1}
+def test_the_configured_workflow_goes_from_a_phantom_to_a_page(tmp_path):
+    jobs = planned(tmp_path, {"ingest": {"shards": 3}, "explain": {"shards": 2}})
+    assert jobs.pop("total") == 12
+    assert jobs == {
+        **{"phantom": 1, "manifest": 1, "ingest": 3, "merge": 1, "train": 1, "evaluate": 1},
+        **{"explain": 2, "report": 1, "all": 1},
+    }
 
 
-def test_patients_of_a_list_are_explained_each_in_a_job_and_real_data_needs_no_phantom(tmp_path):
-    for patient in PATIENTS:
-        (tmp_path / "tcia" / patient).mkdir(parents=True)
-    jobs = planned(tmp_path, {"dicom": "tcia", "ingest": {"shards": 1}, "explain": {"patients": PATIENTS}})
-    assert jobs.pop("total") == 7
-    assert jobs == {"ingest": 1, "merge": 1, "train": 1, "evaluate": 1, "explain": 2, "all": 1}
+def test_every_test_fold_has_its_run_and_its_page_and_real_data_needs_no_phantom(tmp_path):
+    (tmp_path / "tcia" / "LIDC-IDRI-0001").mkdir(parents=True)
+    config = {"dicom": "tcia", "ingest": {"shards": 1}, "train": {"folds": [0, 1, 4]}, "explain": {"shards": 2}}
+    jobs = planned(tmp_path, config)
+    assert jobs.pop("total") == 19
+    assert jobs == {
+        **{"manifest": 1, "ingest": 1, "merge": 1, "train": 3, "evaluate": 3, "explain": 6, "report": 3, "all": 1}
+    }
+    done = snakemake(tmp_path, config, "--dry-run", "--printshellcmds")
+    assert "--folds.test 4 --folds.validation 0" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"ingest": {"shard": 3}}, "'shard' was unexpected"),
-        ({"dicom": "tcia", "explain": {"patients": PATIENTS}}, f"no folder {PATIENTS[0]}"),
+        ({"train": {"folds": [5]}}, "5 is greater than the maximum of 4"),
+        ({"dicom": "tcia"}, "tcia: no such folder"),
     ],
 )
 def test_a_wrong_configuration_is_refused_before_anything_runs(tmp_path, config, message):
@@ -69,17 +82,93 @@ def test_a_wrong_configuration_is_refused_before_anything_runs(tmp_path, config,
     assert message in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "pipelines" / "profiles").iterdir()))
+def test_a_profile_is_read_and_its_settings_are_options_of_snakemake(tmp_path, name):
+    profile = REPOSITORY / "pipelines" / "profiles" / name
+    done = snakemake(tmp_path, {}, "--workflow-profile", profile, "--executor", "dryrun", "--dry-run", "--quiet=all")
+    assert done.returncode == 0, done.stderr
+    settings = yaml.safe_load((profile / "config.yaml").read_text())
+    assert settings["rerun-triggers"] == ["params", "input", "mtime"]
+    rules = {line.split()[1].rstrip(":") for line in SNAKEFILE.read_text().splitlines() if line.startswith("rule ")}
+    assert set(settings.get("set-resources", {})) <= rules
+
+
+#: A change of the configuration, or of a file that a job leaves, and the rules that depend on it.
+CHANGES = {
+    "nothing": ({}, None, set()),
+    "formats": ({"explain": {"formats": "nifti"}}, None, {"explain", "report"}),
+    "seed": ({"train": {"seed": 7}}, None, {"train", "evaluate", "explain", "report"}),
+    "one fold more": ({"train": {"folds": [0, 1]}}, None, {"train", "evaluate", "explain", "report"}),
+    "cohort": (
+        {"ingest": {"cohort": "conrad"}},
+        None,
+        {"manifest", "ingest", "merge", "train", "evaluate", "explain", "report"},
+    ),
+    "shards of explain": ({"explain": {"shards": 3}}, None, {"explain", "report"}),
+    "the file of settings": (
+        {},
+        ("mine.yaml", "seed: 0\noptim: {epochs: 2}\n"),
+        {"train", "evaluate", "explain", "report"},
+    ),
+    "threads": ({"threads": {"train": 1, "ingest": 2}}, None, set()),
+    "a newer time stamp": ({}, ("out/store/nodules.parquet", None), set()),
+    "another store": ({}, ("out/store/nodules.parquet", "other"), {"train", "evaluate", "explain", "report"}),
+    "another training": ({}, ("out/state/train-fold0.done", "other"), {"evaluate", "explain", "report"}),
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder in which Snakemake believes that the whole workflow is done."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "tcia" / "LIDC-IDRI-0001").mkdir(parents=True)
+    (folder / "mine.yaml").write_text("seed: 0\n")
+    state = ["manifest", *(f"ingest-{k}-of-2" for k in range(2)), "train-fold0", "evaluate-fold0"]
+    state += [f"explain-fold0-{k}-of-2" for k in range(2)]
+    for name in [*(f"state/{name}.done" for name in state), "store/nodules.parquet", "explained/fold0/report.html"]:
+        (folder / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "out" / name).write_text(name)
+    touched = snakemake(folder, BASE, "--touch")
+    assert touched.returncode == 0, touched.stderr
+    return folder
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_redoes_exactly_what_depends_on_it(done, tmp_path, change):
+    config, file, rules = CHANGES[change]
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    if file is not None:
+        path = folder / file[0]
+        path.write_text(path.read_text() if file[1] is None else file[1])
+    merged = BASE | {name: {**BASE.get(name, {}), **value} for name, value in config.items()}
+    jobs = planned(folder, merged, "--workflow-profile", PROFILE)
+    assert set(jobs) - {"all", "total"} == rules
+    if change == "one fold more":
+        assert (jobs["train"], jobs["explain"]) == (1, 2), "the first fold is planned again"
+
+
+def test_new_patients_of_the_tree_are_seen(done, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    (folder / "tcia" / "LIDC-IDRI-0002").mkdir()
+    assert "manifest" in planned(folder, BASE, "--workflow-profile", PROFILE)
+
+
 def test_shards_of_the_workflow_make_the_store_that_a_plain_ingest_makes(tmp_path):
     phantom = {"patients": PATIENTS, "margin_mm": 2, "seed": 0}
     config = {"out": "out", "phantom": phantom, "ingest": {"shards": 2}, "threads": {"phantom": 1}}
-    done = snakemake(tmp_path, config, "merge")
+    done = snakemake(tmp_path, config, "store")
     out = tmp_path / "out"
     assert done.returncode == 0, done.stderr + "".join(log.read_text() for log in out.glob("logs/*.log"))
-    logs = sorted(log.name for log in (out / "logs").iterdir())
-    assert logs == ["ingest-0-of-2.log", "ingest-1-of-2.log", "merge.log", "phantom.log"]
+    assert {path.name for path in (out / "logs").iterdir()} == {"ingest", "manifest.log", "merge.log", "phantom.log"}
+    assert "cpu_time" in (out / "times" / "ingest" / "0-of-2.tsv").read_text()
+    assert all((out / "state" / f"ingest-{k}-of-2.done").read_text().endswith(f"{k}/2\n") for k in range(2))
     parts = [json.loads(part.read_text()) for part in (out / "store" / "parts").iterdir()]
     assert len(parts) == 2
     assert main(["ingest", str(out / "dicom"), str(tmp_path / "plain")]) == 0
     assert files(out / "store") == files(tmp_path / "plain")
     assert "patches.zarr/hu/c/0/0/0/0" in files(out / "store")
-    assert planned(tmp_path, config, "merge") == {}, "finished work is planned again"
+    assert planned(tmp_path, config, "store") == {}, "finished work is planned again"
+    (out / "state" / "ingest-1-of-2.done").unlink()
+    assert set(planned(tmp_path, config, "store")) == {"ingest", "merge", "store", "total"}
