@@ -150,3 +150,33 @@ def test_batches_depend_on_the_seed_and_not_on_the_workers():
 def test_fewer_patches_than_a_batch_are_refused():
     with pytest.raises(InputError, match=r"1 patches for batches of 2; lower optim\.batch_size"):
         module(sphere(depth=1))
+
+
+class Numbers:
+    """Patches that note which of them were asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, numbers):
+        self.asked += numbers.tolist()
+        return torch.zeros(len(numbers), 64, 64, 64)
+
+
+def test_processes_share_the_patches_of_a_batch_out(monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    asked = []
+    for process in range(2):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda process=process: process)
+        patches = Numbers()
+        data = MultiCropDataModule(patches, AXIAL, STILL, batch_size=8)
+        assert [len(whole) for whole, _ in data.train_dataloader()] == [2 * 4, 2 * 4]
+        asked.append(patches.asked)
+    assert len(asked[0]) == len(asked[1]) == 8
+    assert set(asked[0]) | set(asked[1]) == set(range(16))
+    with pytest.raises(InputError, match=r"optim\.batch_size: expected a multiple of 2 processes, found 7"):
+        MultiCropDataModule(Numbers(), AXIAL, STILL, batch_size=7)
