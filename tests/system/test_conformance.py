@@ -32,6 +32,8 @@ from ctxai.export import (
     write_secondary_capture,
     write_structured_report,
 )
+from ctxai.export.clean_ct import write_clean_ct
+from ctxai.export.confidentiality import Confidentiality, parse_retained
 from ctxai.export.rating_codes import RATING_VALUES
 
 from synthetic_ct import SCANS, ct_grid, write_ct
@@ -60,9 +62,15 @@ def run(tool: str, *files: Path) -> list[str]:
     return [line for line in (result.stdout + result.stderr).splitlines() if re.match(r"(Error|Warning|Abort)", line)]
 
 
-def write_all(ct: Path, out: Path, signed: bool = True, empty: bool = False) -> list[Path]:
+def write_all(
+    ct: Path,
+    out: Path,
+    signed: bool = True,
+    empty: bool = False,
+    confidentiality: Confidentiality | None = None,
+) -> list[Path]:
     """Objects of each kind on a scan."""
-    source = SourceSeries.from_series(read_series(ct))
+    source = SourceSeries.from_series(read_series(ct), confidentiality)
     provenance = Provenance(
         method="CDAM",
         target="malignancy",
@@ -141,6 +149,20 @@ def test_objects_on_a_scan_with_empty_attributes_conform(tmp_path):
     missing = dict.fromkeys(("BodyPartExamined", "SeriesDate", "SeriesTime", "PositionReferenceIndicator"))
     write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16), attributes=empty | missing)
     require_conformance(write_all(tmp_path / "ct", tmp_path / "out"), tmp_path / "ct")
+
+
+@pytest.mark.parametrize("retained", [[], ["uids", "dates"], ["modified-dates", "patient", "device", "institution"]])
+def test_deidentified_objects_and_their_ct_conform(retained, tmp_path):
+    known = {"StationName": "CT1", "DeviceSerialNumber": "1234", "InstitutionName": "a hospital", "PatientAge": "044Y"}
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16), attributes=known)
+    confidentiality = Confidentiality(b"a key of the tests, known to all", parse_retained(retained))
+    write_clean_ct(tmp_path / "clean", read_series(tmp_path / "ct"), confidentiality)
+    files = write_all(tmp_path / "ct", tmp_path / "out", confidentiality=confidentiality)
+    images = sorted((tmp_path / "clean").glob("*.dcm"))
+    assert len(images) == SHAPE[0]
+    for image in images:
+        assert unexplained("dciodvfy", image) == [], image.name
+    require_conformance(files, tmp_path / "clean")
 
 
 def test_objects_on_a_real_scan_conform(lidc_0001, tmp_path):
