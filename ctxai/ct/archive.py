@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ctxai.errors import InputError
 
 #: More than any CT study; a zip that claims more is refused before anything is written.
 MAX_BYTES = 20 * 2**30
+#: How much smaller than its content an archive may be, where it holds more than a few images.
+_MAX_RATIO, _SMALL_BYTES = 200, 2**28
 
 
 @contextlib.contextmanager
@@ -21,7 +24,7 @@ def unpacked(path: Path | str) -> Iterator[Path]:
     Members are written under running numbers, never under the names that the archive gives them.
 
     Raises:
-        InputError: when the archive is damaged, encrypted or claims to be larger than :data:`MAX_BYTES`.
+        InputError: when the archive is damaged, encrypted, claims more than :data:`MAX_BYTES`, or is a bomb.
     """
     path = Path(path)
     if not path.is_file() or not zipfile.is_zipfile(path):
@@ -34,9 +37,12 @@ def unpacked(path: Path | str) -> Iterator[Path]:
                 total = sum(member.file_size for member in members)
                 if total > MAX_BYTES:
                     raise InputError(f"{path}: claims {total / 2**30:.0f} GiB unpacked, at most 20 GiB are taken")
+                ratio = total // path.stat().st_size
+                if total > _SMALL_BYTES and ratio > _MAX_RATIO:
+                    raise InputError(f"{path}: claims to unpack to {ratio} times its size, which no CT does")
                 for number, member in enumerate(members):
                     _extract(archive, member, Path(folder) / f"{number:06d}.dcm")
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise InputError(f"{path}: cannot be unpacked ({error}); make the archive again") from None
         yield Path(folder)
 

@@ -18,6 +18,7 @@ class Fault(StrEnum):
     DUPLICATED_POSITION = "duplicated position"
     NON_UNIFORM_SPACING = "non-uniform spacing"
     MIXED_ORIENTATION = "mixed orientation"
+    MIXED_PATIENTS = "mixed patients"
     MIXED_SIZE = "mixed size or pixel spacing"
     SHIFTED_SLICES = "shifted slices"
     SINGLE_SLICE = "single slice"

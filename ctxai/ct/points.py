@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pandas as pd
 
 from ctxai.errors import InputError
 
+#: More than any list of points takes.
+MAX_BYTES = 16 * 2**20
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COLUMNS = "x,y,z (LPS mm) and, optionally, nodule_id, series_uid, diameter_mm"
 
@@ -42,11 +45,12 @@ def read_points(path: Path | str) -> list[Point]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a CSV with the columns {_COLUMNS}")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path}: {path.stat().st_size >> 20} MiB, more than any list of points; give the right file")
     points = _markups(path) if path.name.endswith(".json") else _csv(path)
     if not points:
         raise InputError(f"{path}: holds no point")
-    ids = [point.nodule_id for point in points]
-    repeated = sorted({i for i in ids if ids.count(i) > 1})
+    repeated = [name for name, count in Counter(point.nodule_id for point in points).items() if count > 1]
     if repeated:
         raise InputError(f"{path}: nodule_id {repeated[0]!r} is there more than once")
     return points
@@ -55,9 +59,12 @@ def read_points(path: Path | str) -> list[Point]:
 def _csv(path: Path) -> list[Point]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a CSV file ({error}); expected the columns {_COLUMNS}") from None
+    table = table.fillna("")  # of lines that end early
     table.columns = [str(name).strip().lower() for name in table.columns]
+    if not table.columns.is_unique:
+        raise InputError(f"{path}: a column is there more than once; expected the columns {_COLUMNS}")
     missing = [name for name in "xyz" if name not in table.columns]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {_COLUMNS}")
@@ -79,7 +86,7 @@ def _markups(path: Path) -> list[Point]:
                 number = len(points) + 1
                 lps = flip * np.array([float(value) for value in control["position"]])
                 points.append(_point(path, f"control point {number}", number, {}, lps.tolist()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a Slicer markups file ({type(error).__name__}: {error})") from None
     return points
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.encaps import generate_frames
 
+from ctxai.ct.codestream import coded_size
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
 from ctxai.ct.header import DAMAGE, PlainPixels, SliceHeader, find_series, read_header, series_key, without_warnings
 from ctxai.ct.stack import stack
@@ -182,7 +184,7 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
             stored = _plain_values(header, header.plain)
         else:
             with without_warnings():
-                stored = pydicom.dcmread(header.path).pixel_array
+                stored = _decoded(header)
     except (*DAMAGE, RuntimeError) as error:
         reason = str(error).replace(str(header.path), "its file")
         mend = "pip install 'ctxai[codecs]' brings decoders" if _NO_DECODER in reason else "export it again"
@@ -190,6 +192,16 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
     if stored.shape != (header.rows, header.columns):
         raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
     return stored
+
+
+def _decoded(header: SliceHeader) -> np.ndarray:
+    """Pixels as pydicom decodes them, unless the compressed image is of another size, which might fill the memory."""
+    dataset = pydicom.dcmread(header.path)
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        if coded_size(frame) not in (None, (header.rows, header.columns)):
+            raise ValueError(f"compressed as {coded_size(frame)}, expected {(header.rows, header.columns)} pixels")
+    return dataset.pixel_array
 
 
 def _plain_values(header: SliceHeader, pixels: PlainPixels) -> np.ndarray:

@@ -109,8 +109,11 @@ def _kind_faults(kinds: Counter) -> dict[Fault, str]:
 
 
 def _content_faults(slices: list[SliceHeader]) -> dict[Fault, str]:
-    """Images that are no CT, or do not say how their values become Hounsfield units."""
+    """Images of several patients or studies, that are no CT, or do not say how values become Hounsfield units."""
     faults: dict[Fault, str] = {}
+    owners = {(header.patient_id, header.study_uid) for header in slices}
+    if len(owners) > 1:
+        faults[Fault.MIXED_PATIENTS] = f"one Series Instance UID for images of {len(owners)} patients or studies"
     other = [header.modality for header in slices if header.modality != "CT"]
     if other:
         faults[Fault.WRONG_MODALITY] = f"{len(other)} of {len(slices)} images have the Modality {other[0]!r}, not CT"

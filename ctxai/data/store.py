@@ -127,7 +127,7 @@ class NoduleStore:
         if len(table) != len(self):
             raise StoreError(f"{self.path}: a table of {len(table)} rows for {len(self)} nodules")
         with atomic_path(self.path / TABLE) as temporary:
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, write_page_checksum=True)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -140,8 +140,8 @@ class NoduleStore:
         if not file.is_file():
             raise StoreError(f"{self.path}: ingestion is not finished (no {TABLE}); run `ctxai ingest --merge` on it")
         try:
-            return pd.read_parquet(file)
-        except pa.ArrowInvalid as error:
+            return pd.read_parquet(file, page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(f"{file}: damaged ({error}); run `ctxai ingest --merge {self.path}` again") from None
 
 
@@ -157,7 +157,10 @@ def _create_arrays(target: Path, shape: tuple[int, ...]) -> None:
                 shape=shape,
                 chunks=(1, *shape[1:]),
                 dtype=dtype,
-                compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                compressors=(
+                    zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                    zarr.codecs.Crc32cCodec(),  # a flipped bit is an error, not another voxel
+                ),
                 fill_value=0,
                 config={"write_empty_chunks": True},
             )

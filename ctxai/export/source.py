@@ -17,6 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
 from ctxai.ct.grid import Grid
+from ctxai.ct.header import without_warnings
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.export.confidentiality import Confidentiality
@@ -82,7 +83,9 @@ class SourceSeries:
                 f"{series.place}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
                 f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
             )
-        with config.disable_value_validation():  # its warnings would quote the patient's data
+        if not _is_valid("UI", next(iter(frames))):
+            raise InputError(f"{series.place}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not")
+        with without_warnings():  # they would quote the patient's data
             images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
         identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
         for image in images:

@@ -65,7 +65,7 @@ def read_xml(path: Path | str) -> XmlAnnotation:
         series_uid = _text(root, "ResponseHeader/SeriesInstanceUid")
         nodules = root.iterfind("readingSession/unblindedReadNodule", _NAMESPACE)
         readings = tuple(_reading(node) for node in nodules if _ratings(node) is not None)
-    except (ParseError, DefusedXmlException, OSError, ValueError, TypeError) as error:
+    except (ParseError, DefusedXmlException, OSError, OverflowError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a readable LIDC annotation ({type(error).__name__}: {error})") from None
     return XmlAnnotation(series_uid, readings)
 
@@ -81,7 +81,7 @@ def nodules_from_xml(annotation: XmlAnnotation, series: Stack, patient_id: str) 
         patient_id: for the nodules' ids.
 
     Raises:
-        InputError: when an outline lies on no slice of the series.
+        InputError: when an outline lies on no slice of the series, or outside of its image.
     """
     first = series.headers[0]
     z_of_image = {header.sop_uid: float(header.position[2]) for header in series.headers}
@@ -103,8 +103,10 @@ def nodules_from_xml(annotation: XmlAnnotation, series: Stack, patient_id: str) 
         contours = []
         for contour in reading.contours:
             z = z_of_image.get(contour.sop_uid, contour.z_mm)
-            if np.abs(slice_z_mm - z).min() > _SAME_SLICE_MM:
+            if not np.abs(slice_z_mm - z).min() <= _SAME_SLICE_MM:
                 raise InputError(f"{first.place}: an outline at z {z:g} mm lies on none of its slices")
+            if contour.points.min() < -1 or (contour.points.max(axis=0) > (first.rows, first.columns)).any():
+                raise InputError(f"{first.place}: an outline lies outside its {first.rows}x{first.columns} pixels")
             contours.append(Contour(contour.inclusion, z, contour.points))
         readings.append(Reading(number, scan, reading.ratings, tuple(contours)))
     return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ctxai.stages.sources import patient_name
 #: What stands for the patients of a run's test fold.
 TEST = "test"
 
+logger = logging.getLogger(__name__)
+
 
 def choose_series(
     folder: Path, kept: Path | None, patients: Sequence[str] | None, run: Run, shard: tuple[int, int], called: Path
@@ -21,7 +24,7 @@ def choose_series(
     """Headers of every series of a shard, in the order of the tree.
 
     Args:
-        folder: tree of DICOM files; damaged ones are passed over.
+        folder: tree of DICOM files; damaged images are left out with a warning.
         kept: file of its headers, read instead of it.
         patients: only these; the one word test stands for the run's test fold.
         run: whose test fold that is.
@@ -33,7 +36,10 @@ def choose_series(
     """
     index, count = shard
     if kept is None:
-        series = find_series(folder, {}, called=called)
+        damaged: dict[Path, str] = {}
+        series = find_series(folder, damaged, called=called)
+        for reason in damaged.values():
+            logger.warning("left out: %s", reason)
         owners: Mapping[str, SliceHeader | Owner] = {uid: headers[0] for uid, headers in series.items()}
         own = _of_patients(owners, patients, run, called)[index::count]
     else:
