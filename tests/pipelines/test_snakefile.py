@@ -128,7 +128,7 @@ def done(tmp_path_factory):
     for name in [*(f"state/{name}.done" for name in state), "store/nodules.parquet", "explained/fold0/report.html"]:
         (folder / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "out" / name).write_text(name)
-    touched = snakemake(folder, BASE, "--touch")
+    touched = snakemake(folder, BASE, "--touch", "--forceall")
     assert touched.returncode == 0, touched.stderr
     return folder
 
