@@ -27,7 +27,7 @@ CONFIG = {
     "phantom": {"patients": PATIENTS, "margin_mm": 2, "seed": 0},
     "ingest": {"shards": 2},
     "train": {"config": "brief.yaml"},
-    "explain": {"shards": 1, "formats": "nifti"},
+    "explain": {"shards": 2, "formats": "nifti"},
     "threads": {"phantom": 1, "train": 1},
 }
 TRAINING = {"views": {"views": ["axial"]}, "backbone": {"depth": 1}, "optim": {"epochs": 2, "batch_size": 4}}
