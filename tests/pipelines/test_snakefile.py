@@ -30,7 +30,7 @@ def snakemake(folder, config, *arguments):
     options = ["--snakefile", SNAKEFILE, "--configfile", "my.yaml", "--cores", "2", "--nolock", *arguments]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "snakemake", *map(str, options)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def planned(folder, config, *arguments):
