@@ -57,11 +57,11 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
     """
     path = weights_file(path)
     state = _read_tensors(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise ModelError(f"{path}: holds a {type(state).__name__}, expected weights by name")
-    for wrapper in _WRAPPERS:
-        if isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
     for prefix in _PREFIXES:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     expected = model.state_dict()

@@ -29,6 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from ctxai.ct.header import without_warnings
 from ctxai.lidc.database import RATINGS
 
 from cohorts import sphere_store
@@ -68,6 +69,7 @@ class Inputs:
     def images(self) -> list[Path]:
         return sorted(self.ct.glob("0*.dcm"))
 
+    @without_warnings()
     def edit(self, *numbers: int, **attributes: object) -> None:
         """Change attributes of some images (all without a number), without a word from pydicom."""
         for path in [self.images[number] for number in numbers] or self.images:

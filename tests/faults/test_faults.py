@@ -75,7 +75,6 @@ def reported(out: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(("case", "stage"), TRIALS)
-@pytest.mark.filterwarnings("ignore:Invalid value for VR", "ignore:The value length")  # of pydicom, making the corpus
 def test_the_promise_is_kept(sound, tmp_path, monkeypatch, capsys, caplog, case: Case, stage: str):
     shutil.copytree(sound, tmp_path / "inputs")
     inputs = Inputs(tmp_path / "inputs")

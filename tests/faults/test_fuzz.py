@@ -1,11 +1,13 @@
 """A short sample of the fuzzing of ``make fuzz``: a fixed number of changed inputs, the same every time."""
 
+import io
 import pickle
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from faults.fuzz_targets import TARGETS, execute, mutated
 
@@ -38,11 +40,18 @@ def crash_of_a_native_reader(image: bytes) -> bytes:
     return image + b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 0x7FFFFFF0) + b"\0" * 4
 
 
+def saved(value: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
 #: What fuzzing found, as the smallest inputs that show it.
 FOUND: list[tuple[str, str, bytes]] = [
     ("points", "a line that ends early", b"x,y,z,nodule_id\n1,2,3\n1,2\n"),
     ("points", "markups nested without end", b"[" * 100_000),
     ("checkpoint", "a checkpoint that is a list", pickle.dumps([1])),
+    ("checkpoint", "weights whose names are no texts", saved({"teacher": {True: torch.zeros(1)}})),
     ("checkpoint", "a checkpoint cut in its zip header", b"PK\x03\x04" + b"\0" * 20),
     ("run", "a configuration that is not UTF-8", b"\x00\x9a\xff"),
     ("run", "a configuration without views", b"\x00views: {hu_window: []}"),
