@@ -47,13 +47,12 @@ TRAINED = {
     "malignancy_only": ("--targets", "[malignancy]"),
     "hard_labels": ("--label", "hard"),
     "wide_window": ("--views.hu_window", "[-1000, 1000]"),
-    "wide_field": ("--views.field_of_view_mm", "40"),
 }
 """Runs of configs/lidc2d.yaml, with the options in which they differ from the shipped one."""
 
-MEMBERS = ("pretrained", "random", "wide_window", "wide_field")
+MEMBERS = ("pretrained", "random", "wide_window")
 MODELS = ("diameter", "radiomics", *TRAINED, "resnet18", "views", "members", "networks")
-"""`views` is pretrained averaged over the eight turns and mirror images, `members` the mean of four transformers'
+"""`views` is pretrained averaged over the eight turns and mirror images, `members` the mean of three transformers'
 log-odds, and `networks` the mean of these and of ResNet-18's."""
 
 COMPARED = (
@@ -67,7 +66,6 @@ COMPARED = (
     ("views", "pretrained"),
     ("views", "radiomics"),
     ("wide_window", "pretrained"),
-    ("wide_field", "pretrained"),
     ("members", "pretrained"),
     ("members", "diameter"),
     ("members", "radiomics"),
