@@ -170,5 +170,3 @@ def test_shards_of_the_workflow_make_the_store_that_a_plain_ingest_makes(tmp_pat
     assert files(out / "store") == files(tmp_path / "plain")
     assert "patches.zarr/hu/c/0/0/0/0" in files(out / "store")
     assert planned(tmp_path, config, "store") == {}, "finished work is planned again"
-    (out / "state" / "ingest-1-of-2.done").unlink()
-    assert set(planned(tmp_path, config, "store")) == {"ingest", "merge", "store", "total"}
