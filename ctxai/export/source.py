@@ -77,7 +77,8 @@ class SourceSeries:
         if confidentiality is not None:
             with config.disable_value_validation():
                 datasets = [confidentiality.header(dataset) for dataset in datasets]
-        frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
+        with without_warnings():
+            frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
         if len(frames) != 1 or "" in frames:
             raise InputError(
                 f"{series.place}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"

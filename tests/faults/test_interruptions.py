@@ -34,7 +34,7 @@ def store(tmp_path_factory) -> Path:
 
 
 def commands(inputs: Inputs, store: Path, out: Path) -> dict[str, list[str]]:
-    small = ["--views.pixels", "16", "--views.views", "axial", "--backbone.depth", "1", "--accelerator", "cpu"]
+    small = ["--views.pixels", "16", "--views.views", '["axial"]', "--backbone.depth", "1", "--accelerator", "cpu"]
     train = ["train", str(store), str(out), *small, "--optim.epochs", "3", "--optim.batch_size", "4"]
     return {"ingest": inputs.command("ingest", out), "explain": inputs.command("explain", out), "train": train}
 
