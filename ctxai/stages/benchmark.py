@@ -29,10 +29,11 @@ from ctxai.evaluate.metric import Metric
 from ctxai.evaluate.planted_check import PlantedCheck, check_planted
 from ctxai.evaluate.protocol import FULL, Effort, make_metrics
 from ctxai.evaluate.randomise import randomised
-from ctxai.evaluate.scoring import judge_method
+from ctxai.evaluate.scoring import COLUMNS, judge_method
 from ctxai.evaluate.subjects import Subjects, choose_rows, read_subjects
 from ctxai.explain.base import Attribution
 from ctxai.explain.network import find_vit
+from ctxai.explain.random_map import RandomMap
 from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.files import atomic_path, sha256, write_json, write_text
@@ -45,6 +46,7 @@ from ctxai.stages.train_diffmask import load_gates
 
 _SCORES = "scores"
 _SHOWN = 6
+_RANDOM_MAPS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -192,10 +194,13 @@ def _contenders(
 
 def _judge(out_dir: Path, name: str, method: Attribution, plan: _Plan) -> None:
     """Scores, maps to show and, last, the record of one method."""
-    judged = judge_method(
-        plan.run, method, plan.subjects, plan.targets, plan.metrics, plan.fill, plan.effort, plan.seed
-    )
-    scores = judged.scores.assign(method=name)
+    draws = [
+        judge_method(plan.run, each, plan.subjects, plan.targets, plan.metrics, plan.fill, plan.effort, plan.seed)
+        for each in _draws(method)
+    ]
+    judged, keys = draws[0], list(COLUMNS[:-1])
+    every = pd.concat([draw.scores for draw in draws])
+    scores = every.groupby(keys, sort=False)["score"].mean().reset_index().assign(method=name)
     write_text(out_dir / _SCORES / f"{name}.csv", scores.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
     first = _first_images(plan.subjects)
     size = tuple(plan.subjects.images.shape[2:])
@@ -203,7 +208,15 @@ def _judge(out_dir: Path, name: str, method: Attribution, plan: _Plan) -> None:
     with atomic_path(out_dir / _SCORES / f"{name}.npy") as temporary:
         np.save(temporary, maps, allow_pickle=False)
     record = {"digest": plan.digest, "options": method.options, "forward_passes": round(judged.forward_passes, 3)}
+    record |= {"draws": len(draws)}
     write_json(out_dir / _SCORES / f"{name}.json", json.loads(json.dumps(record, default=str)))
+
+
+def _draws(method: Attribution) -> list[Attribution]:
+    """What is judged in a method's name: of the random map several, because chance is the mean and not one draw."""
+    if not isinstance(method, RandomMap):
+        return [method]
+    return [RandomMap(method.model, method.seed + number) for number in range(_RANDOM_MAPS)]
 
 
 def _done(out_dir: Path, name: str, plan: _Plan) -> bool:

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ctxai.cli import main
 from ctxai.data.planted import RECORD
 from ctxai.data.store import NoduleStore
+from ctxai.evaluate.subjects import read_subjects
+from ctxai.explain import RandomMap
+from ctxai.models.run import Run
 
 METHODS = ("cdam", "attention_map", "input_x_gradient")
 COMMON = ["--methods", *METHODS, "--targets", "malignancy", "spiculation", "--limit", "4", "--effort.again", "2"]
@@ -65,6 +69,19 @@ def test_methods_that_were_not_run_are_listed_with_the_reason(axial_run, store, 
     record = json.loads((tmp_path / "benchmark.json").read_text())
     assert "train-diffmask" in record["not_run"]["vision_diffmask"]
     assert set(record["methods"]) == {"cdam", "random_map", "cdam_randomised"}
+
+
+def test_chance_is_the_mean_of_several_random_maps(finished, axial_run, store):
+    scores = pd.read_csv(finished / "scores" / "random_map.csv")
+    assert not scores.duplicated(["target", "metric", "place", "nodule_id"]).any()
+    found = scores[(scores["target"] == "malignancy") & (scores["metric"] == "compactness")].set_index("nodule_id")
+    run, nodules = Run.load(axial_run), NoduleStore(store)
+    rows = np.flatnonzero(nodules.table["nodule_id"].isin(found.index))
+    subjects = read_subjects(nodules, rows, run.views)
+    maps = torch.stack([RandomMap(run.model, seed).attribute(subjects.images, target=0) for seed in range(10)])
+    share = (maps < 0.05 * maps.amax((2, 3), keepdim=True)).float().mean((0, 2, 3))
+    expected = dict(zip(subjects.nodule_ids, share.tolist(), strict=True))
+    np.testing.assert_allclose(found["score"], [expected[nodule] for nodule in found.index], atol=1e-6)
 
 
 def test_finished_methods_are_kept_and_missing_ones_made(finished, axial_run, store):
