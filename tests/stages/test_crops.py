@@ -35,4 +35,7 @@ def test_the_crops_hold_the_patch_and_its_maps_where_they_are_in_the_patient(sph
         np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), values)
         assert one.signed
         assert one.weights_sha256 == run.weights_sha256
-        assert json.loads(one.path.with_name(f"cdam_{one.target}.json").read_text())["notice"] == "research use only, not for diagnosis"
+        assert (
+            json.loads(one.path.with_name(f"cdam_{one.target}.json").read_text())["notice"]
+            == "research use only, not for diagnosis"
+        )
