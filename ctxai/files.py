@@ -69,6 +69,16 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, deep: bool = False) -> None:
+    """Remove what killed runs left in a folder under temporary names, and with ``deep`` below it, too.
+
+    Only for folders that nobody else writes to at the time.
+    """
+    pattern = ".*.partial.*"
+    for stale in folder.rglob(pattern) if deep else folder.glob(pattern):
+        stale.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_folder(target: Path | str) -> Iterator[Path]:
     """Like :func:`atomic_path` for a whole folder; an existing ``target`` is replaced.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.confidentiality import Confidentiality, parse_retained
 from ctxai.export.provenance import NOTICE
 from ctxai.export.secret_key import read_key
-from ctxai.files import atomic_path, write_json
+from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
@@ -35,7 +36,7 @@ from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
 from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
 from ctxai.stages.cutting import without_place
-from ctxai.stages.explained import DONE, forget_shards, made_by, merge_shards, write_shard, write_tables
+from ctxai.stages.explained import DONE, SHARDS, forget_shards, made_by, merge_shards, write_shard, write_tables
 from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
@@ -88,7 +89,7 @@ def explain(
     deidentify: bool = False,
     retain: list[str] = [],  # noqa: B006
     key: Path | None = None,
-    shard: str = "0/1",
+    shard: str | None = None,
     headers: Path | None = None,
     merge: Path | None = None,
     workers: int = 0,
@@ -131,8 +132,8 @@ def explain(
             (all moved by the same days), patient (sex, age, size, weight), device, institution.
         key: file with the secret under which pseudonyms are made, so that the same patient has the same one in every
             call; made where there is none. Without it, ~/.config/ctxai/deidentify.key.
-        shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai explain --merge``. A
-            series that cannot be explained is noted, and told by the merge.
+        shard: i/n, the i-th of n equal parts of the series; afterwards run ``ctxai explain --merge``. A series that
+            cannot be explained is noted, and told by the merge. Without it, all series at once.
         headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
         merge: write the tables and the report over the results given here, after all of their shards.
         workers: threads of the model; 0 takes every core.
@@ -161,14 +162,17 @@ def explain(
             f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
             f"found {' '.join(request.views)} and {','.join(request.formats)}"
         )
-    index, count = parse_shard(shard)
+    index, count = parse_shard(shard or "0/1")
     marked = None if points is None else read_points(points)
     if workers > 0:
         torch.set_num_threads(workers)
     if concept is not None and maps:
         example = read_concept(concept, model_run, [name_of(one) for one in request.targets])
         request = replace(request, targets=[*request.targets, example])
-    forget_shards(out_dir, index, count)
+    if shard is None:
+        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
+    else:
+        forget_shards(out_dir, index, count)
     explained: dict[str, int] = {}
     failures: dict[str, InputError] = {}
     left_out: dict[str, str] = {}
@@ -184,7 +188,7 @@ def explain(
                 left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
                 if len(series) > 1:
                     logger.warning("left out: %s", error)
-    if count > 1:
+    if shard is not None:
         write_shard(out_dir, index, count, _checksum(_asked(request)), made_by(model_run), explained, left_out)
         return
     first = next(iter(failures.values()), None)
@@ -210,6 +214,7 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     if not findings:
         return 0
     done.unlink(missing_ok=True)
+    sweep(folder, deep=True)
     run, methods, targets = request.run, request.methods, request.targets
     nodules = [
         explain_nodule(series, finding, run, methods, targets, request.views, request.trust) for finding in findings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pandas as pd
 from ctxai import __version__
 from ctxai.errors import InputError
 from ctxai.export.provenance import NOTICE
-from ctxai.files import write_json, write_text
+from ctxai.files import sweep, write_json, write_text
 from ctxai.models.run import Run
 from ctxai.progress import console
 from ctxai.report.explanation import write_report
@@ -34,9 +33,6 @@ def made_by(run: Run) -> dict[str, str]:
 
 def forget_shards(out_dir: Path, index: int, count: int) -> None:
     """Remove the files of a shard that is about to be done, and those of another number of shards."""
-    if count == 1:
-        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
-        return
     own = _shard_file(out_dir, index, count)
     for path in (out_dir / SHARDS).glob("*-of-*.json"):
         if path == own or not path.name.endswith(f"-of-{count}.json"):
@@ -111,6 +107,7 @@ def write_tables(
     Raises:
         InputError: when the shards explained no nodule.
     """
+    sweep(out_dir)
     rows: list[dict[str, Any]] = []
     for path in sorted(out_dir.glob(f"*/{DONE}")):
         if series is None or path.parent.name in series:

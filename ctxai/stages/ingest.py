@@ -18,7 +18,7 @@ from ctxai.ct.header_table import read_headers, write_headers
 from ctxai.ct.stack import stack
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError
-from ctxai.files import write_text
+from ctxai.files import sweep, write_text
 from ctxai.lidc.annotations import load_tables, nodules_by_series
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
@@ -304,8 +304,8 @@ def _write_page(store_dir: Path, table: pd.DataFrame) -> None:
 
 def _sweep(store_dir: Path) -> None:
     """Remove what killed runs left: files and folders under temporary names."""
-    for stale in [*store_dir.glob(".*.partial.*"), *(store_dir / PARTS).glob(".*.partial.*")]:
-        stale.unlink(missing_ok=True)
+    sweep(store_dir)
+    sweep(store_dir / PARTS)
     for stale in (store_dir / ARRAYS).rglob("*.partial"):  # zarr's own
         stale.unlink(missing_ok=True)
     for folder in store_dir.glob(".partial.*"):

@@ -79,9 +79,25 @@ def test_shards_of_different_options_and_of_nothing_are_not_merged(phantom_tree,
     assert explain(phantom_tree, run_folder, tmp_path, "--shard", "1/2", "--views", "axial", "--no-maps") == 0
     assert main(["explain", "--merge", str(tmp_path)]) == 2
     assert "its shards had different options" in capsys.readouterr().err
-    assert explain(phantom_tree, run_folder, tmp_path, "--shard", "0/1", "--no-maps") == 0
+    assert explain(phantom_tree, run_folder, tmp_path, "--no-maps") == 0
     assert main(["explain", "--merge", str(tmp_path)]) == 2
     assert "found none" in capsys.readouterr().err
+    table = (tmp_path / "predictions.csv").read_bytes()
+    assert explain(phantom_tree, run_folder, tmp_path, "--shard", "0/1", "--no-maps") == 0
+    assert main(["explain", "--merge", str(tmp_path)]) == 0
+    assert (tmp_path / "predictions.csv").read_bytes() == table
+
+
+def test_what_a_killed_explanation_left_is_removed(phantom_tree, run_folder, tmp_path):
+    assert explain(phantom_tree, run_folder, tmp_path) == 0
+    done = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    folder = next(tmp_path.glob("*/explained.json")).parent
+    (folder / "explained.json").unlink()
+    stale = [folder / ".1.abc.partial.ct.nii.gz", folder / "maps" / ".1.abc.partial.map.nii.gz"]
+    for path in [*stale, tmp_path / ".1.abc.partial.report.html"]:
+        path.touch()
+    assert explain(phantom_tree, run_folder, tmp_path) == 0
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == done
 
 
 def test_only_named_patients_are_explained(phantom_tree, run_folder, tmp_path, capsys):
