@@ -13,7 +13,7 @@ def completion_script(shell: str) -> str:
     """What a shell has to read so that it completes ``ctxai``.
 
     Args:
-        shell: bash, zsh or tcsh.
+        shell: one that shtab knows: bash, zsh, fish, …
 
     Raises:
         InputError: for another shell.

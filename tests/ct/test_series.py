@@ -232,5 +232,5 @@ def test_pixels_that_need_a_decoder_say_how_to_get_one(tmp_path, monkeypatch):
     decoder = pydicom.pixels.decoders.JPEG2000LosslessDecoder
     monkeypatch.setattr(decoder, "_available", {})
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
-    with pytest.raises(InputError, match=r"missing dependencies.*pip install 'ctxai\[codecs\]'"):
+    with pytest.raises(InputError, match=r"(?s)missing dependencies.*pip install 'ctxai\[codecs\]'"):
         series_module._stored_values(header)

@@ -116,7 +116,7 @@ def places_of_frames(dataset: pydicom.Dataset) -> np.ndarray:
 def places_in_ct(series: CTSeries) -> np.ndarray:
     """LPS mm of the markers in the CT, read by SimpleITK alone."""
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series.folder)))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series.headers[0].path.parent)))
     return in_itk(reader.Execute())
 
 
@@ -139,7 +139,7 @@ def test_objects_of_a_compressed_scan_are_as_right(scan, syntax, tmp_path):
         dataset = pydicom.dcmread(header.path)
         dataset.compress(syntax, generate_instance_uid=False)
         dataset.save_as(header.path)
-    series = read_series(series.folder)
+    series = read_series(series.headers[0].path.parent)
     np.testing.assert_array_equal(series.read(), markers.hu)
     for reader, places in places_of_every_reader(series, markers, tmp_path).items():
         np.testing.assert_allclose(places, truth, atol=TOLERANCE_MM, err_msg=reader)

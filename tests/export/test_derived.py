@@ -107,9 +107,10 @@ def test_each_object_says_how_it_was_made_and_that_it_is_for_research(source, si
 
 
 def test_each_object_belongs_to_the_patient_and_study_of_the_ct(source, signed_map, provenance, tmp_path):
+    study = {keyword: source.first[keyword].value for keyword in ("StudyInstanceUID", "StudyDate", "StudyID")}
+    expected = study | {"PatientID": "SYNTHETIC-1", "PatientBirthDate": "19600101", "PatientSex": "O"}
     for name, dataset in write_all(tmp_path, signed_map, source, provenance).items():
-        for keyword in ("PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "StudyID"):
-            assert dataset[keyword].value == source.first[keyword].value, f"{keyword} of {name}"
+        assert {keyword: dataset[keyword].value for keyword in expected} == expected, name
         assert str(dataset.PatientName) == "Phantom^Synthetic"
         if "Rows" in dataset:
             assert dataset.FrameOfReferenceUID == source.first.FrameOfReferenceUID
