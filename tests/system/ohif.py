@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from ctxai.viewer import ViewerServer, find_ohif, viewer_url
 
@@ -19,6 +20,11 @@ from system.requirements import require
 #: Pixels of the viewport's edge that hold letters and buttons.
 EDGE = 70
 _PATIENCE_S = 150.0
+_SHOWS_A_VOLUME = """() => {
+    const view = window.cornerstone?.getRenderingEngines()[0]?.getViewports()[0];
+    return view?.getImageData?.() && view.getNumberOfSlices() >= 2;
+}"""
+_LOADS = 3
 #: Go to the slice through a point; false while the viewer is not ready, as when it exchanges one viewport for another.
 _JUMP = """(point) => {
     const view = window.cornerstone?.getRenderingEngines()[0]?.getViewports()[0];
@@ -27,6 +33,13 @@ _JUMP = """(point) => {
     view.render();
     return true;
 }"""
+
+#: The viewer's passing notices lie over the picture for some seconds, and are coloured, too.
+_NO_NOTICES = """document.addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "[data-sonner-toaster] { display: none !important; }";
+    document.head.append(style);
+});"""
 
 
 def started_viewer(orthanc: Orthanc) -> ViewerServer:
@@ -39,7 +52,23 @@ def started_viewer(orthanc: Orthanc) -> ViewerServer:
 def open_series(page: Page, viewer: ViewerServer, file: Path) -> None:
     """Open the study of a DICOM file with that file's series up, by address alone."""
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
-    page.goto(viewer_url(viewer.url, dataset.StudyInstanceUID, dataset.SeriesInstanceUID), wait_until="commit")
+    open_address(page, viewer_url(viewer.url, dataset.StudyInstanceUID, dataset.SeriesInstanceUID))
+
+
+def open_address(page: Page, url: str) -> None:
+    """Open an address of the viewer and wait for its image.
+
+    OHIF at times never comes up on a machine that does much else; then the page is loaded again, as a reader would.
+    """
+    page.add_init_script(_NO_NOTICES)
+    for left in reversed(range(_LOADS)):
+        page.goto(url, wait_until="commit")
+        try:
+            page.wait_for_function(_SHOWS_A_VOLUME, timeout=1000 * _PATIENCE_S / _LOADS)
+            return
+        except PlaywrightTimeoutError:
+            if not left:
+                raise
 
 
 def look_at(

@@ -21,7 +21,7 @@ from ctxai.viewer import find_ohif, find_orthanc
 from runs import untrained_run
 from synthetic_ct import ct_grid, write_ct
 from system.browser import opened_page
-from system.ohif import coloured, is_there, look_at
+from system.ohif import coloured, is_there, look_at, open_address
 from system.requirements import require
 
 pytestmark = pytest.mark.system
@@ -75,7 +75,7 @@ def test_the_study_opens_with_its_overlay_and_ctrl_c_leaves_nothing(results, chr
     with reviewed(results) as (process, url):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/viewer\?StudyInstanceUIDs=[\d.]+&initial.*=2\.25\.\d+", url)
         with opened_page(chromium, 1000, 700) as page:
-            page.goto(url, wait_until="commit")
+            open_address(page, url)
             assert is_there(coloured(look_at(page, CENTRE, "review", lambda image: is_there(coloured(image)))))
         root = url.partition("/viewer")[0]
         with urllib.request.urlopen(f"{root}/dicom-web/series", timeout=60) as response:
