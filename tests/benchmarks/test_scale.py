@@ -50,7 +50,7 @@ def kept():
 def test_the_results_that_are_kept_are_linear(scale):
     rows = kept()
     assert {row["what"] for row in rows} <= {*scale.MEASURES, *scale.WORKFLOWS}
-    assert {int(row["rows"]) for row in rows} == {1000, 10_000}
+    assert {int(row["rows"]) for row in rows} == {1000, 3000, 10_000}
     assert max(float(row["per_row"] or 0) for row in rows) < 1.5
 
 
@@ -61,4 +61,4 @@ def test_bookkeeping_of_ten_thousand_nodules_is_linear(tmp_path):
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert max(float(row["per_row"]) for row in rows) < 2
-    assert max(float(row["peak_mb"]) for row in rows) < 1000
+    assert max(float(row["peak_mb"]) for row in rows if row["what"] in ("manifest", "DAG")) < 1000
