@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pynetdicom import build_context
 from ctxai.errors import PacsError
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.pacs.peer import RemoteSeries
+from ctxai.viewer.orthanc import free_port
 
 
 def peer_at(archive: Archive, aet: str = "PACS", **options: object) -> DimsePeer:
@@ -24,12 +24,6 @@ def peer_at(archive: Archive, aet: str = "PACS", **options: object) -> DimsePeer
 def series_of(path: Path) -> RemoteSeries:
     header = dcmread(path, stop_before_pixels=True)
     return RemoteSeries(header.StudyInstanceUID, header.SeriesInstanceUID, "CT", 5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def pixels(content: bytes) -> bytes:

@@ -28,6 +28,12 @@ class _MaskOverlap(Metric):
     threshold: float = 0.5
     boxes: bool = False
 
+    higher_is_better = True
+    units = "share"
+    needs = frozenset({"mask"})
+    reference = "arXiv:2402.04563"
+    published = MappingProxyType({"boxes": True})
+
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
             raise InputError(f"expected a threshold from 0 to below 1, found {self.threshold}")
@@ -61,11 +67,6 @@ class PixelAccuracy(_MaskOverlap):
     """
 
     name = "pixel_accuracy"
-    higher_is_better = True
-    units = "share"
-    needs = frozenset({"mask"})
-    reference = "arXiv:2402.04563"
-    published = MappingProxyType({"boxes": True})
 
     @staticmethod
     def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:
@@ -82,11 +83,6 @@ class IoU(_MaskOverlap):
     """
 
     name = "iou"
-    higher_is_better = True
-    units = "share"
-    needs = frozenset({"mask"})
-    reference = "arXiv:2402.04563"
-    published = MappingProxyType({"boxes": True})
 
     @staticmethod
     def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:
@@ -103,11 +99,6 @@ class Dice(_MaskOverlap):
     """
 
     name = "dice"
-    higher_is_better = True
-    units = "share"
-    needs = frozenset({"mask"})
-    reference = "arXiv:2402.04563"
-    published = MappingProxyType({"boxes": True})
 
     @staticmethod
     def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:

@@ -24,6 +24,11 @@ class _ZoneEnergy(Metric):
     surround_mm: float = 6.0
     relative: bool = False
 
+    higher_is_better = None
+    units = "share"
+    needs = frozenset({"mask", "views"})
+    reference = "this project"
+
     def __post_init__(self) -> None:
         if not 0 < self.rim_mm < self.surround_mm:
             raise InputError(f"expected 0 < rim_mm < surround_mm, found {self.rim_mm} and {self.surround_mm}")
@@ -55,10 +60,6 @@ class CoreEnergy(_ZoneEnergy):
     """
 
     name = "core_energy"
-    higher_is_better = None
-    units = "share"
-    needs = frozenset({"mask", "views"})
-    reference = "this project"
 
     def _within(self, distance: Tensor) -> Tensor:
         return distance < -self.rim_mm
@@ -75,10 +76,6 @@ class RimEnergy(_ZoneEnergy):
     """
 
     name = "rim_energy"
-    higher_is_better = None
-    units = "share"
-    needs = frozenset({"mask", "views"})
-    reference = "this project"
 
     def _within(self, distance: Tensor) -> Tensor:
         return distance.abs() <= self.rim_mm
@@ -95,10 +92,6 @@ class SurroundEnergy(_ZoneEnergy):
     """
 
     name = "surround_energy"
-    higher_is_better = None
-    units = "share"
-    needs = frozenset({"mask", "views"})
-    reference = "this project"
 
     def _within(self, distance: Tensor) -> Tensor:
         return (distance > self.rim_mm) & (distance <= self.surround_mm)
