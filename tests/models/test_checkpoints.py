@@ -2,7 +2,6 @@ import ast
 import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from ctxai.errors import InputError
 from ctxai.models.checkpoints import CHECKPOINT, AtomicCheckpointIO
 from ctxai.models.training import fit
+from ctxai.viewer.orthanc import free_port
 
 from cohorts import sphere_store
 from interrupted import prepare
@@ -101,10 +101,7 @@ def two_processes(store, folder, second=()):
         "--devices",
         "2",
     ]
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
     # What torchrun sets for its processes.
     common |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
     processes = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from pydicom import dcmread
 
 from ctxai.cli import main
 from ctxai.stages import send as send_stage
+from ctxai.viewer.orthanc import free_port
 
 from synthetic_ct import write_ct
 
@@ -83,10 +83,7 @@ def test_a_pacs_that_comes_back_between_attempts_gets_everything(results: Path, 
 
 
 def test_a_pacs_that_is_down_is_one_line(results: Path, capsys: pytest.CaptureFixture):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert main(["send", str(results), *address(port), "--attempts", "2"]) == 2
+    assert main(["send", str(results), *address(free_port()), "--attempts", "2"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "no connection" in error

@@ -23,6 +23,11 @@ class _PerturbationAccuracy(Metric):
 
     fill: str = "lung_mean"
 
+    units = "percent x share, 0 to 90"
+    needs = frozenset({"model", "labels"})
+    reference = "arXiv:2012.09838"
+    published = MappingProxyType({"fill": "black"})
+
     @property
     @abstractmethod
     def _order(self) -> Order: ...
@@ -47,10 +52,6 @@ class PositivePerturbation(_PerturbationAccuracy):
 
     name = "positive_perturbation"
     higher_is_better = False
-    units = "percent x share, 0 to 90"
-    needs = frozenset({"model", "labels"})
-    reference = "arXiv:2012.09838"
-    published = MappingProxyType({"fill": "black"})
 
     _order = "most"
 
@@ -65,10 +66,6 @@ class NegativePerturbation(_PerturbationAccuracy):
 
     name = "negative_perturbation"
     higher_is_better = True
-    units = "percent x share, 0 to 90"
-    needs = frozenset({"model", "labels"})
-    reference = "arXiv:2012.09838"
-    published = MappingProxyType({"fill": "black"})
 
     _order = "least"
 
