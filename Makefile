@@ -31,14 +31,17 @@ viewer:
 	@ctxai/viewer/install.sh .viewer
 	@echo "Installed. Look at a result of ctxai explain with: .venv/bin/ctxai review OUT"
 
+# Two processes; the tests of a file stay in one, because they share what is costly to make.
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 # What needs pip alone.
 test: .venv/installed
-	$(PY) -m pytest -m "not system and not soak" --numprocesses 2 --dist loadgroup
+	$(PY) -m pytest -m "not system and not soak" $(PARALLEL)
 
 # What needs Debian packages or servers.
 test-system: .venv/installed
 	tests/system/install
-	$(PY) -m pytest -m "system and not soak"
+	$(PY) -m pytest -m "system and not soak" $(PARALLEL)
 
 # The long ones: many kills, long fuzzing.
 soak: .venv/installed

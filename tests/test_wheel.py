@@ -16,8 +16,6 @@ from ctxai.models.run import SHIPPED
 
 REPOSITORY = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.xdist_group("wheel")  # one worker builds it once
-
 LOOK = """
 import json, sys
 import ctxai

@@ -14,8 +14,6 @@ from ctxai.cli import main
 from ctxai.data.store import NoduleStore
 from ctxai.models.run import Run
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
