@@ -88,6 +88,14 @@ def processes_with(**variables: str) -> list[int]:
     return found
 
 
+def _name_of(process: int) -> str:
+    """Name of a process's program; empty when it has ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def kill_all(find: Callable[[], list[int]]) -> None:
     """SIGKILL to the processes that ``find`` names, until there are none."""
 
@@ -202,6 +210,12 @@ class Slurm:
     def processes_of(self, node: str, **variables: str) -> list[int]:
         """Ids of the processes of jobs and steps on a node."""
         return processes_with(SLURM_CONF=str(self.configuration), SLURMD_NODENAME=node, **variables)
+
+    def workers(self, node: str) -> list[int]:
+        """Ids of the processes of jobs on a node, without SLURM's own."""
+        own = {daemon.pid for daemon in self._daemons.values()}
+        found = [pid for pid in self.processes_of(node) if pid not in own]
+        return [pid for pid in found if not _name_of(pid).startswith("slurm")]
 
     def run(self, *command: Any, environment: Mapping[str, str] | None = None) -> str:
         """What a command of SLURM prints."""
