@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from ctxai.ct.geometry import HARMLESS, GeometryRules
-from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import read_headers, write_headers
+from ctxai.ct.search import find_series
 from ctxai.ct.stack import stack
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.header import SliceHeader
+from ctxai.ct.search import find_series
 from ctxai.data.store import LAYOUT, NoduleStore
 from ctxai.errors import InputError, StoreError
 from ctxai.files import sha256

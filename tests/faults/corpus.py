@@ -29,7 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from ctxai.ct.header import without_warnings
+from ctxai.ct.damage import without_warnings
 from ctxai.lidc.database import RATINGS
 
 from cohorts import sphere_store
