@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
+from ctxai.ct.series import read_series
 from ctxai.data.views import ViewConfig
+from ctxai.explain import CDAM
+from ctxai.models.run import Run
+from ctxai.stages.findings import Finding
+from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 
 from runs import untrained_run
 from synthetic_ct import ct_grid, write_ct
@@ -37,6 +43,24 @@ def centred_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, fl
     affine = grid.affine.copy()
     affine[:3, 3] += SPHERE + np.array([2.3, -1.7, 0.9]) - grid.centre
     return Grid(grid.shape, affine)
+
+
+def predictions(folder: Path) -> list[dict[str, str]]:
+    """The lines of predictions.csv in a result folder."""
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The one file of that name."""
+    (path,) = folder.glob(pattern)
+    return path
+
+
+def nodule_at(folder: Path, lps: np.ndarray, run: Run) -> ExplainedNodule:
+    """The nodule at a place, explained by CDAM on the run's own views."""
+    finding = Finding("sphere", lps, 14.0)
+    return explain_nodule(read_series(folder), finding, run, [CDAM(run.model)], ["malignancy"], run.views.views)
 
 
 @pytest.fixture(scope="session")
