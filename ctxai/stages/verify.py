@@ -16,7 +16,7 @@ from ctxai.errors import InputError, StoreError
 from ctxai.files import sha256
 from ctxai.progress import console, track
 from ctxai.stages.cutting import image_digest
-from ctxai.stages.ingest import MANIFEST, PARTS, part_of
+from ctxai.stages.ingested import MANIFEST, PARTS, part_of
 
 _PACKAGE = "datapackage.json"
 

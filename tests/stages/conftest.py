@@ -12,6 +12,7 @@ import pytest
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
+from ctxai.data.store import NoduleStore
 from ctxai.data.views import ViewConfig
 from ctxai.explain import CDAM
 from ctxai.models.run import Run
@@ -98,6 +99,14 @@ def phantom_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantom") / "dicom"
     assert main(["phantom", str(folder), "--patients", *PHANTOM_PATIENTS, "--margin_mm", "8"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_store(phantom_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> NoduleStore:
+    """The nodules of the phantom tree."""
+    folder = tmp_path_factory.mktemp("phantom") / "store"
+    assert main(["ingest", str(phantom_tree), str(folder)]) == 0
+    return NoduleStore(folder)
 
 
 @pytest.fixture(scope="session")
