@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
+from ctxai.data.planted import RECORD
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import ViewConfig
 from ctxai.explain import CDAM
@@ -114,6 +116,15 @@ def planted_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two dozen single slices with planted cores."""
     folder = tmp_path_factory.mktemp("planted") / "store"
     assert main(["planted", str(folder), "--trait", "core", "--nodules", "24"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def crops_store(planted_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The planted nodules as an ordinary store."""
+    folder = tmp_path_factory.mktemp("crops") / "store"
+    shutil.copytree(planted_store, folder)
+    (folder / RECORD).unlink()
     return folder
 
 
