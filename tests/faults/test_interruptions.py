@@ -15,7 +15,7 @@ from ctxai.cli import main
 from ctxai.data.store import NoduleStore
 
 from cohorts import sphere_store
-from faults.corpus import Inputs, make_inputs
+from faults.inputs import Inputs, make_inputs
 from folders import contents
 
 #: Of the long test; each at a random moment of a run that never gets further than the one before.
