@@ -15,6 +15,7 @@ from ctxai.ct.archive import unpacked
 from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
+from ctxai.export.confidentiality import asked_for
 from ctxai.export.provenance import NOTICE
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
@@ -23,12 +24,21 @@ from ctxai.report.tiles import nodule_tile
 from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
 from ctxai.stages.cutting import without_place
-from ctxai.stages.explained import DONE, SHARDS, forget_shards, made_by, merge_shards, write_shard, write_tables
+from ctxai.stages.explained import (
+    DONE,
+    SHARDS,
+    forget_shards,
+    made_by,
+    merge_shards,
+    refuse_mixture,
+    write_shard,
+    write_tables,
+)
 from ctxai.stages.findings import findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
 from ctxai.stages.prediction_rows import prediction_row, warn_of_strangers
-from ctxai.stages.request import Request, asked_confidentiality, checked_views, make_method
+from ctxai.stages.request import Request, checked_views, make_method
 from ctxai.stages.shards import parse_shard
 from ctxai.stages.targets import name_of, parse_targets
 
@@ -118,9 +128,10 @@ def explain(
         formats=parse_formats(formats),
         spread=spread and maps,
         trust=trust and maps,
-        confidentiality=asked_confidentiality(deidentify, retain, key),
+        confidentiality=asked_for(deidentify, retain, key),
     )
-    request.check(out_dir)
+    refuse_mixture(out_dir, request.confidentiality)
+    request.check()
     index, count = parse_shard(shard or "0/1")
     marked = None if points is None else read_points(points)
     if workers > 0:

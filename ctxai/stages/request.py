@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +15,10 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
-from ctxai.export.confidentiality import Confidentiality, parse_retained
-from ctxai.export.secret_key import read_key
+from ctxai.export.confidentiality import Confidentiality
 from ctxai.files import json_sha256
 from ctxai.models.run import Run
-from ctxai.stages.explained import DONE
+from ctxai.stages.explained import codes_of
 from ctxai.stages.findings import Finding
 from ctxai.stages.targets import NamedTarget, identity_of, name_of, read_concept
 from ctxai.stages.train_diffmask import load_gates
@@ -54,20 +52,12 @@ class Request:
     trust: bool
     confidentiality: Confidentiality | None = None
 
-    def check(self, out_dir: Path) -> None:
-        """Refuse what cannot be done, or not in this folder.
-
-        Results with an identity beside deidentified ones of the same CT would tell who it is.
+    def check(self) -> None:
+        """Refuse what cannot be done.
 
         Raises:
-            InputError: when ``out_dir`` holds results that are deidentified otherwise, or a spread over one view, or
-                one that is not written as NIfTI, is asked for.
+            InputError: when a spread over one view, or one that is not written as NIfTI, is asked for.
         """
-        for path in sorted(out_dir.glob(f"*/{DONE}")):
-            if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != self.method_codes:
-                raise InputError(
-                    f"{out_dir}: holds results that are deidentified otherwise, or not; give another folder"
-                )
         if self.spread and (len(self.views) < 2 or "nifti" not in self.formats):
             raise InputError(
                 f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
@@ -90,7 +80,7 @@ class Request:
     @property
     def method_codes(self) -> list[str]:
         """How the results are deidentified, by DICOM's codes; empty where they are not."""
-        return [] if self.confidentiality is None else [code.value for code in self.confidentiality.method_codes]
+        return codes_of(self.confidentiality)
 
     @property
     def digest(self) -> str:
@@ -148,17 +138,3 @@ def checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
         if view not in run.views.views:
             logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
     return list(run.views.views if views is None else views)
-
-
-def asked_confidentiality(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
-    """How results are deidentified; None without ``deidentify``.
-
-    Raises:
-        InputError: for an unknown option of the profile, a key file that is none, or either without ``deidentify``.
-    """
-    if not deidentify:
-        if retain or key is not None:
-            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
-        return None
-    retained = parse_retained(retain)
-    return Confidentiality(read_key(key), retained)

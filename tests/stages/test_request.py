@@ -10,7 +10,6 @@ from ctxai.errors import InputError
 from ctxai.explain import CDAM, AttentionMap
 from ctxai.export.confidentiality import Confidentiality
 from ctxai.export.secret_key import read_key
-from ctxai.files import write_json
 from ctxai.stages.findings import Finding
 from ctxai.stages.request import Request, checked_views
 
@@ -65,11 +64,11 @@ def test_deidentified_results_depend_on_the_secret_and_have_other_folders(asked,
     assert len({one.key_of(series.series_uid) for one in (asked, first, second)}) == 3
 
 
-def test_results_that_are_deidentified_otherwise_are_not_mixed(asked, tmp_path):
-    asked.check(tmp_path)
-    write_json(tmp_path / "0123" / "explained.json", {"deidentified": ["113100"]})
-    with pytest.raises(InputError, match="deidentified otherwise"):
-        asked.check(tmp_path)
+@pytest.mark.parametrize("change", [{"views": ["axial"]}, {"formats": ["seg"]}])
+def test_a_spread_is_over_several_views_and_written_as_nifti(asked, change):
+    replace(asked, spread=True).check()
+    with pytest.raises(InputError, match="--spread is over views and written as NIfTI"):
+        replace(asked, spread=True, **change).check()
 
 
 def test_a_view_that_the_run_was_not_trained_for_is_allowed_and_said(asked, caplog):
