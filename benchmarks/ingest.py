@@ -36,8 +36,8 @@ import SimpleITK as sitk
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.grid import Grid
-from ctxai.ct.header import find_series
 from ctxai.ct.patch import resample, slices_touched
+from ctxai.ct.search import find_series
 from ctxai.ct.series import CTSeries
 from ctxai.data.store import NoduleStore
 from ctxai.lidc.annotations import load_manifest

@@ -28,7 +28,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +39,8 @@ from ctxai.ct.header_table import read_headers, write_headers
 from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
 from ctxai.lidc.annotations import load_manifest
-from ctxai.lidc.findings import Finding
-from ctxai.stages.ingest import MANIFEST, digest_of, ingest, part_of, read_manifest, shard_rows
+from ctxai.stages.ingest import digest_of, ingest, shard_rows
+from ctxai.stages.ingested import KNOWN, MANIFEST, part_of, read_manifest, write_findings
 
 REPOSITORY = Path(__file__).parents[1]
 SNAKEFILE = REPOSITORY / "pipelines" / "Snakefile"
@@ -58,7 +57,7 @@ def make_cohort(folder: Path, rows: int, slices: int) -> None:
     table["nodule_id"] = [f"{patient}-{number:06d}" for number, patient in enumerate(table.patient_id)]
     store, tree, rules = folder / "store", folder / "dicom", GeometryRules()
     write_text(store / MANIFEST, table.to_csv(index=False, lineterminator="\n"))
-    write_text(store / "findings.csv", ",".join(field.name for field in fields(Finding)) + "\n")
+    write_findings(store / KNOWN, [])
     series = {
         uid: _headers(tree / patient / uid, uid, patient, slices)
         for uid, patient in zip(table.series_uid, table.patient_id, strict=True)

@@ -117,3 +117,8 @@ def sha256(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as a hexadecimal string."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(value: Any) -> str:
+    """SHA-256 of a value as JSON, whatever the order of keys; what JSON has no word for counts as its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctxai.ct import header
-from ctxai.ct.header import SliceHeader
+from ctxai.ct.header import PlainPixels, SliceHeader
 from ctxai.errors import InputError
 from ctxai.files import atomic_path
 
@@ -46,7 +45,7 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
     Args:
         path: Parquet file, one row per image; the images' paths are kept relative to ``folder``.
         folder: the tree.
-        series: what :func:`~ctxai.ct.header.find_series` found there.
+        series: what :func:`~ctxai.ct.search.find_series` found there.
     """
     groups = list(series.values())
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
@@ -57,7 +56,7 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
 
 
 def read_headers(path: Path, folder: Path, series_uids: Collection[str] | None = None) -> dict[str, list[SliceHeader]]:
-    """Headers by Series Instance UID, as :func:`~ctxai.ct.header.find_series` gives them.
+    """Headers by Series Instance UID, as :func:`~ctxai.ct.search.find_series` gives them.
 
     Args:
         path: file that :func:`write_headers` wrote.
@@ -120,6 +119,6 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
         row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
         row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
         if row.get("plain") is not None:
-            row["plain"] = header.PlainPixels(**row["plain"])
+            row["plain"] = PlainPixels(**row["plain"])
         series.setdefault(row["series_uid"], []).append(SliceHeader(**row, given=folder))
     return series

@@ -11,8 +11,10 @@ import pydicom
 from pydicom.encaps import generate_frames
 
 from ctxai.ct.codestream import coded_size
+from ctxai.ct.damage import DAMAGE, without_warnings
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
-from ctxai.ct.header import DAMAGE, PlainPixels, SliceHeader, find_series, read_header, series_key, without_warnings
+from ctxai.ct.header import PlainPixels, SliceHeader, read_header, series_key
+from ctxai.ct.search import find_series
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 

@@ -11,9 +11,10 @@ import datetime
 import hashlib
 import hmac
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -23,6 +24,7 @@ from pydicom.uid import UID
 from ctxai import __version__
 from ctxai.ct.header import series_key
 from ctxai.errors import InputError
+from ctxai.export.secret_key import read_key
 
 
 class Retain(StrEnum):
@@ -250,6 +252,26 @@ def parse_retained(names: Iterable[str]) -> frozenset[Retain]:
     except ValueError:
         unknown = next(name for name in names if name not in {*Retain})
         raise InputError(f"--retain {unknown}: expected some of {' '.join(Retain)}") from None
+
+
+def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
+    """What the command line's options ask for; None where they do not ask to deidentify.
+
+    Args:
+        deidentify: whether to.
+        retain: names of :class:`Retain`.
+        key: file with the secret; None for the user's own.
+
+    Raises:
+        InputError: for another name, for something to retain or a key where nothing is deidentified, or without a
+            usable key.
+    """
+    if not deidentify:
+        if retain or key is not None:
+            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
+        return None
+    retained = parse_retained(retain)
+    return Confidentiality(read_key(key), retained)
 
 
 def _copy(image: Dataset, clean: Dataset, keywords: Iterable[str]) -> None:

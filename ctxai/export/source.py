@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
+from ctxai.ct.damage import without_warnings
 from ctxai.ct.grid import Grid
-from ctxai.ct.header import without_warnings
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.export.confidentiality import Confidentiality

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import Owner, read_headers, read_owners
+from ctxai.ct.search import find_series
 from ctxai.errors import InputError
 from ctxai.models.run import Run
 from ctxai.stages.sources import patient_name

@@ -2,73 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import math
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL.PngImagePlugin import PngInfo
 
-from ctxai import __version__
 from ctxai.ct.archive import unpacked
-from ctxai.ct.header import series_key
 from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries
-from ctxai.data.views import VIEWS
-from ctxai.errors import InputError, ModelError
-from ctxai.explain.base import Attribution
-from ctxai.explain.registry import get_method
-from ctxai.explain.vision_diffmask import VisionDiffMask
-from ctxai.export.confidentiality import Confidentiality, parse_retained
+from ctxai.errors import InputError
+from ctxai.export.confidentiality import asked_for
 from ctxai.export.provenance import NOTICE
-from ctxai.export.secret_key import read_key
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
-from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
 from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
 from ctxai.stages.cutting import without_place
-from ctxai.stages.explained import DONE, SHARDS, forget_shards, made_by, merge_shards, write_shard, write_tables
-from ctxai.stages.findings import Finding, findings_of
+from ctxai.stages.explained import (
+    DONE,
+    SHARDS,
+    forget_shards,
+    made_by,
+    merge_shards,
+    refuse_mixture,
+    write_shard,
+    write_tables,
+)
+from ctxai.stages.findings import findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
+from ctxai.stages.prediction_rows import prediction_row, warn_of_strangers
+from ctxai.stages.request import Request, checked_views, make_method
 from ctxai.stages.shards import parse_shard
-from ctxai.stages.targets import NamedTarget, identity_of, name_of, parse_targets, read_concept
-from ctxai.stages.train_diffmask import load_gates
+from ctxai.stages.targets import name_of, parse_targets
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What is to be done with every series."""
-
-    input: Path
-    run: Run
-    methods: Sequence[Attribution]
-    targets: Sequence[NamedTarget]
-    views: Sequence[str]
-    formats: Sequence[str]
-    spread: bool
-    trust: bool
-    confidentiality: Confidentiality | None = None
-
-    def key_of(self, series_uid: str) -> str:
-        """Name of a series' folder."""
-        return series_key(series_uid) if self.confidentiality is None else self.confidentiality.series_key(series_uid)
-
-    @property
-    def method_codes(self) -> list[str]:
-        """How the results are deidentified, by DICOM's codes; empty where they are not."""
-        return [] if self.confidentiality is None else [code.value for code in self.confidentiality.method_codes]
 
 
 def explain(
@@ -145,30 +119,25 @@ def explain(
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
     model_run = Run.load(run)
-    request = _Request(
+    request = Request(
         input=input,
         run=model_run,
-        methods=[_method(model_run, name) for name in method] if maps else [],
+        methods=[make_method(model_run, name) for name in method] if maps else [],
         targets=parse_targets(target, model_run),
-        views=_checked_views(model_run, views),
+        views=checked_views(model_run, views),
         formats=parse_formats(formats),
         spread=spread and maps,
         trust=trust and maps,
-        confidentiality=_confidentiality(deidentify, retain, key),
+        confidentiality=asked_for(deidentify, retain, key),
     )
-    _refuse_mixture(out_dir, request)
-    if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
-        raise InputError(
-            f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
-            f"found {' '.join(request.views)} and {','.join(request.formats)}"
-        )
+    refuse_mixture(out_dir, request.confidentiality)
+    request.check()
     index, count = parse_shard(shard or "0/1")
     marked = None if points is None else read_points(points)
     if workers > 0:
         torch.set_num_threads(workers)
     if concept is not None and maps:
-        example = read_concept(concept, model_run, [name_of(one) for one in request.targets])
-        request = replace(request, targets=[*request.targets, example])
+        request = request.with_concept(concept)
     if shard is None:
         shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
     else:
@@ -189,7 +158,7 @@ def explain(
                 if len(series) > 1:
                     logger.warning("left out: %s", error)
     if shard is not None:
-        write_shard(out_dir, index, count, _checksum(_asked(request)), made_by(model_run), explained, left_out)
+        write_shard(out_dir, index, count, request.digest, made_by(model_run), explained, left_out)
         return
     first = next(iter(failures.values()), None)
     if first and not any(explained.values()):
@@ -201,13 +170,13 @@ def explain(
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
 
-def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: _Request, resume: bool) -> int:
+def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: Request, resume: bool) -> int:
     """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
     findings = findings_of(series, points)
     if request.confidentiality is not None:  # the ids that they have may be anything
         findings = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(findings, start=1)]
     folder = out_dir / request.key_of(series.series_uid)
-    digest = _digest(series, findings, request)
+    digest = request.digest_of(series, findings)
     done = folder / DONE
     if resume and done.is_file() and json.loads(done.read_text())["digest"] == digest:
         return len(findings)
@@ -219,8 +188,8 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     nodules = [
         explain_nodule(series, finding, run, methods, targets, request.views, request.trust) for finding in findings
     ]
-    rows = [_row(series, nodule, request) for nodule in nodules]
-    _warn_of_strangers(rows)
+    rows = [prediction_row(series, nodule, request) for nodule in nodules]
+    warn_of_strangers(rows)
     if methods:
         write_overlays(
             *(folder, series, nodules, rows, run, methods, targets, request.formats, request.spread),
@@ -235,76 +204,6 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     return len(findings)
 
 
-def _confidentiality(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
-    if not deidentify:
-        if retain or key is not None:
-            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
-        return None
-    retained = parse_retained(retain)
-    return Confidentiality(read_key(key), retained)
-
-
-def _refuse_mixture(out_dir: Path, request: _Request) -> None:
-    """Results with an identity beside deidentified ones of the same CT would tell who it is.
-
-    Raises:
-        InputError: when ``out_dir`` holds results that are deidentified otherwise.
-    """
-    for path in sorted(out_dir.glob(f"*/{DONE}")):
-        if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != request.method_codes:
-            raise InputError(f"{out_dir}: holds results that are deidentified otherwise, or not; give another folder")
-
-
-def _warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
-    """Say which nodules are so unlike the training nodules that a prediction means little."""
-    for row in rows:
-        percentile = row.get("novelty_percentile")
-        if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
-            logger.warning(
-                "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
-                "run %s says of it",
-                *(row["series"], row["nodule_id"], percentile, row["run"]),
-            )
-
-
-def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[str, Any]:
-    """One line of predictions.csv; None where there is no number, as for the end of an interval without one."""
-    finding, run = nodule.finding, request.run
-    x, y, z = (round(float(value), 3) for value in finding.centre_lps)
-    row: dict[str, Any] = {
-        "series": request.key_of(series.series_uid),
-        "nodule_id": finding.nodule_id,
-        "x": x,
-        "y": y,
-        "z": z,
-    }
-    row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers}
-    row |= {"in_sample": run.in_sample(series.patient_id)}
-    row |= {f"readers_{name}": value for name, value in finding.ratings.items()}
-    row |= {name: float(value) for name, value in nodule.prediction.items()}
-    for method in request.methods:
-        for target in map(name_of, request.targets):
-            row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
-            row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
-            row |= _trust_columns(nodule, method.name, target)
-    row |= {"untrained_views": " ".join(view for view in request.views if view not in run.views.views), "run": run.name}
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-
-
-def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
-    """How far a map can be believed; nothing where it was not judged."""
-    trust = nodule.trust.get((method, target))
-    if trust is None:
-        return {}
-    figures = {
-        "fidelity": trust.fidelity,
-        "fidelity_percentile": trust.fidelity_percentile,
-        "stability": trust.stability,
-        "sanity": trust.sanity,
-    }
-    return {f"{method}_{target}_{name}": value for name, value in figures.items()}
-
-
 def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
     tile = nodule_tile(nodule.patch.hu, nodule.maps[method, target].values, nodule.inside)
     path = folder / "views" / f"{nodule.finding.nodule_id}.png"
@@ -312,58 +211,3 @@ def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str)
     said.add_text("Comment", NOTICE)
     with atomic_path(path) as temporary:
         tile.save(temporary, pnginfo=said)
-
-
-def _method(run: Run, name: str) -> Attribution:
-    """A method for the run, trained where it has to be."""
-    method = get_method(name)
-    if method is VisionDiffMask:
-        return load_gates(run)
-    if "training" in method.needs:
-        raise ModelError(f"{method.name} has to be trained for a run, which only Python code can do; choose another")
-    return method(run.model)
-
-
-def _checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
-    """The run's own views, or others; one that it was not trained for is allowed and said."""
-    for view in views or ():
-        if view not in VIEWS:
-            raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}")
-        if view not in run.views.views:
-            logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
-    return list(run.views.views if views is None else views)
-
-
-def _digest(series: CTSeries, findings: Sequence[Finding], request: _Request) -> str:
-    """What the results of a series depend on."""
-    uid = str if request.confidentiality is None else request.confidentiality.uid
-    return _checksum(
-        {
-            "images": sorted(uid(header.sop_uid) for header in series.headers),
-            "nodules": [[finding.nodule_id, finding.centre_lps.tolist(), finding.diameter_mm] for finding in findings],
-            **_asked(request),
-        }
-    )
-
-
-def _asked(request: _Request) -> dict[str, object]:
-    """What the results of every series depend on."""
-    return {
-        "run": [request.run.name, request.run.weights_sha256],
-        "calibration": request.run.calibration.to_json(),
-        "methods": [[method.name, method.options] for method in request.methods],
-        "targets": [[name_of(target), identity_of(target)] for target in request.targets],
-        "views": [*request.views],
-        "formats": [*request.formats],
-        "spread": request.spread,
-        "trust": request.trust,
-        "deidentified": [
-            *request.method_codes,
-            *([request.confidentiality.token("explain").hex()] if request.confidentiality else []),
-        ],
-        "version": __version__,
-    }
-
-
-def _checksum(content: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ctxai.ct.header import SliceHeader, find_series
+from ctxai.ct.header import SliceHeader
+from ctxai.ct.search import find_series
 from ctxai.data.store import LAYOUT, NoduleStore
 from ctxai.errors import InputError, StoreError
 from ctxai.files import sha256
 from ctxai.progress import console, track
 from ctxai.stages.cutting import image_digest
-from ctxai.stages.ingest import MANIFEST, PARTS, part_of
+from ctxai.stages.ingested import MANIFEST, PARTS, part_of
 
 _PACKAGE = "datapackage.json"
 

@@ -11,7 +11,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SegmentationStorage
 
-from ctxai.ct.header import DAMAGE
+from ctxai.ct.damage import DAMAGE
 from ctxai.errors import InputError
 from ctxai.export.clean_ct import CLEAN_CT
 

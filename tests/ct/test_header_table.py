@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ctxai.ct.header import find_series
 from ctxai.ct.header_table import Owner, read_headers, read_owners, write_headers
+from ctxai.ct.search import find_series
 from ctxai.errors import InputError
 
 from synthetic_ct import ct_grid, rotated, write_ct

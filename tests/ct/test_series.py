@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from ctxai.ct import series as series_module
 from ctxai.ct.geometry import Fault
-from ctxai.ct.series import AIR_HU, CTSeries, find_series, read_series
+from ctxai.ct.series import AIR_HU, find_series, read_series
 from ctxai.errors import GeometryError, InputError
 
 from synthetic_ct import FEET_FIRST, ct_grid, rotated, write_ct
@@ -168,37 +168,6 @@ def test_a_damaged_series_is_refused_in_one_line_that_says_where(tmp_path, damag
     with pytest.raises(error, match=words) as raised:
         read_series(tmp_path).read()
     assert "\n" not in str(raised.value)
-
-
-def test_two_series_in_one_folder_are_told_apart(tmp_path):
-    first, second = voxels(), voxels()[::-1].copy()
-    write_ct(tmp_path / "a", first, seed="a")
-    write_ct(tmp_path / "b", second, seed="b")
-    found = find_series(tmp_path)
-    assert sorted(len(headers) for headers in found.values()) == [12, 12]
-    with pytest.raises(InputError, match="2 CT series"):
-        read_series(tmp_path)
-    assert {CTSeries(headers).read().tobytes() for headers in found.values()} == {first.tobytes(), second.tobytes()}
-
-
-def test_a_damaged_image_can_be_noted_instead_of_ending_the_search(tmp_path):
-    break_position(write_ct(tmp_path, voxels()))
-    damaged: dict[Path, str] = {}
-    found = find_series(tmp_path, damaged)
-    assert [path.name for path in damaged] == ["006.dcm"]
-    assert [len(headers) for headers in found.values()] == [11]
-
-
-def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
-    write_ct(tmp_path / "a", voxels(), seed="a")
-    break_position(write_ct(tmp_path / "b", voxels(), seed="b"))
-    monkeypatch.setattr("ctxai.ct.header._FILES_PER_JOB", 5)
-    alone: dict[Path, str] = {}
-    together: dict[Path, str] = {}
-    one, several = find_series(tmp_path, alone), find_series(tmp_path, together, workers=2)
-    assert alone == together and len(alone) == 1
-    assert list(one) == list(several)
-    assert all([h.path for h in one[uid]] == [h.path for h in several[uid]] for uid in one)
 
 
 def test_the_key_of_a_series_tells_nothing_of_the_patient(tmp_path):

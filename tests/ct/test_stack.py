@@ -5,8 +5,8 @@ import pydicom
 import pytest
 
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
-from ctxai.ct.header import find_series
 from ctxai.ct.patch import extract_patch
+from ctxai.ct.search import find_series
 from ctxai.ct.series import CTSeries
 from ctxai.ct.stack import stack
 from ctxai.errors import GeometryError, InputError

@@ -9,6 +9,7 @@ from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import StoreError
 
 from cohorts import label_table
+from folders import contents
 
 SHAPE = (6, 8, 10)
 SPAWN = multiprocessing.get_context("spawn")
@@ -26,10 +27,6 @@ def write_rows(path, rows, count, barrier=None):
     store = NoduleStore.create(path, count, SHAPE)
     for row in rows:
         store.write(row, *patch(row))
-
-
-def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (1, 8, 10)])
@@ -64,10 +61,10 @@ def test_the_same_layout_is_opened_again_with_what_is_in_it(tmp_path):
 def test_another_layout_is_refused_and_the_store_stays(tmp_path, other):
     store = NoduleStore.create(tmp_path, 3, SHAPE)
     store.write(0, *patch(0))
-    before = files(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(StoreError, match="another layout"):
         NoduleStore.create(tmp_path, **{"rows": 3, "patch_shape": SHAPE} | other)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_arrays_of_another_patch_shape_are_refused_by_name(tmp_path):
@@ -98,7 +95,7 @@ def test_processes_that_write_different_rows_at_once_give_the_same_bytes_as_one(
     for part in parts:
         part.join()
     assert [part.exitcode for part in parts] == [0, 0]
-    assert files(tmp_path / "two") == files(tmp_path / "one")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
 def test_a_process_that_makes_the_store_late_keeps_what_others_wrote(tmp_path):

@@ -13,7 +13,9 @@ import pytest
 
 from ctxai.cli import main
 
-from faults.corpus import CASES, SECRET, Case, Inputs, Promise, make_inputs
+from faults.corpus import CASES
+from faults.inputs import SECRET, Inputs, make_inputs
+from faults.promises import Case, Promise
 
 TRIALS = [pytest.param(case, stage, id=f"{case.name}, {stage}") for case in CASES for stage in case.promises]
 #: A process that took a bomb apart would need far more of either.

@@ -15,7 +15,8 @@ from ctxai.cli import main
 from ctxai.data.store import NoduleStore
 
 from cohorts import sphere_store
-from faults.corpus import Inputs, make_inputs
+from faults.inputs import Inputs, make_inputs
+from folders import contents
 
 #: Of the long test; each at a random moment of a run that never gets further than the one before.
 MANY = 50
@@ -37,10 +38,6 @@ def commands(inputs: Inputs, store: Path, out: Path) -> dict[str, list[str]]:
     small = ["--views.pixels", "16", "--views.views", '["axial"]', "--backbone.depth", "1", "--accelerator", "cpu"]
     train = ["train", str(store), str(out), *small, "--optim.epochs", "3", "--optim.batch_size", "4"]
     return {"ingest": inputs.command("ingest", out), "explain": inputs.command("explain", out), "train": train}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def kill_at_random(command: list[str], out: Path, kills: int, seed: int = 0) -> int:
@@ -86,7 +83,7 @@ def test_a_stage_killed_many_times_ends_with_the_bytes_of_an_undisturbed_one(inp
     command = commands(inputs, store, broken)[stage]
     killed = kill_at_random(command, broken, kills)
     assert main(command) == 0
-    lost = lost_files(content(whole), content(broken))
+    lost = lost_files(contents(whole), contents(broken))
     print(f"{stage}: {killed} of {kills} killed, {len(lost)} file(s) differ")
     assert killed
     assert not lost
@@ -105,18 +102,18 @@ def test_two_processes_on_one_store_end_with_the_bytes_of_one(inputs, tmp_path):
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
     errors = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
-    assert content(alone) == content(shared)
+    assert contents(alone) == contents(shared)
 
 
 def test_files_from_the_future_are_neither_newer_nor_older(inputs, tmp_path):
     copy = Inputs(tmp_path / "inputs")
     shutil.copytree(inputs.folder, copy.folder)
     assert main(copy.command("ingest", tmp_path / "store")) == 0
-    before = content(tmp_path / "store")
+    before = contents(tmp_path / "store")
     for path in [*copy.folder.rglob("*"), *(tmp_path / "store").rglob("*")]:
         os.utime(path, (4e9, 4e9))  # the year 2096
     assert main(copy.command("ingest", tmp_path / "store")) == 0
-    assert content(tmp_path / "store") == before
+    assert contents(tmp_path / "store") == before
     copy.edit(5, Manufacturer="another")
     assert len(NoduleStore(tmp_path / "store")) == 1
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ctxai.ct.geometry import GeometryRules
-from ctxai.ct.header import find_series
+from ctxai.ct.search import find_series
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 from ctxai.lidc.database import RATINGS, LidcDatabase

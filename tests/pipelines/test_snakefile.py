@@ -12,6 +12,8 @@ import yaml
 
 from ctxai.cli import main
 
+from folders import contents
+
 REPOSITORY = Path(__file__).parents[2]
 SNAKEFILE = REPOSITORY / "pipelines" / "Snakefile"
 PROFILE = REPOSITORY / "pipelines" / "profiles" / "local"
@@ -41,10 +43,6 @@ def planned(folder, config, *arguments):
     return Counter(
         {name: int(count) for name, count in (line for line in lines if len(line) == 2 and line[1].isdigit())}
     )
-
-
-def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_configured_workflow_goes_from_a_phantom_to_a_page(tmp_path):
@@ -167,6 +165,6 @@ def test_shards_of_the_workflow_make_the_store_that_a_plain_ingest_makes(tmp_pat
     parts = [json.loads(part.read_text()) for part in (out / "store" / "parts").iterdir()]
     assert len(parts) == 2
     assert main(["ingest", str(out / "dicom"), str(tmp_path / "plain")]) == 0
-    assert files(out / "store") == files(tmp_path / "plain")
-    assert "patches.zarr/hu/c/0/0/0/0" in files(out / "store")
+    assert contents(out / "store") == contents(tmp_path / "plain")
+    assert "patches.zarr/hu/c/0/0/0/0" in contents(out / "store")
     assert planned(tmp_path, config, "store") == {}, "finished work is planned again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,14 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
+from ctxai.ct.series import read_series
+from ctxai.data.planted import RECORD
+from ctxai.data.store import NoduleStore
 from ctxai.data.views import ViewConfig
+from ctxai.explain import CDAM
+from ctxai.models.run import Run
+from ctxai.stages.findings import Finding
+from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 
 from runs import untrained_run
 from synthetic_ct import ct_grid, write_ct
@@ -37,6 +46,24 @@ def centred_grid(shape: tuple[int, int, int], spacing_mm: tuple[float, float, fl
     affine = grid.affine.copy()
     affine[:3, 3] += SPHERE + np.array([2.3, -1.7, 0.9]) - grid.centre
     return Grid(grid.shape, affine)
+
+
+def predictions(folder: Path) -> list[dict[str, str]]:
+    """The lines of predictions.csv in a result folder."""
+    with (folder / "predictions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The one file of that name."""
+    (path,) = folder.glob(pattern)
+    return path
+
+
+def nodule_at(folder: Path, lps: np.ndarray, run: Run) -> ExplainedNodule:
+    """The nodule at a place, explained by CDAM on the run's own views."""
+    finding = Finding("sphere", lps, 14.0)
+    return explain_nodule(read_series(folder), finding, run, [CDAM(run.model)], ["malignancy"], run.views.views)
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +104,27 @@ def phantom_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def phantom_store(phantom_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> NoduleStore:
+    """The nodules of the phantom tree."""
+    folder = tmp_path_factory.mktemp("phantom") / "store"
+    assert main(["ingest", str(phantom_tree), str(folder)]) == 0
+    return NoduleStore(folder)
+
+
+@pytest.fixture(scope="session")
 def planted_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two dozen single slices with planted cores."""
     folder = tmp_path_factory.mktemp("planted") / "store"
     assert main(["planted", str(folder), "--trait", "core", "--nodules", "24"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def crops_store(planted_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The planted nodules as an ordinary store."""
+    folder = tmp_path_factory.mktemp("crops") / "store"
+    shutil.copytree(planted_store, folder)
+    (folder / RECORD).unlink()
     return folder
 
 

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 import zipfile
@@ -13,12 +12,8 @@ import SimpleITK as sitk
 
 from ctxai.cli import main
 from ctxai.ct.series import read_series
-from ctxai.stages.findings import Finding
-from ctxai.stages.nodule import explain_nodule, slice_offsets
 
-from .conftest import SPHERE, centred_grid, sphere_hu
-from runs import untrained_run
-from synthetic_ct import FEET_FIRST, rotated, write_ct
+from .conftest import SPHERE, only, predictions
 
 TRUST = ("fidelity", "fidelity_percentile", "stability", "sanity")
 
@@ -32,16 +27,6 @@ def explained(sphere_ct, run_folder, tmp_path_factory) -> Path:
     out = folder / "out"
     assert main(["explain", str(sphere_ct), str(out), "--run", str(run_folder), "--points", str(points)]) == 0
     return out
-
-
-def predictions(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def only(folder: Path, pattern: str) -> Path:
-    (path,) = folder.glob(pattern)
-    return path
 
 
 def test_the_results_are_laid_out_as_promised(explained):
@@ -124,46 +109,6 @@ def test_every_object_tells_how_it_was_made_and_no_file_but_dicom_names_the_pati
         assert checksum in str(dataset)
 
 
-@pytest.mark.parametrize("change", ["permuted files", "feet first", "oblique", "coronal slabs"])
-def test_the_same_anatomy_in_another_scan_geometry_gives_the_same_answer(sphere_ct, tmp_path, change):
-    """Measured: maps correlate at .9997 and more; logits move by up to 1.8 % of what losing the nodule changes."""
-    grids = {
-        "permuted files": centred_grid((40, 96, 100), (0.8, 0.9, 2.0)),
-        "feet first": centred_grid((40, 96, 100), (0.8, 0.9, 2.0), orientation=FEET_FIRST),
-        "oblique": centred_grid((60, 110, 110), (0.8, 0.8, 1.5), orientation=rotated(20)),
-        "coronal slabs": centred_grid((50, 90, 96), (0.9, 0.9, 1.6), orientation=((1.0, 0, 0), (0, 0, -1.0))),
-    }
-    hu = sphere_hu(grids[change])
-    order = np.random.default_rng(3).permutation(len(hu)) if change == "permuted files" else None
-    write_ct(tmp_path, hu, grids[change], file_order=order)
-    run = untrained_run()
-    reference, other = (nodule_at(folder, SPHERE, run) for folder in (sphere_ct, tmp_path))
-    if change in ("permuted files", "feet first"):  # the same voxels, or as good as
-        np.testing.assert_allclose(other.patch.hu, reference.patch.hu, atol=70)
-    empty = nodule_at(sphere_ct, SPHERE + np.array([0, 0, -22.0]), run).prediction["malignancy_logit"]
-    span = abs(reference.prediction["malignancy_logit"] - empty)
-    moved = abs(other.prediction["malignancy_logit"] - reference.prediction["malignancy_logit"])
-    assert moved < 0.05 * span
-    maps = [nodule.maps["cdam", "malignancy"].values.ravel() for nodule in (reference, other)]
-    assert np.corrcoef(maps)[0, 1] > 0.999
-    if change == "permuted files":
-        np.testing.assert_array_equal(*maps)
-
-
-def nodule_at(folder: Path, lps: np.ndarray, run):
-    from ctxai.explain import CDAM
-
-    finding = Finding("sphere", lps, 14.0)
-    return explain_nodule(read_series(folder), finding, run, [CDAM(run.model)], ["malignancy"], run.views.views)
-
-
-def test_explained_slices_pass_through_the_nodule():
-    assert slice_offsets(6.0, 32) == [-3, -2, -1, 0, 1, 2, 3]
-    assert slice_offsets(2.0, 32) == [-2, -1, 0, 1, 2]
-    assert len(slice_offsets(80.0, 32)) == 31
-    assert slice_offsets(None, 32) == slice_offsets(12.0, 32)
-
-
 def test_a_second_run_does_nothing_and_another_target_does_it_again(explained, sphere_ct, run_folder):
     common = ["explain", str(sphere_ct), str(explained), "--run", str(run_folder)]
     common += ["--points", str(explained.parent / "points.csv")]
@@ -177,55 +122,6 @@ def test_a_second_run_does_nothing_and_another_target_does_it_again(explained, s
     assert main(common) == 0
 
 
-def test_several_methods_and_only_predictions_can_be_asked_for(sphere_ct, run_folder, tmp_path, write_points):
-    common = [
-        "explain",
-        str(sphere_ct),
-        str(tmp_path / "out"),
-        "--run",
-        str(run_folder),
-        "--points",
-        str(write_points()),
-    ]
-    assert main([*common, "--method", "cdam", "attention_map", "--formats", "nifti", "--views", "axial"]) == 0
-    assert len(list((tmp_path / "out").glob("*/maps/*.nii.gz"))) == 2
-    (row,) = predictions(tmp_path / "out")
-    assert main([*common[:2], str(tmp_path / "plain"), *common[3:], "--no-maps"]) == 0
-    (plain,) = predictions(tmp_path / "plain")
-    assert plain["malignancy"] == row["malignancy"]
-    assert not list((tmp_path / "plain").glob("*/maps"))
-
-
-def test_contrasts_and_concepts_are_explained_beside_outputs(sphere_ct, run_folder, tmp_path, write_points):
-    examples = tmp_path / "dense-cap"
-    shutil.copytree(sphere_ct, examples)
-    (examples / "points.csv").write_text("x,y,z\n{},{},{}\n".format(*SPHERE))
-    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder), "--points"]
-    common += [str(write_points()), "--target", "spiculation", "lobulation", "spiculation-lobulation"]
-    assert main([*common, "--concept", str(examples)]) == 0
-    folder = only(tmp_path / "out", "*/explained.json").parent
-    names = ("spiculation", "lobulation", "spiculation-lobulation", "dense-cap")
-    assert {path.name for path in folder.glob("maps/*.nii.gz")} == {f"cdam_{name}.nii.gz" for name in names}
-    assert {path.name for path in folder.glob("dicom/seg/*.dcm")} == {f"cdam_{name}_bands.dcm" for name in names}
-    first, second, contrast, concept = (
-        np.asarray(nib.load(folder / "maps" / f"cdam_{name}.nii.gz").dataobj) for name in names
-    )
-    np.testing.assert_allclose(contrast, first - second, atol=1e-5 * np.abs(first).max())
-    assert np.abs(concept).max() > 0
-    (row,) = predictions(tmp_path / "out")
-    assert {f"cdam_{name}_inside" for name in names} <= set(row)
-    assert [f"cdam_{name}_fidelity" in row for name in names] == [True, True, False, False]  # outputs of the model
-    sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
-    checksum = sidecar["provenance"]["options"]["concept_sha256"]
-    before = (folder / "explained.json").stat().st_mtime_ns
-    assert main([*common, "--concept", str(examples)]) == 0
-    assert (folder / "explained.json").stat().st_mtime_ns == before
-    (examples / "points.csv").write_text("x,y,z\n{},{},{}\n".format(*SPHERE + 6))  # another concept of this name
-    assert main([*common, "--concept", str(examples)]) == 0
-    sidecar = json.loads((folder / "maps" / "cdam_dense-cap.json").read_text())
-    assert sidecar["provenance"]["options"]["concept_sha256"] != checksum
-
-
 def test_every_map_of_an_output_is_judged_unless_told_not_to(explained, sphere_ct, run_folder, tmp_path, write_points):
     (row,) = predictions(explained)
     judged = {name: row[f"cdam_malignancy_{name}"] for name in TRUST}
@@ -236,23 +132,6 @@ def test_every_map_of_an_output_is_judged_unless_told_not_to(explained, sphere_c
     assert main([*common, "--points", str(write_points()), "--no-trust"]) == 0
     (plain,) = predictions(tmp_path / "out")
     assert not {f"cdam_malignancy_{name}" for name in TRUST} & set(plain)
-
-
-def test_the_spread_over_views_is_written_on_demand(sphere_ct, run_folder, tmp_path, write_points):
-    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder)]
-    common += ["--points", str(write_points()), "--formats", "nifti"]
-    assert main(common) == 0
-    assert not list((tmp_path / "out").glob("*/maps/*_spread*"))
-    assert main([*common, "--spread"]) == 0
-    path = only(tmp_path / "out", "*/maps/cdam_malignancy_spread.nii.gz")
-    image, shown = nib.load(path), nib.load(path.with_name("cdam_malignancy.nii.gz"))
-    np.testing.assert_array_equal(image.affine, shown.affine)
-    fused = nodule_at(sphere_ct, SPHERE, untrained_run()).maps["cdam", "malignancy"]
-    values = np.asarray(image.dataobj)
-    assert values.min() == 0
-    assert values.max() == pytest.approx(fused.spread.max(), rel=0.2)
-    described = json.loads(path.with_name("cdam_malignancy_spread.json").read_text())["provenance"]
-    assert described["options"]["statistic"] == "standard deviation over views"
 
 
 def test_a_zip_gives_what_its_folder_gives(explained, sphere_ct, run_folder, tmp_path, write_points):

@@ -13,6 +13,7 @@ from ctxai.ct.grid import Grid
 from ctxai.models.bundle import PATCH_SHAPE
 from ctxai.stages.export_bundle import export_bundle
 
+from folders import contents
 from runs import untrained_run
 
 CENTRE = np.array([-31.0, 12.5, 140.25])
@@ -30,10 +31,6 @@ def bundle(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundles") / "bundle"
     export_bundle(run.path, out)
     return out
-
-
-def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def sphere_in_lung(grid):

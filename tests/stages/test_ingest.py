@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,48 +15,39 @@ from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import LidcDatabase
 from ctxai.stages.cutting import agreement_on
 
-
-@pytest.fixture(scope="module")
-def store(phantom_tree, tmp_path_factory) -> NoduleStore:
-    folder = tmp_path_factory.mktemp("ingest") / "store"
-    assert main(["ingest", str(phantom_tree), str(folder)]) == 0
-    return NoduleStore(folder)
+from folders import contents
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_every_used_nodule_of_the_tree_is_a_row_in_the_order_of_the_manifest(store):
-    table = store.table
+def test_every_used_nodule_of_the_tree_is_a_row_in_the_order_of_the_manifest(phantom_store):
+    table = phantom_store.table
     assert list(table.patient_id.unique()) == ["LIDC-IDRI-0001", "LIDC-IDRI-0003"]
     assert table.nodule_id.is_monotonic_increasing
-    assert len(store) == len(table) >= 3
+    assert len(phantom_store) == len(table) >= 3
     assert (table.fault == "").all()
     assert table.malignancy_ratings.iloc[0] == "5|5|5|4"
 
 
-def test_the_outlined_voxels_are_denser_than_the_lung_about_them(store):
-    for row in range(len(store)):
-        hu, agreement, valid = store.hu(row), store.agreement(row), store.valid(row)
+def test_the_outlined_voxels_are_denser_than_the_lung_about_them(phantom_store):
+    for row in range(len(phantom_store)):
+        hu, agreement, valid = phantom_store.hu(row), phantom_store.agreement(row), phantom_store.valid(row)
         inside, outside = agreement >= 2, (agreement == 0) & valid
         assert inside[28:36, 24:40, 24:40].any()
         assert np.median(hu[inside]) > np.percentile(hu[outside], 25) + 100
 
 
-def test_the_patch_is_centred_on_the_consensus(store):
-    for row in range(len(store)):
-        where = np.argwhere(store.agreement(row) >= store.table.n_readers[row] / 2)
+def test_the_patch_is_centred_on_the_consensus(phantom_store):
+    for row in range(len(phantom_store)):
+        where = np.argwhere(phantom_store.agreement(row) >= phantom_store.table.n_readers[row] / 2)
         middle = (where.min(axis=0) + where.max(axis=0)) / 2
         np.testing.assert_allclose(middle, 31.5, atol=1.6)  # slices are up to 2.5 mm apart
 
 
-def test_agreement_keeps_the_volume_of_the_readers_outlines(store):
+def test_agreement_keeps_the_volume_of_the_readers_outlines(phantom_store):
     database = LidcDatabase()
     nodules = {n.nodule_id: n for s in database.scans if s.patient_id == "LIDC-IDRI-0001" for n in database.nodules(s)}
-    nodule = nodules[store.table.nodule_id[0]]
+    nodule = nodules[phantom_store.table.nodule_id[0]]
     native = reader_masks(nodule).agreement.sum() * nodule.scan.pixel_spacing_mm**2 * nodule.scan.slice_spacing_mm
-    assert store.agreement(0).sum() == pytest.approx(native, rel=0.05)
+    assert phantom_store.agreement(0).sum() == pytest.approx(native, rel=0.05)
 
 
 def test_agreement_counts_readers_where_their_masks_lie():
@@ -70,16 +60,16 @@ def test_agreement_counts_readers_where_their_masks_lie():
     assert counted.sum() == masks.agreement.sum()
 
 
-def test_a_second_run_leaves_the_store_as_it_is(store, phantom_tree):
-    before = {path: path.stat().st_mtime_ns for path in store.path.rglob("*") if "patches.zarr" in str(path)}
-    bytes_before = content(store.path)
-    assert main(["ingest", str(phantom_tree), str(store.path)]) == 0
-    assert content(store.path) == bytes_before
+def test_a_second_run_leaves_the_store_as_it_is(phantom_store, phantom_tree):
+    before = {path: path.stat().st_mtime_ns for path in phantom_store.path.rglob("*") if "patches.zarr" in str(path)}
+    bytes_before = contents(phantom_store.path)
+    assert main(["ingest", str(phantom_tree), str(phantom_store.path)]) == 0
+    assert contents(phantom_store.path) == bytes_before
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.parametrize("how", ["shards", "workers", "other file names"])
-def test_any_way_of_working_gives_the_same_bytes(store, phantom_tree, tmp_path, how):
+def test_any_way_of_working_gives_the_same_bytes(phantom_store, phantom_tree, tmp_path, how):
     folder = tmp_path / "store"
     if how == "shards":
         for index in (1, 0):
@@ -93,18 +83,11 @@ def test_any_way_of_working_gives_the_same_bytes(store, phantom_tree, tmp_path, 
         for number, path in enumerate(sorted(phantom_tree.rglob("*.dcm"), key=lambda p: hash(p.name))):
             shutil.copy(path, flat / f"IM{number:05d}")
         assert main(["ingest", str(flat), str(folder)]) == 0
-    assert content(folder) == content(store.path)
-
-
-def test_a_store_is_not_merged_before_its_last_shard(phantom_tree, tmp_path, capsys):
-    folder = tmp_path / "store"
-    assert main(["ingest", str(phantom_tree), str(folder), "--shard", "0/2"]) == 0
-    assert main(["ingest", "--merge", str(folder)]) == 2
-    assert "1 series are not ingested yet" in capsys.readouterr().err
+    assert contents(folder) == contents(phantom_store.path)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.soak)])
-def test_a_killed_ingestion_goes_on_to_the_same_bytes(store, phantom_tree, tmp_path, kills):
+def test_a_killed_ingestion_goes_on_to_the_same_bytes(phantom_store, phantom_tree, tmp_path, kills):
     folder = tmp_path / "store"
     command = [sys.executable, "-m", "ctxai", "ingest", str(phantom_tree), str(folder)]
     killed = 0
@@ -118,10 +101,10 @@ def test_a_killed_ingestion_goes_on_to_the_same_bytes(store, phantom_tree, tmp_p
         killed += process.wait() == -signal.SIGKILL
     assert killed
     assert main(["ingest", str(phantom_tree), str(folder)]) == 0
-    assert content(folder) == content(store.path)
+    assert contents(folder) == contents(phantom_store.path)
 
 
-def test_a_broken_series_is_reported_by_name_and_stops_no_other(store, phantom_tree, tmp_path, capsys):
+def test_a_broken_series_is_reported_by_name_and_stops_no_other(phantom_store, phantom_tree, tmp_path, capsys):
     tree = tmp_path / "dicom"
     shutil.copytree(phantom_tree, tree)
     files = sorted((tree / "LIDC-IDRI-0003").rglob("*.dcm"))
@@ -133,7 +116,7 @@ def test_a_broken_series_is_reported_by_name_and_stops_no_other(store, phantom_t
     assert list(broken.fault[broken.fault != ""]) == ["missing slice: an outline lies on it"]
     assert broken.repairs[broken.fault == ""].str.contains("missing slice").all()
     assert (table[table.patient_id == "LIDC-IDRI-0001"].fault == "").all()
-    np.testing.assert_array_equal(NoduleStore(folder).hu(0), store.hu(0))
+    np.testing.assert_array_equal(NoduleStore(folder).hu(0), phantom_store.hu(0))
     assert "missing slice" in " ".join(capsys.readouterr().err.split())
 
 
@@ -172,12 +155,12 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_a_store_begun_with_other_patients_is_not_mixed(store, phantom_tree, tmp_path, capsys):
+def test_a_store_begun_with_other_patients_is_not_mixed(phantom_store, phantom_tree, tmp_path, capsys):
     copy = tmp_path / "store"
-    shutil.copytree(store.path, copy)
+    shutil.copytree(phantom_store.path, copy)
     assert main(["ingest", str(phantom_tree), str(copy), "--patients", "LIDC-IDRI-0001"]) == 2
     assert "another" in capsys.readouterr().err
-    assert content(copy) == content(store.path)
+    assert contents(copy) == contents(phantom_store.path)
 
 
 def test_the_real_scan_has_its_one_nodule_read_by_four(lidc_0001, tmp_path):
@@ -190,23 +173,3 @@ def test_the_real_scan_has_its_one_nodule_read_by_four(lidc_0001, tmp_path):
     assert store.valid(0).all()
     assert np.median(store.hu(0)[store.agreement(0) == 4]) > -100
     assert pd.notna(table.slice_spacing_mm[0])
-
-
-def test_a_page_to_look_at_can_be_added_when_the_store_is_merged(store, tmp_path):
-    copy = tmp_path / "store"
-    shutil.copytree(store.path, copy)
-    assert main(["ingest", "--merge", str(copy), "--report"]) == 0
-    page = (copy / "report.html").read_text()
-    assert "<b>1018</b> scans in LIDC-IDRI" in page
-    assert "LIDC-IDRI-0003" in page
-    (copy / "report.html").unlink()
-    assert content(copy) == content(store.path)
-
-
-def test_what_a_killed_run_left_is_swept_when_the_store_is_merged(store, tmp_path):
-    copy = tmp_path / "store"
-    shutil.copytree(store.path, copy)
-    for name in (".1.abc.partial.manifest.csv", "parts/.1.abc.partial.x.json", "patches.zarr/hu/c/0/0/0/0.ff.partial"):
-        (copy / name).write_text("half")
-    assert main(["ingest", "--merge", str(copy)]) == 0
-    assert content(copy) == content(store.path)

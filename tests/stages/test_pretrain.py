@@ -15,6 +15,7 @@ from ctxai.stages.pretrain import pretrain
 from ctxai.stages.train import train
 
 from cohorts import sphere_store
+from folders import contents
 
 BACKBONE = BackboneConfig(depth=1, drop_path_rate=0.0)
 QUICK = {
@@ -35,10 +36,6 @@ def finished(store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretrained") / "dino"
     pretrain(store.path, folder, **QUICK)
     return folder
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def record(folder):

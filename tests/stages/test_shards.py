@@ -9,13 +9,11 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.ct.header_table import read_headers
-from ctxai.stages.ingest import read_manifest
+from ctxai.stages.ingested import read_manifest
+
+from folders import contents
 
 COMMON = ["--method", "attention_map", "--formats", "nifti,seg", "--no-trust"]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def test_shards_of_explanation_leave_the_files_that_one_run_leaves(
     shards = [json.loads(path.read_text()) for path in (tmp_path / "shards").iterdir()]
     assert sorted(len(shard["series"]) for shard in shards) == [1, 1]
     shutil.rmtree(tmp_path / "shards")
-    assert files(tmp_path) == files(whole)
+    assert contents(tmp_path) == contents(whole)
 
 
 def test_a_series_that_cannot_be_explained_is_told_by_the_merge_and_holds_up_nothing(
@@ -120,7 +118,7 @@ def test_shards_of_a_prepared_store_read_their_own_headers_and_make_the_same_sto
     assert main(["ingest", "--merge", str(store)]) == 0
     plain = tmp_path / "plain"
     assert main(["ingest", str(phantom_tree), str(plain)]) == 0
-    assert files(store) == files(plain)
+    assert contents(store) == contents(plain)
     assert len(read_headers(headers, phantom_tree)) == 2
 
 
@@ -134,7 +132,7 @@ def test_a_store_of_other_patients_is_replaced_only_when_told(phantom_tree, tmp_
     assert main([*other, "--overwrite"]) == 0
     plain = tmp_path / "plain"
     assert main(["ingest", str(phantom_tree), str(plain), "--patients", "LIDC-IDRI-0003"]) == 0
-    assert files(store) == files(plain)
+    assert contents(store) == contents(plain)
     before = {path: path.stat().st_mtime_ns for path in (store / "parts").iterdir()}
     assert main([*other, "--overwrite"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (store / "parts").iterdir()} == before

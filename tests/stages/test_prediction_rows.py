@@ -1,14 +1,18 @@
-"""A nodule that is unlike the training nodules is predicted all the same, and said to be."""
-
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ctxai.ct.series import read_series
+from ctxai.explain import CDAM
 from ctxai.models.novelty import Novelty
 from ctxai.stages.explain import explain
+from ctxai.stages.prediction_rows import prediction_row
+from ctxai.stages.request import Request
 
+from .conftest import SPHERE, nodule_at
 from runs import untrained_run
 
 
@@ -16,6 +20,7 @@ from runs import untrained_run
 def test_explain_warns_of_a_nodule_unlike_the_training_nodules(
     sphere_ct, write_points, tmp_path, caplog, training_distance, percentile
 ):
+    """It is predicted all the same."""
     run = untrained_run()
     features = 3 * run.model.backbone.embed_dim
     run.novelty = Novelty(
@@ -28,3 +33,17 @@ def test_explain_warns_of_a_nodule_unlike_the_training_nodules(
     assert len(warned) == (percentile > 95)
     assert all("nodule sphere" in message for message in warned)
     assert pd.read_csv(tmp_path / "out" / "predictions.csv")["novelty_percentile"].tolist() == [percentile]
+
+
+def test_a_row_tells_views_that_the_run_was_not_trained_for_and_leaves_out_what_is_no_number(sphere_ct):
+    run = untrained_run()
+    nodule = nodule_at(sphere_ct, SPHERE, run)
+    nodule = replace(nodule, prediction={**nodule.prediction, "malignancy_low": -np.inf})
+    views = ["axial", "oblique"]
+    request = Request(sphere_ct, run, [CDAM(run.model)], ["malignancy"], views, [], spread=False, trust=False)
+    row = prediction_row(read_series(sphere_ct), nodule, request)
+    assert row["untrained_views"] == "oblique"
+    assert row["malignancy_low"] is None
+    assert row["cdam_malignancy_inside"] is None  # nobody outlined it
+    assert not [name for name in row if name.endswith("_fidelity")]
+    assert (row["nodule_id"], row["x"], row["diameter_mm"]) == ("sphere", SPHERE[0], 14)

@@ -1,0 +1,80 @@
+"""What is to be ingested of a DICOM tree, and the faults that its headers show."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ctxai.ct.geometry import HARMLESS, GeometryRules
+from ctxai.ct.header import SliceHeader
+from ctxai.ct.header_table import write_headers
+from ctxai.ct.search import find_series
+from ctxai.ct.stack import stack
+from ctxai.errors import GeometryError, InputError
+from ctxai.lidc.findings import Finding
+from ctxai.progress import console
+from ctxai.stages.sources import Work, from_database, from_points, from_xml, patient_name
+
+logger = logging.getLogger(__name__)
+
+
+def work_in_tree(
+    dicom_dir: Path,
+    cohort: str,
+    patients: list[str] | None,
+    xml: Path | None,
+    points: Path | None,
+    rules: GeometryRules,
+    workers: int,
+    kept: Path | None,
+) -> Work:
+    """What is to be ingested of a tree, with every fault of its images and series, nodules or none.
+
+    Args:
+        dicom_dir: the tree; damaged images are left out with a warning.
+        cohort: whose rules choose among the nodules of LIDC-IDRI.
+        patients: only these patients, of LIDC-IDRI's database.
+        xml: LIDC's XML annotation instead of the database.
+        points: points instead of the database.
+        rules: which faults are repaired.
+        workers: processes that read a large tree.
+        kept: file to keep the tree's headers in.
+
+    Raises:
+        InputError: when there is no nodule to ingest, or ``xml`` and ``kept`` are both given.
+    """
+    if kept is not None and xml is not None:
+        raise InputError("--headers: for the database's nodules or points; LIDC's XML files need the whole tree")
+    damaged: dict[Path, str] = {}
+    with console.status("Reading DICOM headers"):
+        series = find_series(dicom_dir, damaged, workers)
+    if kept is not None:
+        write_headers(kept, dicom_dir, series)
+    if xml is not None:
+        work = from_xml(series, xml, cohort, rules)
+    elif points is not None:
+        work = from_points(series, points)
+    else:
+        work = from_database(series, cohort, patients, dicom_dir)
+    findings = list(work.findings)
+    for reason in damaged.values():
+        logger.warning("left out: %s", reason)
+        detail = reason.removeprefix(f"{dicom_dir}, ").removeprefix(f"{dicom_dir}: ")
+        findings.append(Finding("", "", "", "damaged image", detail, "left out"))
+    for uid in sorted(series):
+        patient = patient_name(series[uid][0])
+        if patients is None or patient in patients:
+            findings += _geometry_findings(uid, patient, series[uid], rules)
+    return Work(work.rows, work.sources, work.nodules, tuple(findings))
+
+
+def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules: GeometryRules) -> list[Finding]:
+    """Every fault in the geometry of one series, whether or not it holds a nodule of the cohort."""
+    try:
+        report = stack(headers, rules).report
+    except GeometryError as error:
+        reason = str(error).removeprefix(f"{headers[0].place}: ")
+        return [Finding(patient, uid, "", "no CT slice", reason, "refused")]
+    actions = {fault: "refused" if fault in report.blocking else "repaired" for fault in report.faults}
+    actions |= {fault: "noted" for fault in report.faults if fault in HARMLESS}
+    return [Finding(patient, uid, "", str(fault), text, actions[fault]) for fault, text in report.faults.items()]
