@@ -44,7 +44,7 @@ class Workflow:
 
     def __init__(self, folder, profile, slurm, **config):
         folder.mkdir()
-        self.folder, self.out, self.slurm = folder, folder / "out", slurm
+        self.folder, self.out, self.slurm, self.status = folder, folder / "out", slurm, None
         (folder / "brief.yaml").write_text(yaml.safe_dump(TRAINING))
         (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | config))
         options = ["--snakefile", PIPELINES / "Snakefile", "--configfile", "config.yaml"]
@@ -70,7 +70,8 @@ class Workflow:
 
     def finish(self, driver, seconds=300):
         """Whether the driver has done all it was asked for."""
-        return driver.wait(seconds) == 0
+        self.status = driver.wait(seconds)
+        return self.status == 0
 
     def run(self, *arguments):
         """Everything that is still to be done; fails with what was said."""
@@ -78,7 +79,7 @@ class Workflow:
 
     def said(self):
         logs = [self.folder / "driver.log", *self.out.glob("logs/**/*.log")]
-        return "\n".join(f"== {log}\n{log.read_text()}" for log in logs)
+        return "\n".join([f"ended with {self.status}", *(f"== {log}\n{log.read_text()}" for log in logs)])
 
     def planned(self, *arguments):
         """The rules that would run."""
