@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import deflate
 import nibabel as nib
 import numpy as np
-from isal import igzip
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
@@ -18,7 +18,7 @@ from ctxai.files import atomic_path, write_json
 _LOG = logging.getLogger(__name__)
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_LEVEL = 2  # of igzip: the size of gzip's level 1 in a quarter of its time
+_LEVEL = 1  # of libdeflate: smaller than zlib's, in less than half of its time, and the same bytes on every processor
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _INTENT = {"f": "estimate", "u": "label"}
 _CONTENT = {"f": "explanation map", "u": "mask", "i": "CT, Hounsfield units"}
@@ -66,12 +66,9 @@ def write_nifti(path: Path | str, array: np.ndarray, grid: Grid, provenance: Pro
         image.header.set_intent(_INTENT[array.dtype.kind])
     if array.dtype.kind == "f":
         image.header["cal_max"] = np.abs(array).max(initial=0)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        if path.suffix == ".gz":
-            with igzip.IGzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as compressed:
-                image.to_stream(compressed)
-        else:
-            image.to_stream(file)
+    content = image.to_bytes()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(deflate.gzip_compress(content, _LEVEL) if path.suffix == ".gz" else content)
     write_json(sidecar_of(path), _sidecar(array, sheared, provenance))
 
 

@@ -26,6 +26,8 @@ REPORT = "report.csv"
 #: The same to look at.
 PAGE = "report.html"
 
+_TEXTS = ("nodule_id", "patient_id", "series_uid", "reading_ids")
+
 
 def begin(store_dir: Path, rows: pd.DataFrame, findings: Sequence[Finding], overwrite: bool) -> None:
     """Write the manifest, what is known, and the empty store, where they are not there yet.
@@ -56,7 +58,8 @@ def write_findings(path: Path, findings: Sequence[Finding]) -> None:
 
 def read_manifest(store_dir: Path) -> pd.DataFrame:
     """The manifest's rows as they were before they were written."""
-    rows = pd.read_csv(store_dir / MANIFEST, dtype={"reading_ids": str}, keep_default_na=True)
+    texts = dict.fromkeys(_TEXTS, str)  # "007" is no number, and "NA" a name
+    rows = pd.read_csv(store_dir / MANIFEST, dtype=texts, keep_default_na=False, na_values=[""])
     for name in rows.columns[rows.columns.str.endswith("_ratings")]:
         rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
     return rows

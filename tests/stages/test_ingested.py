@@ -6,20 +6,22 @@ from ctxai.errors import StoreError
 from ctxai.lidc.findings import Finding
 from ctxai.stages.ingested import MANIFEST, begin, part_of, read_manifest
 
-ROWS = pd.DataFrame({"series_uid": ["1.2.3", "1.2.3", "1.2.4"], "malignancy_ratings": ["5|4", "", "3"]})
-FOUND = [Finding("patient", "1.2.3", "", "tilt", "by 3 degrees", "noted")]
+ROWS = pd.DataFrame(
+    {"nodule_id": ["007", "NA", "1"], "series_uid": ["1.2", "1.2", "1.3"], "malignancy_ratings": ["5|4", "", "3"]}
+)
+FOUND = [Finding("patient", "1.2", "", "tilt", "by 3 degrees", "noted")]
 
 
 def test_the_manifest_is_read_as_it_was_written(tmp_path):
     begin(tmp_path, ROWS, FOUND, overwrite=False)
     pd.testing.assert_frame_equal(read_manifest(tmp_path), ROWS)
     assert len(NoduleStore(tmp_path).hu(0).shape) == 3
-    assert (tmp_path / "findings.csv").read_text().splitlines()[1:] == ["patient,1.2.3,,tilt,by 3 degrees,noted"]
+    assert (tmp_path / "findings.csv").read_text().splitlines()[1:] == ["patient,1.2,,tilt,by 3 degrees,noted"]
 
 
 def test_a_store_that_was_begun_goes_on_with_the_same_manifest_only(tmp_path):
     begin(tmp_path, ROWS, FOUND, overwrite=False)
-    part = part_of(tmp_path, "1.2.3")
+    part = part_of(tmp_path, "1.2")
     part.parent.mkdir()
     part.write_text("{}")
     begin(tmp_path, ROWS, FOUND, overwrite=True)
