@@ -21,7 +21,9 @@ def test_points_come_with_and_without_what_is_optional(tmp_path):
     assert (second.nodule_id, second.series_uid, second.diameter_mm) == ("nodule-002", None, None)
 
 
-@pytest.mark.parametrize("text", ["\ufeffx,y,z\n1,2,3\n", "x,y,z\r\n\r\n1,2,3\r\n", "X,Y,Z,,\n1,2,3,,,\n", '"x",y,z\n1,2,"3"'])
+@pytest.mark.parametrize(
+    "text", ["\ufeffx,y,z\n1,2,3\n", "x,y,z\r\n\r\n1,2,3\r\n", "X,Y,Z,,\n1,2,3,,,\n", '"x",y,z\n1,2,"3"']
+)
 def test_what_spreadsheets_make_of_a_table_changes_nothing(tmp_path, text):
     path = tmp_path / "points.csv"
     path.write_bytes(text.encode())
