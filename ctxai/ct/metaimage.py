@@ -106,7 +106,7 @@ class MetaImage:
         values = values[(slice(None), *(window or ()))]
         if not np.isfinite(values).all():
             raise InputError(f"{self.path}: holds voxels that are no finite numbers; get it again")
-        if values.min(initial=AIR_HU) < AIR_HU:
+        if values.size and values.min() < AIR_HU:
             self.pixel_faults[Fault.PADDING] = f"values down to {values.min():g} HU became {AIR_HU}"
         return np.clip(np.rint(values), AIR_HU, np.iinfo(np.int16).max).astype(np.int16)
 
@@ -174,7 +174,7 @@ def _grid(fields: dict[str, str]) -> Grid:
         raise ValueError(f"the first voxel is further than {_POSITION_MM:g} mm off")
     named = next((name for name in ("TransformMatrix", "Rotation", "Orientation") if name in fields), None)
     axes = np.eye(3) if named is None else _numbers(fields, named, 9).reshape(3, 3)  # [axis, x y z]
-    if not np.allclose(axes @ axes.T, np.eye(3), atol=1e-3):
+    if np.abs(axes).max() > 1.001 or not np.allclose(axes @ axes.T, np.eye(3), atol=1e-3):
         raise ValueError(f"{named} is not of three unit vectors at right angles")
     affine = np.eye(4)
     affine[:3, :3] = axes.T * spacing

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
@@ -112,9 +113,11 @@ def headers(data: bytes, folder: Path) -> None:
 
 
 def header_tables() -> list[bytes]:
-    """The headers of two images."""
+    """The headers of two images, with checksums and without."""
     image = sound_images()[0]
     with tempfile.TemporaryDirectory(prefix="ctxai-fuzz-") as folder:
         path = Path(folder, "headers.parquet")
         write_headers(path, image.path.parent, {image.series_uid: list(sound_images()[:2])})
-        return [path.read_bytes()]
+        seeds = [path.read_bytes()]
+        pq.write_table(pq.read_table(path), path, compression="none")
+        return [*seeds, path.read_bytes()]

@@ -1,4 +1,4 @@
-"""How fuzzing changes an input: bytes anywhere, or parts that its format knows, so that changes reach behind the parser.
+"""How fuzzing changes an input: bytes anywhere, or parts that its format knows, which reach behind the parser.
 
 Every edit takes the bytes, the words of the target and a generator, and gives changed bytes.
 """

@@ -45,7 +45,7 @@ def checkpoints() -> list[bytes]:
     state = _tiny_backbone().state_dict()
     file, legacy = io.BytesIO(), io.BytesIO()
     torch.save({"teacher": {f"backbone.{k}": v for k, v in state.items()}, "args": argparse.Namespace(a=1)}, file)
-    torch.save({"cls_token": state["cls_token"]}, legacy, _use_new_zipfile_serialization=False)
+    torch.save(state, legacy, _use_new_zipfile_serialization=False)
     return [file.getvalue(), legacy.getvalue()]
 
 

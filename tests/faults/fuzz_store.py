@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import tempfile
 from pathlib import Path
 
@@ -51,5 +52,8 @@ def store(data: bytes, folder: Path) -> None:
 
 
 def store_files() -> list[bytes]:
-    """Every kind of file of a store."""
-    return [bytes([place]) + _sound_store()[name] for place, name in enumerate(_FILES)]
+    """Every kind of file of a store; its table without checksums, too."""
+    file = io.BytesIO()
+    pd.DataFrame({"nodule_id": ["a"]}).to_parquet(file, compression=None)
+    seeds = [bytes([place]) + _sound_store()[name] for place, name in enumerate(_FILES)]
+    return [*seeds, bytes([_FILES.index(TABLE)]) + file.getvalue()]
