@@ -56,10 +56,14 @@ def read_points(path: Path | str) -> list[Point]:
     return points
 
 
-def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def read_rows(path: Path, columns: str = _COLUMNS) -> list[tuple[int, dict[str, str]]]:
     """The lines of a table of points, each as its number and its texts by column name (in lower case).
 
     A line that ends early has empty texts; blank lines are passed over.
+
+    Args:
+        path: the file.
+        columns: what messages say that it should have.
 
     Raises:
         InputError: when the file is no CSV file, repeats a column, or has a line of more values than columns.
@@ -69,12 +73,12 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             lines = [(reader.line_num, values) for values in reader if "".join(values).strip()]
     except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {_COLUMNS}") from None
+        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {columns}") from None
     if not lines:
-        raise InputError(f"{path}: not a CSV file (it is empty); expected the columns {_COLUMNS}")
+        raise InputError(f"{path}: not a CSV file (it is empty); expected the columns {columns}")
     names = [name.strip().lower() for name in lines.pop(0)[1]]
     if any(names.count(name) > 1 for name in names if name):
-        raise InputError(f"{path}: a column is there more than once; expected the columns {_COLUMNS}")
+        raise InputError(f"{path}: a column is there more than once; expected the columns {columns}")
     for number, values in lines:
         if any(value.strip() for value in values[len(names) :]):  # which of them is x would be a guess
             raise InputError(f"{path}, line {number}: {len(values)} values for {len(names)} columns")

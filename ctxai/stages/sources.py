@@ -141,29 +141,39 @@ def from_luna(folder: Path) -> Work:
     """LUNA16: MetaImage files named by Series Instance UID, beside ``annotations.csv``.
 
     Raises:
-        InputError: when the annotations, or all of the files that they name, are missing.
+        InputError: when the annotations, or all of the files that they name, are missing, or a line is damaged.
     """
     table = folder / "annotations.csv"
     files = {path.stem: path for path in sorted(folder.rglob("*.mhd"))}
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected LUNA16's annotations beside its subset folders")
-    found = pd.read_csv(table, dtype={"seriesuid": str})
-    needed = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
-    if missing := [name for name in needed if name not in found.columns]:
-        raise InputError(f"{table}: no column {', '.join(missing)}; expected {', '.join(needed)}")
-    found = found[found.seriesuid.isin(files)]
-    if found.empty:
+    points: dict[str, list[Point]] = {}
+    for line, row in read_rows(table, "seriesuid,coordX,coordY,coordZ,diameter_mm"):
+        uid = row.get("seriesuid", "")
+        if uid in files:
+            # The running number is LUNA's own: its nodules are not numbered as LIDC's.
+            name = f"luna-{_short(uid)}-{len(points.setdefault(uid, [])) + 1:02d}"
+            points[uid].append(_luna_point(f"{table}, line {line}", name, uid, row))
+    if not points:
         raise InputError(f"{folder}: none of its {len(files)} .mhd file(s) is named in {table.name}")
     scans = load_tables()["scans"].set_index("series_uid").patient_id
-    rows = []
-    for uid, group in found.groupby("seriesuid", sort=False):
-        patient = scans.get(uid) or f"luna-{_short(uid)}"
-        for number, row in enumerate(group.itertuples(), start=1):
-            position = np.array([row.coordX, row.coordY, row.coordZ], float)
-            # The running number is LUNA's own: its nodules are not numbered as LIDC's.
-            point = Point(f"luna-{_short(uid)}-{number:02d}", position, uid, float(row.diameter_mm))
-            rows.append(_point_row(point, uid, patient, {}))
+    rows = [
+        _point_row(point, uid, scans.get(uid) or f"luna-{_short(uid)}", {})
+        for uid, marked in points.items()
+        for point in marked
+    ]
     return Work(pd.DataFrame(rows), files)
+
+
+def _luna_point(place: str, nodule_id: str, uid: str, row: Mapping[str, str]) -> Point:
+    try:
+        lps = np.array([float(row[name]) for name in ("coordx", "coordy", "coordz")])
+        diameter = float(row["diameter_mm"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{place}: expected numbers as coordX, coordY, coordZ, diameter_mm ({error})") from None
+    if not np.isfinite([*lps, diameter]).all():
+        raise InputError(f"{place}: expected finite numbers, found {lps.tolist()} and {diameter}")
+    return Point(nodule_id, lps, uid, diameter)
 
 
 def _point_row(point: Point, series_uid: str, patient_id: str, label: Mapping[str, float]) -> dict[str, object]:
