@@ -129,8 +129,7 @@ def members(data: bytes, words: Words, random: Random) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for number, (name, content) in enumerate(found):
-            taken = any(name == other for other, _ in found[:number])
-            archive.writestr(f"{name}{number}" if taken else name, content)
+            archive.writestr(f"{number}{name}" if name in archive.NameToInfo else name, content)
     return file.getvalue()
 
 
