@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import lzma
 import tempfile
 import zipfile
 import zlib
@@ -15,6 +17,17 @@ from ctxai.errors import InputError
 MAX_BYTES = 20 * 2**30
 #: How much smaller than its content an archive may be, where it holds more than a few images.
 _MAX_RATIO, _SMALL_BYTES = 200, 2**28
+#: What zipfile raises on damaged archives, beside OSError from bz2 and from places before a file's beginning.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @contextlib.contextmanager
@@ -42,7 +55,9 @@ def unpacked(path: Path | str) -> Iterator[Path]:
                     raise InputError(f"{path}: claims to unpack to {ratio} times its size, which no CT does")
                 for number, member in enumerate(members):
                     _extract(archive, member, Path(folder) / f"{number:06d}.dcm")
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (*_DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+                raise  # of the disk, not of the archive
             raise InputError(f"{path}: cannot be unpacked ({error}); make the archive again") from None
         yield Path(folder)
 

@@ -35,6 +35,7 @@ _TYPES = {
 }
 _KEPT = [field.name for field in fields(SliceHeader) if field.name != "given"]
 _SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _KEPT])
+_MAY_BE_ABSENT = {"plain", "slice_thickness_mm", "instance_number"}
 _SERIES_AT_ONCE = 1000
 _ROWS_PER_GROUP = 50_000
 
@@ -48,7 +49,8 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
         series: what :func:`~ctxai.ct.search.find_series` found there.
     """
     groups = list(series.values())
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, **options) as writer:
         for start in range(0, len(groups), _SERIES_AT_ONCE):
             rows = [_row(image, folder) for group in groups[start : start + _SERIES_AT_ONCE] for image in group]
             writer.write_table(pa.Table.from_pylist(rows, _SCHEMA), _ROWS_PER_GROUP)
@@ -64,7 +66,7 @@ def read_headers(path: Path, folder: Path, series_uids: Collection[str] | None =
         series_uids: only these series.
 
     Raises:
-        InputError: when the file is missing or of another layout, or names a file outside the tree.
+        InputError: when the file is missing, damaged or of another layout, or names a file outside the tree.
     """
     wanted = None if series_uids is None else [("series_uid", "in", sorted(series_uids))]
     table = _read(path, filters=wanted) if series_uids is None or series_uids else _SCHEMA.empty_table()
@@ -97,8 +99,13 @@ def _read(path: Path, **options: object) -> pa.Table:
     try:
         if pq.read_schema(path) != _SCHEMA:
             raise InputError(f"{path}: not a file of headers of this version; make it with `ctxai ingest --prepare`")
-        return pq.read_table(path, **options)
-    except pa.ArrowInvalid as error:
+        table = pq.read_table(path, page_checksum_verification=True, **options)
+        table.validate(full=True)
+        absent = [name for name in table.column_names if table[name].null_count and name not in _MAY_BE_ABSENT]
+        if absent:
+            raise ValueError(f"{', '.join(absent)} of some images are missing")
+        return table
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); make it again with `ctxai ingest --prepare`") from None
 
 
@@ -118,6 +125,8 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
         row |= {"path": folder / place, "image_type": tuple(row["image_type"])}
         row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
         row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
+        if [len(row[name]) for name in ("position", "orientation", "pixel_spacing_mm")] != [3, 6, 2]:
+            raise InputError(f"{path}: damaged (an image lies nowhere); make it again with `ctxai ingest --prepare`")
         if row.get("plain") is not None:
             row["plain"] = PlainPixels(**row["plain"])
         series.setdefault(row["series_uid"], []).append(SliceHeader(**row, given=folder))

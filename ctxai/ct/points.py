@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ctxai.errors import InputError
 
@@ -56,23 +56,43 @@ def read_points(path: Path | str) -> list[Point]:
     return points
 
 
-def _csv(path: Path) -> list[Point]:
+def read_rows(path: Path, columns: str = _COLUMNS) -> list[tuple[int, dict[str, str]]]:
+    """The lines of a table of points, each as its number and its texts by column name (in lower case).
+
+    A line that ends early has empty texts; blank lines are passed over.
+
+    Args:
+        path: the file.
+        columns: what messages say that it should have.
+
+    Raises:
+        InputError: when the file is no CSV file, repeats a column, or has a line of more values than columns.
+    """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except ValueError as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {_COLUMNS}") from None
-    table = table.fillna("")  # of lines that end early
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    if not table.columns.is_unique:
-        raise InputError(f"{path}: a column is there more than once; expected the columns {_COLUMNS}")
-    missing = [name for name in "xyz" if name not in table.columns]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            lines = [(reader.line_num, values) for values in reader if "".join(values).strip()]
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {columns}") from None
+    if not lines:
+        raise InputError(f"{path}: not a CSV file (it is empty); expected the columns {columns}")
+    names = [name.strip().lower() for name in lines.pop(0)[1]]
+    if any(names.count(name) > 1 for name in names if name):
+        raise InputError(f"{path}: a column is there more than once; expected the columns {columns}")
+    for number, values in lines:
+        if any(value.strip() for value in values[len(names) :]):  # which of them is x would be a guess
+            raise InputError(f"{path}, line {number}: {len(values)} values for {len(names)} columns")
+    return [(number, dict.fromkeys(names, "") | dict(zip(names, values, strict=False))) for number, values in lines]
+
+
+def _csv(path: Path) -> list[Point]:
+    rows = read_rows(path)
+    missing = [name for name in "xyz" if rows and name not in rows[0][1]]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {_COLUMNS}")
     return [
         _point(path, f"line {line}", number, row, [row[axis] for axis in "xyz"])
-        for number, (line, row) in enumerate(
-            zip(range(2, len(table) + 2), table.to_dict("records"), strict=True), start=1
-        )
+        for number, (line, row) in enumerate(rows, start=1)
     ]
 
 

@@ -20,6 +20,8 @@ from ctxai.offline import VARIABLE, is_offline
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _MODULES = ("vision_transformer", "eva")
+#: More than any of timm's transformers has, so that nothing is built that no machine holds.
+_LARGEST_PATCH, _MOST_BLOCKS, _MOST_TOKENS = 64, 128, 2**16
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ class BackboneConfig:
     pretrained: bool = False
     weights: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.patch_size is not None and not 1 <= self.patch_size <= _LARGEST_PATCH:
+            raise ModelError(f"backbone: patch_size is {self.patch_size}, expected 1 to {_LARGEST_PATCH} pixels")
+        if self.depth is not None and not 1 <= self.depth <= _MOST_BLOCKS:
+            raise ModelError(f"backbone: depth is {self.depth}, expected 1 to {_MOST_BLOCKS} blocks")
+        if not (0 <= self.drop_rate < 1 and 0 <= self.drop_path_rate < 1):
+            raise ModelError("backbone: drop_rate and drop_path_rate have to be from 0 to below 1")
+
 
 def make_backbone(
     config: BackboneConfig, pixels: int, initialise: bool = True, any_size: bool = False, token_drop: float = 0.0
@@ -67,6 +77,8 @@ def make_backbone(
             f"backbone {config.name!r}: not one of timm's vision transformers; "
             "see timm.list_models(module='vision_transformer') and timm.list_models(module='eva')"
         )
+    if (pixels // (config.patch_size or 8)) ** 2 > _MOST_TOKENS:
+        raise ModelError(f"backbone {config.name!r}: {pixels} px are more than {_MOST_TOKENS} tokens")
     download = initialise and config.pretrained and config.weights is None
     options = _options(config, any_size, token_drop)
     if download and is_offline():

@@ -7,6 +7,7 @@ import contextlib
 import io
 import pickle
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,10 @@ def _read_tensors(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        # DINO's full checkpoints hold the options of their command line, a plain bag of values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        # DINO's full checkpoints hold the options of their command line, a plain bag of values. What torch warns of are
+        # its own ways through an old or damaged file.
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise ModelError(f"{path}: cannot be read as plain tensors ({one_line(error)}); nothing is unpickled") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,21 +22,20 @@ from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.model_card import model_card
 from ctxai.models.novelty import Novelty, outputs_and_features
 from ctxai.models.run_config import RunConfig
+from ctxai.models.run_files import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    METRICS,
+    NOVELTY,
+    PLOTS,
+    PREDICTIONS,
+    PROVENANCE,
+    WEIGHTS,
+    read_run_files,
+)
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
-
-_CONFIG, _WEIGHTS, _CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
-_METRICS, _PREDICTIONS, _PROVENANCE, _CARD, _PLOTS = (
-    "metrics.json",
-    "predictions.csv",
-    "provenance.json",
-    "model_card.md",
-    "plots",
-)
-REQUIRED = (_CONFIG, _WEIGHTS, _CALIBRATION, _PROVENANCE, _METRICS)
-"""Files without which a folder is not a run."""
-
-_NOVELTY = "novelty.safetensors"
 
 _BATCH = 32
 
@@ -172,15 +170,15 @@ class Run:
         """
         path = Path(path)
         with atomic_folder(path) as folder:
-            (folder / _WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
-            self.weights_sha256 = sha256(folder / _WEIGHTS)
+            (folder / WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
+            self.weights_sha256 = sha256(folder / WEIGHTS)
             self.provenance["weights_sha256"] = self.weights_sha256
-            write_text(folder / _CONFIG, self.config.to_yaml())
-            write_json(folder / _CALIBRATION, self.calibration.to_json())
-            write_json(folder / _PROVENANCE, self.provenance)
+            write_text(folder / CONFIG, self.config.to_yaml())
+            write_json(folder / CALIBRATION, self.calibration.to_json())
+            write_json(folder / PROVENANCE, self.provenance)
             if self.novelty is not None:
-                (folder / _NOVELTY).write_bytes(save(self.novelty.to_tensors()))
-            (folder / _PLOTS).mkdir()
+                (folder / NOVELTY).write_bytes(save(self.novelty.to_tensors()))
+            (folder / PLOTS).mkdir()
             self.name, self.path = path.name, path
             self._write_results(folder)
 
@@ -193,9 +191,9 @@ class Run:
         self._write_results(self.path)
 
     def _write_results(self, folder: Path) -> None:
-        write_json(folder / _METRICS, self.metrics)
-        write_text(folder / _PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
-        write_text(folder / _CARD, model_card(self.name, self.config, self.provenance, self.metrics))
+        write_json(folder / METRICS, self.metrics)
+        write_text(folder / PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / CARD, model_card(self.name, self.config, self.provenance, self.metrics))
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Run:
@@ -205,38 +203,13 @@ class Run:
             RunError: when it is not a run, a file is missing or altered, or the weights do not fit the configuration.
         """
         folder = SHIPPED if path is None else Path(path)
-        if not folder.is_dir():
-            raise RunError(f"{folder}: no such run folder; make one with `ctxai train STORE_DIR RUN_DIR`")
-        for name in REQUIRED:
-            if not (folder / name).is_file():
-                raise RunError(f"{folder}: not a run folder, or damaged ({name} is missing); train it again")
-        provenance = _read_json(folder / _PROVENANCE)
-        checksum = sha256(folder / _WEIGHTS)
-        if checksum != provenance.get("weights_sha256"):
-            raise RunError(
-                f"{folder / _WEIGHTS}: checksum {checksum[:12]}… is not the one in {_PROVENANCE} "
-                f"({str(provenance.get('weights_sha256'))[:12]}…); restore the file or train the run again"
-            )
-        if not _are_folds(provenance.get("patients")):
-            raise RunError(f"{folder / _PROVENANCE}: the patients of the folds are missing; train the run again")
-        config = RunConfig.from_yaml((folder / _CONFIG).read_bytes())
-        model = config.make_model(initialise=False)
+        files = read_run_files(folder)
+        model = files.config.make_model(initialise=False)
         try:
-            model.load_state_dict(load_file(folder / _WEIGHTS))
+            model.load_state_dict(load_file(folder / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
-            raise RunError(f"{folder / _WEIGHTS}: weights do not fit {_CONFIG}: {one_line(error)}") from None
-        return cls(
-            name=folder.name,
-            config=config,
-            model=model.eval(),
-            calibration=Calibration.from_json(_read_json(folder / _CALIBRATION)),
-            provenance=provenance,
-            metrics=_read_json(folder / _METRICS),
-            predictions=_read_predictions(folder / _PREDICTIONS),
-            weights_sha256=checksum,
-            path=folder,
-            novelty=_read_novelty(folder / _NOVELTY),
-        )
+            raise RunError(f"{folder / WEIGHTS}: weights do not fit {CONFIG}: {one_line(error)}") from None
+        return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
 
 
 def round_weights(model: NoduleClassifier) -> None:
@@ -252,36 +225,3 @@ def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
         name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()
         for name, value in model.state_dict().items()
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path}: not JSON ({error}); restore the file or train the run again") from None
-    if not isinstance(value, dict):
-        raise RunError(f"{path}: expected a JSON object, found {type(value).__name__}; train the run again")
-    return value
-
-
-def _read_novelty(path: Path) -> Novelty | None:
-    if not path.is_file():
-        return None
-    try:
-        return Novelty.from_tensors(load_file(path))
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise RunError(f"{path}: damaged ({one_line(error)}); restore the file, or remove it to do without") from None
-
-
-def _read_predictions(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()
-    except ValueError as error:
-        raise RunError(f"{path}: not a CSV file ({one_line(error)}); restore the file or remove it") from None
-
-
-def _are_folds(patients: Any) -> bool:
-    """Whether the patients of every fold are listed: who was learnt from must never be guessed."""
-    return isinstance(patients, dict) and all(
-        isinstance(patients.get(fold), list) for fold in ("training", "validation", "test")
-    )

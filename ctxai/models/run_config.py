@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,5 +118,26 @@ def _value(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value)
     if isinstance(value, list):
-        return tuple(value)
-    return Path(value) if hint == Path | None and value is not None else value
+        value = tuple(value)
+    if hint == Path | None and value is not None:
+        value = Path(value)
+    if not _fits(hint, value):
+        raise TypeError(f"found {value!r}, expected {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type that the options have; numbers are finite."""
+    parts = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case typing.Literal:
+            return value in parts
+        case types.UnionType:
+            return any(_fits(part, value) for part in parts)
+        case origin if origin is tuple:
+            parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts
+            return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
+    if hint in (int, float):
+        kinds = int if hint is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint)

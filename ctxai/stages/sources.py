@@ -15,7 +15,7 @@ import pandas as pd
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import Owner
-from ctxai.ct.points import Point, read_points
+from ctxai.ct.points import Point, read_points, read_rows
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
@@ -25,6 +25,8 @@ from ctxai.lidc.findings import Finding, known_faults
 from ctxai.lidc.xml import nodules_from_xml, read_xml
 from ctxai.stages.cutting import Source
 
+#: How people and programs write that there is no label.
+_NO_LABEL = {"", "na", "n/a", "nan", "none", "null"}
 _LIDC_PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
 
 logger = logging.getLogger(__name__)
@@ -139,29 +141,39 @@ def from_luna(folder: Path) -> Work:
     """LUNA16: MetaImage files named by Series Instance UID, beside ``annotations.csv``.
 
     Raises:
-        InputError: when the annotations, or all of the files that they name, are missing.
+        InputError: when the annotations, or all of the files that they name, are missing, or a line is damaged.
     """
     table = folder / "annotations.csv"
     files = {path.stem: path for path in sorted(folder.rglob("*.mhd"))}
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected LUNA16's annotations beside its subset folders")
-    found = pd.read_csv(table, dtype={"seriesuid": str})
-    needed = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
-    if missing := [name for name in needed if name not in found.columns]:
-        raise InputError(f"{table}: no column {', '.join(missing)}; expected {', '.join(needed)}")
-    found = found[found.seriesuid.isin(files)]
-    if found.empty:
+    points: dict[str, list[Point]] = {}
+    for line, row in read_rows(table, "seriesuid,coordX,coordY,coordZ,diameter_mm"):
+        uid = row.get("seriesuid", "")
+        if uid in files:
+            # The running number is LUNA's own: its nodules are not numbered as LIDC's.
+            name = f"luna-{_short(uid)}-{len(points.setdefault(uid, [])) + 1:02d}"
+            points[uid].append(_luna_point(f"{table}, line {line}", name, uid, row))
+    if not points:
         raise InputError(f"{folder}: none of its {len(files)} .mhd file(s) is named in {table.name}")
     scans = load_tables()["scans"].set_index("series_uid").patient_id
-    rows = []
-    for uid, group in found.groupby("seriesuid", sort=False):
-        patient = scans.get(uid) or f"luna-{_short(uid)}"
-        for number, row in enumerate(group.itertuples(), start=1):
-            position = np.array([row.coordX, row.coordY, row.coordZ], float)
-            # The running number is LUNA's own: its nodules are not numbered as LIDC's.
-            point = Point(f"luna-{_short(uid)}-{number:02d}", position, uid, float(row.diameter_mm))
-            rows.append(_point_row(point, uid, patient, {}))
+    rows = [
+        _point_row(point, uid, scans.get(uid) or f"luna-{_short(uid)}", {})
+        for uid, marked in points.items()
+        for point in marked
+    ]
     return Work(pd.DataFrame(rows), files)
+
+
+def _luna_point(place: str, nodule_id: str, uid: str, row: Mapping[str, str]) -> Point:
+    try:
+        lps = np.array([float(row[name]) for name in ("coordx", "coordy", "coordz")])
+        diameter = float(row["diameter_mm"])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{place}: expected numbers as coordX, coordY, coordZ, diameter_mm ({error})") from None
+    if not np.isfinite([*lps, diameter]).all():
+        raise InputError(f"{place}: expected finite numbers, found {lps.tolist()} and {diameter}")
+    return Point(nodule_id, lps, uid, diameter)
 
 
 def _point_row(point: Point, series_uid: str, patient_id: str, label: Mapping[str, float]) -> dict[str, object]:
@@ -189,18 +201,25 @@ def _labels(path: Path, points: list[Point]) -> list[dict[str, float]]:
     """Labels of each point, by column name; empty for markups."""
     if path.name.endswith(".json"):
         return [{} for _ in points]
-    table = pd.read_csv(path, skipinitialspace=True)
-    table.columns = [str(name).strip() for name in table.columns]
-    highest = {"label_malignancy": 1, **RATING_MAXIMUM}
-    chosen = table[[name for name in table.columns if name in highest]].apply(pd.to_numeric, errors="coerce")
-    for name in chosen:
-        low = 0 if name == "label_malignancy" else 1
-        wrong = chosen[name].notna() & ~chosen[name].between(low, highest[name])
-        unread = chosen[name].isna() & table[name].notna()
-        if (wrong | unread).any():
-            line = int(np.argmax(wrong | unread)) + 2
-            raise InputError(f"{path}, line {line}: {name} is not a number from {low} to {highest[name]}")
-    return [{name: float(value) for name, value in row.items() if pd.notna(value)} for _, row in chosen.iterrows()]
+    return [
+        {
+            name: _label(path, line, name, row[name.lower()])
+            for name in ("label_malignancy", *RATING_MAXIMUM)
+            if row.get(name.lower(), "").strip().lower() not in _NO_LABEL
+        }
+        for line, row in read_rows(path)
+    ]
+
+
+def _label(path: Path, line: int, name: str, text: str) -> float:
+    low, high = (0, 1) if name == "label_malignancy" else (1, RATING_MAXIMUM[name])
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise InputError(f"{path}, line {line}: {name} is not a number from {low} to {high}")
+    return value
 
 
 def patient_name(header: SliceHeader | Owner) -> str:

@@ -77,3 +77,33 @@ def test_a_file_that_is_missing_foreign_or_leads_out_of_the_tree_is_refused(tree
     pq.write_table(table.set_column(0, table.schema.field("path"), places), path)
     with pytest.raises(InputError, match="outside"):
         read_headers(path, tree)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("patient_id", pa.array([b"\xbe", *[b""] * 11]).view(pa.string())),  # not UTF-8
+        ("series_uid", pa.nulls(12, pa.string())),
+        ("position", pa.array([[1.0, 2.0]] * 12)),
+    ],
+)
+def test_what_no_header_says_is_refused(tree, tmp_path, column, values):
+    path = tmp_path / "headers.parquet"
+    write_headers(path, tree, find_series(tree))
+    table = pq.read_table(path)
+    place = table.column_names.index(column)
+    pq.write_table(
+        table.set_column(place, table.schema.field(column), values.cast(table.schema.field(column).type)), path
+    )
+    with pytest.raises(InputError, match="damaged"):
+        read_headers(path, tree)
+
+
+def test_a_flipped_bit_is_found(tree, tmp_path):
+    path = tmp_path / "headers.parquet"
+    write_headers(path, tree, find_series(tree))
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        read_headers(path, tree)

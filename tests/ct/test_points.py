@@ -21,6 +21,16 @@ def test_points_come_with_and_without_what_is_optional(tmp_path):
     assert (second.nodule_id, second.series_uid, second.diameter_mm) == ("nodule-002", None, None)
 
 
+@pytest.mark.parametrize(
+    "text", ["\ufeffx,y,z\n1,2,3\n", "x,y,z\r\n\r\n1,2,3\r\n", "X,Y,Z,,\n1,2,3,,,\n", '"x",y,z\n1,2,"3"']
+)
+def test_what_spreadsheets_make_of_a_table_changes_nothing(tmp_path, text):
+    path = tmp_path / "points.csv"
+    path.write_bytes(text.encode())
+    (point,) = read_points(path)
+    np.testing.assert_array_equal(point.lps, [1, 2, 3])
+
+
 @pytest.mark.parametrize(("system", "sign"), [("RAS", -1), ("LPS", 1)])
 def test_slicer_markups_are_read_in_either_coordinate_system(tmp_path, system, sign):
     markup = {"coordinateSystem": system, "controlPoints": [{"position": [10, 20, 30]}, {"position": [1, 2, 3]}]}
@@ -40,6 +50,8 @@ def test_slicer_markups_are_read_in_either_coordinate_system(tmp_path, system, s
         ("x,y,z,diameter_mm\n1,2,3,-4\n", "positive diameter"),
         ("x,y,z,nodule_id\n1,2,3,../../etc\n", "letters, digits"),
         ("x,y,z,nodule_id\n1,2,3,a\n4,5,6,a\n", "more than once"),
+        ("x,y,z\n1,2,3\n\n1,2,3,4\n", "line 4: 4 values for 3 columns"),
+        ('x,y,z\n1,2,"3\n', "not a CSV file"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line_that_says_where(tmp_path, text, words):

@@ -102,9 +102,18 @@ def test_damaged_luna_files_are_a_fault_of_their_rows_or_refused(tmp_path, capsy
     (tmp_path / "luna" / "subset0" / "1.2.840.1.mhd").write_text("nothing")
     assert main(["ingest", str(tmp_path / "store"), "--luna", str(tmp_path / "luna")]) == 0
     assert "not a readable MetaImage" in NoduleStore(tmp_path / "store").table.fault[0]
-    (tmp_path / "luna" / "annotations.csv").unlink()
-    assert main(["ingest", str(tmp_path / "other"), "--luna", str(tmp_path / "luna")]) == 2
-    assert "expected LUNA16's annotations" in " ".join(capsys.readouterr().err.split())
+    table = tmp_path / "luna" / "annotations.csv"
+    for text, words in [
+        ("seriesuid,coordX\n1.2.840.1,left\n", "line 2: expected numbers"),
+        ("seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2.840.1,nan,2,3,4\n", "finite"),
+        ("a", "none of its 1"),
+        ("\xff", "not a CSV file"),
+        ('"', "not a CSV file"),
+        (None, "expected LUNA16's annotations"),
+    ]:
+        table.unlink() if text is None else table.write_text(text, encoding="latin-1")
+        assert main(["ingest", str(tmp_path / "other"), "--luna", str(tmp_path / "luna")]) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_repaired_series_keeps_the_readers_agreement_at_its_true_place(tmp_path, phantom_tree):
