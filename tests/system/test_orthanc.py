@@ -36,7 +36,7 @@ def test_a_file_that_is_no_dicom_is_refused_by_name(orthanc, tmp_path):
 def test_nothing_is_left_of_it(tmp_path):
     with started_orthanc() as server:
         address, process = server.url, server._process
-        folder = Path(server._temporary.name)
+        folder = server._temporary
         assert folder.is_dir()
     assert process.returncode is not None
     assert not folder.exists()
