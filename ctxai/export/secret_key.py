@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -15,7 +17,12 @@ _SHORTEST = 16
 
 def own_key_file() -> Path:
     """Where the key of this user is: ``$XDG_CONFIG_HOME/ctxai/deidentify.key``, by default under ``~/.config``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ctxai" / "deidentify.key"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "ctxai" / "deidentify.key"
+
+
+def token(key: bytes, *parts: str) -> bytes:
+    """32 bytes that stand for ``parts`` under a key (HMAC-SHA256)."""
+    return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).digest()
 
 
 def read_key(path: Path | None = None) -> bytes:

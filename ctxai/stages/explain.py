@@ -25,9 +25,8 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
-from ctxai.export.confidentiality import Confidentiality, parse_retained
+from ctxai.export.confidentiality import Confidentiality, asked_for
 from ctxai.export.provenance import NOTICE
-from ctxai.export.secret_key import read_key
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
 from ctxai.progress import console, track
@@ -36,10 +35,21 @@ from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
 from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
 from ctxai.stages.cutting import without_place
-from ctxai.stages.explained import DONE, SHARDS, forget_shards, made_by, merge_shards, write_shard, write_tables
+from ctxai.stages.explained import (
+    DONE,
+    SHARDS,
+    codes_of,
+    forget_shards,
+    made_by,
+    merge_shards,
+    refuse_mixture,
+    write_shard,
+    write_tables,
+)
 from ctxai.stages.findings import Finding, findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.shards import parse_shard
 from ctxai.stages.targets import NamedTarget, identity_of, name_of, parse_targets, read_concept
 from ctxai.stages.train_diffmask import load_gates
@@ -59,6 +69,7 @@ class _Request:
     formats: Sequence[str]
     spread: bool
     trust: bool
+    names: PatientNames
     confidentiality: Confidentiality | None = None
 
     def key_of(self, series_uid: str) -> str:
@@ -68,7 +79,7 @@ class _Request:
     @property
     def method_codes(self) -> list[str]:
         """How the results are deidentified, by DICOM's codes; empty where they are not."""
-        return [] if self.confidentiality is None else [code.value for code in self.confidentiality.method_codes]
+        return codes_of(self.confidentiality)
 
 
 def explain(
@@ -131,7 +142,8 @@ def explain(
         retain: options of that profile, what to keep: uids (overlays lie on the original CT), dates or modified-dates
             (all moved by the same days), patient (sex, age, size, weight), device, institution.
         key: file with the secret under which pseudonyms are made, so that the same patient has the same one in every
-            call; made where there is none. Without it, ~/.config/ctxai/deidentify.key.
+            call; made where there is none. Without it, ~/.config/ctxai/deidentify.key. Patients of a run without public
+            ids are recognised by it as well.
         shard: i/n, the i-th of n equal parts of the series; afterwards run ``ctxai explain --merge``. A series that
             cannot be explained is noted, and told by the merge. Without it, all series at once.
         headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
@@ -154,9 +166,10 @@ def explain(
         formats=parse_formats(formats),
         spread=spread and maps,
         trust=trust and maps,
-        confidentiality=_confidentiality(deidentify, retain, key),
+        names=PatientNames(key),
+        confidentiality=asked_for(deidentify, retain, key),
     )
-    _refuse_mixture(out_dir, request)
+    refuse_mixture(out_dir, request.confidentiality)
     if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
         raise InputError(
             f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
@@ -178,7 +191,7 @@ def explain(
     left_out: dict[str, str] = {}
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, model_run, (index, count), input)
+            series = choose_series(folder, headers, patients, request.names, model_run, (index, count), input)
         for group in track(series, "Explaining CT series"):
             name = request.key_of(group[0].series_uid)
             try:
@@ -235,26 +248,6 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     return len(findings)
 
 
-def _confidentiality(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
-    if not deidentify:
-        if retain or key is not None:
-            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
-        return None
-    retained = parse_retained(retain)
-    return Confidentiality(read_key(key), retained)
-
-
-def _refuse_mixture(out_dir: Path, request: _Request) -> None:
-    """Results with an identity beside deidentified ones of the same CT would tell who it is.
-
-    Raises:
-        InputError: when ``out_dir`` holds results that are deidentified otherwise.
-    """
-    for path in sorted(out_dir.glob(f"*/{DONE}")):
-        if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != request.method_codes:
-            raise InputError(f"{out_dir}: holds results that are deidentified otherwise, or not; give another folder")
-
-
 def _warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
     """Say which nodules are so unlike the training nodules that a prediction means little."""
     for row in rows:
@@ -279,7 +272,7 @@ def _row(series: CTSeries, nodule: ExplainedNodule, request: _Request) -> dict[s
         "z": z,
     }
     row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers}
-    row |= {"in_sample": run.in_sample(series.patient_id)}
+    row |= {"in_sample": request.names.learnt_by(run, series.headers[0])}
     row |= {f"readers_{name}": value for name, value in finding.ratings.items()}
     row |= {name: float(value) for name, value in nodule.prediction.items()}
     for method in request.methods:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ctxai import __version__
 from ctxai.errors import InputError
+from ctxai.export.confidentiality import Confidentiality
 from ctxai.export.provenance import NOTICE
 from ctxai.files import sweep, write_json, write_text
 from ctxai.models.run import Run
@@ -24,6 +25,27 @@ DONE = "explained.json"
 SHARDS = "shards"
 
 logger = logging.getLogger(__name__)
+
+
+def codes_of(confidentiality: Confidentiality | None) -> list[str]:
+    """How results are deidentified, by DICOM's codes; empty where they are not."""
+    return [] if confidentiality is None else [code.value for code in confidentiality.method_codes]
+
+
+def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, series: str = "*") -> None:
+    """Results with an identity beside deidentified ones of the same CT would tell who it is.
+
+    Args:
+        folder: where results are to be.
+        confidentiality: how they are to be deidentified.
+        series: pattern of the folders of series in it.
+
+    Raises:
+        InputError: when there are results that are deidentified otherwise.
+    """
+    for path in sorted(folder.glob(f"{series}/{DONE}")):
+        if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != codes_of(confidentiality):
+            raise InputError(f"{folder}: holds results that are deidentified otherwise, or not; give another folder")
 
 
 def made_by(run: Run) -> dict[str, str]:

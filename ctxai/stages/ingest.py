@@ -23,8 +23,9 @@ from ctxai.lidc.annotations import load_tables, nodules_by_series
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
 from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.shards import parse_shard
-from ctxai.stages.sources import Work, from_database, from_luna, from_points, from_xml, patient_name
+from ctxai.stages.sources import Work, from_database, from_luna, from_points, from_xml
 
 __all__ = ["MANIFEST", "PARTS", "ingest", "part_of"]
 
@@ -54,6 +55,7 @@ def ingest(
     shard: str = "0/1",
     prepare: bool = False,
     headers: Path | None = None,
+    key: Path | None = None,
     merge: Path | None = None,
     report: bool = False,
     workers: int = 0,
@@ -83,6 +85,8 @@ def ingest(
         prepare: only write the manifest and the empty store, before the shards.
         headers: file that --prepare keeps the headers of the tree in, PatientID among them, and that shards read
             instead of the whole tree, as ``ctxai explain`` may; prepare again when the tree has changed.
+        key: file with the secret under which patients get pseudonyms; made where there is none. Without it,
+            ~/.config/ctxai/deidentify.key. LIDC-IDRI's public ids need none.
         merge: finish the store given here, after all of its shards.
         report: write report.html into the store: cohort, faults and repairs, ratings, agreement, sample patches.
         workers: processes; 0 works in this one.
@@ -107,7 +111,8 @@ def ingest(
         if headers is not None and not prepare:
             _ingest_prepared(dicom_dir, store_dir, headers, (index, count), rules, workers, resume)
             return
-        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers, headers)
+        names = PatientNames(key)
+        work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers, headers, names)
     manifest = work.rows.to_csv(index=False, lineterminator="\n")
     if overwrite:
         _empty(store_dir, manifest)
@@ -174,6 +179,7 @@ def _from_dicom(
     rules: GeometryRules,
     workers: int,
     kept: Path | None,
+    names: PatientNames,
 ) -> Work:
     """What is to be ingested of a tree, whose headers are kept in a file where one is named."""
     if kept is not None and xml is not None:
@@ -184,9 +190,9 @@ def _from_dicom(
     if kept is not None:
         write_headers(kept, dicom_dir, series)
     if xml is not None:
-        work = from_xml(series, xml, cohort, rules)
+        work = from_xml(series, xml, cohort, rules, names)
     elif points is not None:
-        work = from_points(series, points)
+        work = from_points(series, points, names)
     else:
         work = from_database(series, cohort, patients, dicom_dir)
     findings = list(work.findings)
@@ -195,7 +201,7 @@ def _from_dicom(
         detail = reason.removeprefix(f"{dicom_dir}, ").removeprefix(f"{dicom_dir}: ")
         findings.append(Finding("", "", "", "damaged image", detail, "left out"))
     for uid in sorted(series):
-        patient = patient_name(series[uid][0])
+        patient = names(series[uid][0])
         if patients is None or patient in patients:
             findings += _geometry_findings(uid, patient, series[uid], rules)
     return Work(work.rows, work.sources, work.nodules, tuple(findings))
@@ -327,7 +333,8 @@ def _empty(store_dir: Path, manifest: str) -> None:
 def _write_once(path: Path, text: str) -> None:
     if path.is_file() and path.read_bytes() != text.encode():
         raise StoreError(
-            f"{path.parent}: was begun with another cohort or other patients; give an empty folder, or --overwrite"
+            f"{path.parent}: was begun with another cohort, other patients or another --key; give an empty folder, or "
+            "--overwrite"
         )
     if not path.is_file():
         write_text(path, text)

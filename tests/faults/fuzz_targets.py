@@ -124,6 +124,7 @@ def _annotations() -> list[bytes]:
 
 def points(data: bytes, folder: Path) -> None:
     """A user's points as CSV and as Slicer markups; with labels, as ingestion takes them."""
+    from ctxai.stages.patients import PatientNames
     from ctxai.stages.sources import from_points
 
     header = _sound_images()[0]
@@ -131,7 +132,7 @@ def points(data: bytes, folder: Path) -> None:
         (folder / name).write_bytes(data)
         with contextlib.suppress(CtxaiError):
             read_points(folder / name)
-            from_points({header.series_uid: [header]}, folder / name)
+            from_points({header.series_uid: [header]}, folder / name, PatientNames(folder / "key"))
 
 
 def _points() -> list[bytes]:
