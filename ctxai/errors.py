@@ -44,6 +44,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def kind_of(error: BaseException) -> str:
+    """What kind of error it is: the system's words for its own, else the class, for words may quote the data."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
 def printable(error: Exception) -> str:
     """An error's text in one line of at most 2000 characters, without those that would steer a terminal."""
     line = " ".join(str(error).split())[:2000]

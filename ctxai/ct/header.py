@@ -27,7 +27,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from ctxai.ct.elements import read_elements
-from ctxai.errors import InputError
+from ctxai.errors import InputError, kind_of
 
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
@@ -189,7 +189,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
     except InvalidDicomError:
         return None
     except DAMAGE as error:
-        raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
+        raise InputError(f"{path}: damaged DICOM file ({kind_of(error)}); export it again") from None
     try:
         with without_warnings():
             if dataset.get("SOPClassUID") != CTImageStorage:
@@ -199,7 +199,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
             if quick is not None and header.native:
                 header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
     except DAMAGE as error:
-        raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
+        raise InputError(f"{path}: damaged DICOM header ({kind_of(error)}); export it again") from None
     if header.native and bytes_left < expected:
         raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")
     return header
@@ -360,7 +360,7 @@ def _uid(dataset: Mapping[str, Any], keyword: str, path: Path) -> str:
     """A UID that can do no harm in a table or an object that refers to it."""
     uid = _text(dataset.get(keyword))
     if not _UID.fullmatch(uid):
-        raise InputError(f"{path}: {keyword} is {uid[:64]!r}, expected at most 64 digits and dots")
+        raise InputError(f"{path}: {keyword} is no UID, expected 1 to 64 digits and dots, found {len(uid)} characters")
     return uid
 
 
@@ -386,7 +386,8 @@ def _numbers(value: object, count: int, path: Path, name: str) -> np.ndarray:
     except (TypeError, ValueError):
         numbers = np.array([])
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{path}: {name} is {str(value)[:80]!r}, expected {count} finite number(s)")
+        found = numbers.tolist() if len(numbers) else "absent or no number"
+        raise InputError(f"{path}: {name} is {found}, expected {count} finite number(s)")
     return numbers
 
 

@@ -30,7 +30,7 @@ class PatientNames:
     """
 
     def __init__(self, key: Path | None = None) -> None:
-        self._file = own_key_file() if key is None else key
+        self._given = key
 
     def __call__(self, image: SliceHeader | Owner) -> str:
         """The name of the patient whom an image is of; one without a PatientID is named by his study.
@@ -68,6 +68,10 @@ class PatientNames:
     def _foreign(self, names: Iterable[str]) -> bool:
         found = filter(None, map(_PSEUDONYM.fullmatch, names))
         return any(match[1] != self._mark for match in found)
+
+    @cached_property
+    def _file(self) -> Path:
+        return own_key_file() if self._given is None else self._given
 
     @cached_property
     def _key(self) -> bytes:
