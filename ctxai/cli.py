@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctxai import __version__
-from ctxai.errors import InputError, printable
+from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
 from ctxai.offline import tell_libraries
 from ctxai.resources import resource
@@ -45,6 +45,11 @@ STAGES = {
     "doctor": "say what is installed, what is missing, and the command that gets it",
 }
 
+#: What is said after an error that nobody expected.
+_UNTOLD = "this is a fault of ctxai; CTXAI_LOG=DEBUG also tells the error's own words, which may quote images or paths"
+
+logger = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage.
@@ -59,11 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         Console().print(f"ctxai {__version__}", highlight=False)
         return 0
-    logging.basicConfig(
-        level=os.environ.get("CTXAI_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
-    tell_libraries()
     try:
+        _begin_log()
+        tell_libraries()
         with explain_os_errors():
             run_stage(arguments)
     except InputError as error:
@@ -72,7 +75,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
         return 1
+    except Exception as error:
+        if logger.isEnabledFor(logging.DEBUG):
+            raise
+        print(f"{fault_of(error)}\n{_UNTOLD}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
+
+
+def _begin_log() -> None:
+    """Log to stderr, at the level of CTXAI_LOG; of other libraries' DEBUG, which tells paths and pixels, nothing.
+
+    Raises:
+        InputError: for a level that there is not.
+    """
+    levels = logging.getLevelNamesMapping()
+    name = os.environ.get("CTXAI_LOG", "WARNING").upper()
+    if name not in levels:
+        raise InputError(f"CTXAI_LOG={name}: expected DEBUG, INFO, WARNING or ERROR")
+    logging.basicConfig(level=max(levels[name], logging.INFO), format="%(levelname)s %(name)s: %(message)s")
+    if levels[name] < logging.INFO:
+        logging.getLogger("ctxai").setLevel(levels[name])
 
 
 def run_stage(arguments: Sequence[str]) -> None:

@@ -1,5 +1,12 @@
 """The package's errors: one root, so that a caller can catch everything ctxai raises on purpose."""
 
+import re
+import traceback
+from collections.abc import Iterator
+
+#: A line of the traceback that a worker process sends as text.
+_SENT = re.compile(r'File "(?:.*[/\\])?([^"/\\]+)", line (\d+), in (\S+)')
+
 
 class CtxaiError(Exception):
     """Root of every error that ctxai raises on purpose."""
@@ -37,7 +44,29 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def kind_of(error: BaseException) -> str:
+    """What kind of error it is: the system's words for its own, else the class, for words may quote the data."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
 def printable(error: Exception) -> str:
     """An error's text in one line of at most 2000 characters, without those that would steer a terminal."""
     line = " ".join(str(error).split())[:2000]
     return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def fault_of(error: BaseException) -> str:
+    """Kind and place of an error that nobody expected, without its words, which may quote the data or a path.
+
+    The first line is the kind; then every line of code on the way, the outermost first, and the same of its causes.
+    """
+    lines = [f"unexpected {type(error).__name__}", *_places(error)]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join([*lines, *([f"after {fault_of(cause)}"] if cause else [])])
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        yield f"  {frame.f_globals.get('__name__')}, line {line}, in {frame.f_code.co_name}"
+    for file, line, function in _SENT.findall(getattr(error, "tb", "")):
+        yield f"  {file}, line {line}, in {function}"

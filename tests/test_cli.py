@@ -1,4 +1,5 @@
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,15 +55,46 @@ def test_a_file_where_a_folder_is_needed_gives_one_line(tmp_path, capsys):
     assert "cannot be read or written" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_unexpected_fault_exits_with_1_and_keeps_its_traceback(tmp_path):
+def unexpected(tmp_path, **environment):
+    """What a fault whose words quote a patient says on the terminal."""
     code = (
         "import sys; from ctxai.stages import manifest; from ctxai.cli import main\n"
-        "manifest.load_rules = lambda cohort: 1 / 0\n"
+        "manifest.load_rules = lambda cohort: int('DOE^JANE')\n"
         f"sys.exit(main(['manifest', {str(tmp_path)!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    options = {"capture_output": True, "text": True, "env": os.environ | environment}
+    done = subprocess.run([sys.executable, "-c", code], **options)
     assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr
+    return done.stderr
+
+
+def test_an_unexpected_fault_tells_its_kind_and_place_and_quotes_nothing(tmp_path):
+    said = unexpected(tmp_path)
+    assert said.startswith("unexpected ValueError\n  ctxai.cli, line ")
+    assert "\n  ctxai.stages.manifest, line " in said
+    assert "DOE" not in said and str(Path(__file__).parents[1]) not in said
+
+
+def test_an_unexpected_fault_tells_everything_to_who_debugs(tmp_path):
+    said = unexpected(tmp_path, CTXAI_LOG="DEBUG")
+    assert "Traceback" in said and said.endswith("ValueError: invalid literal for int() with base 10: 'DOE^JANE'\n")
+
+
+@pytest.mark.parametrize(("level", "told"), [("DEBUG", ["DEBUG ctxai.x"]), ("INFO", []), ("warning", [])])
+def test_the_log_at_debug_is_ours_alone(level, told):
+    code = (
+        "import logging; from ctxai.cli import main; main(['no-such-stage'])\n"
+        "for name in ('ctxai.x', 'pynetdicom.x'): logging.getLogger(name).debug('')"
+    )
+    options = {"capture_output": True, "text": True, "env": os.environ | {"CTXAI_LOG": level}}
+    said = subprocess.run([sys.executable, "-c", code], **options).stderr
+    assert [line.rstrip(": ") for line in said.splitlines()[1:]] == told
+
+
+def test_a_log_level_that_there_is_not_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("CTXAI_LOG", "loud")
+    assert main(["no-such-stage"]) == 2
+    assert capsys.readouterr().err == "error: CTXAI_LOG=LOUD: expected DEBUG, INFO, WARNING or ERROR\n"
 
 
 def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):

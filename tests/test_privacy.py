@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import io
 import logging
 import os
@@ -30,7 +31,9 @@ from reportlab.pdfgen.canvas import Canvas
 from stages.conftest import SPHERE
 
 from ctxai.cli import main
+from ctxai.ct.header import read_header
 from ctxai.data.store import NoduleStore
+from ctxai.errors import InputError
 
 FORMATS = "nifti,pmap,seg,fractional,sr,sc,pdf,readers"
 QUICK = ["--views.pixels", "16", "--backbone.depth", "1", "--optim.epochs", "1", "--accelerator", "cpu"]
@@ -38,6 +41,19 @@ QUICK += ["--folds.min_readers", "0", "--folds.training_min_readers", "0"]
 NOTICE = b"research use only"
 #: Folders and files that the user names, and those that he does not.
 TYPED, HIDDEN = "typed-scans", "UnseenDoe"
+#: Folders that are written, besides that of deidentified results.
+WRITTEN = (
+    "store",
+    "run",
+    "plain",
+    "broken-store",
+    "prepared",
+    "sharded",
+    "zipped",
+    "bundle",
+    "benchmark",
+    "pretrained",
+)
 ATTACHED: list[tuple[str, object]] = []
 LISTENING = [False]
 
@@ -119,7 +135,42 @@ def _use_everything(flow: Flow) -> None:
     flow.run("explain", "one", "plain", *common)
     flow.run("report", "plain")
     flow.run("explain", "one", "clean", *common, "--deidentify")
+    _use_what_few_use(flow, common)
     _make_mistakes(flow)
+
+
+def _use_what_few_use(flow: Flow, common: list[str]) -> None:
+    """Shards of a prepared tree, an archive, further models, and a PACS that is not there."""
+    few = ["--formats", "nifti,seg"]
+    prepared = ["ingest", TYPED, "prepared", "--headers", "headers.parquet"]
+    flow.run(*prepared, "--points", "points.csv", "--prepare")
+    for shard in ("0/2", "1/2"):
+        flow.run(*prepared, "--shard", shard)
+        flow.run("explain", TYPED, "sharded", *common, *few, "--headers", "headers.parquet", "--shard", shard)
+    flow.run("ingest", "--merge", "prepared")
+    flow.run("explain", "--merge", "sharded")
+    flow.run("verify", "--store", "prepared", "--dicom", TYPED)
+    with zipfile.ZipFile("typed.zip", "w") as archive:
+        for path in (Path("one") / "series").iterdir():
+            archive.write(path, f"{HIDDEN}/{path.name}")
+    flow.run("explain", "typed.zip", "zipped", *common, *few, "--patients", "test")
+    flow.run("export-bundle", "run", "bundle")
+    flow.run("train-diffmask", "run", "store", "--epochs", "1")
+    flow.run("benchmark", "run", "store", "benchmark", "--methods", "cdam", "--targets", "malignancy")
+    small = [
+        "--optim.epochs",
+        "1",
+        "--optim.prototypes",
+        "16",
+        "--windows",
+        "2",
+        "--series",
+        str(Path("one") / "series"),
+    ]
+    flow.run("pretrain", "store", "pretrained", *QUICK[:4], *small, "--accelerator", "cpu")
+    for peer in (["--dimse", "DEAD@127.0.0.1:9"], ["--dicomweb", "http://127.0.0.1:9/dead"]):
+        flow.run("send", "plain", *peer, "--attempts", "1", code=2)
+        flow.run("fetch-study", "1.2.3", "fetched", *peer, code=2)
 
 
 def _make_mistakes(flow: Flow) -> None:
@@ -147,7 +198,13 @@ def _make_mistakes(flow: Flow) -> None:
     flow.run("explain", "one", "out", "--points", "outside.csv", "--run", "run", code=2)
     flow.run("explain", "one", "out", "--run", "run", code=2)
     flow.run("explain", "one", "plain", "--run", "run", "--points", "points.csv", "--deidentify", code=2)
-    flow.run("pretrain", "broken", "pretrained", code=2)
+    flow.run("pretrain", "broken", "nothing", code=2)
+    with zipfile.ZipFile("broken.zip", "w") as archive:
+        archive.writestr(f"{HIDDEN}.dcm", MARK * 99)
+    content = bytearray(Path("broken.zip").read_bytes())
+    content[200] ^= 1  # the checksum of the file in it is wrong
+    Path("broken.zip").write_bytes(content)
+    flow.run("explain", "broken.zip", "out", "--run", "run", "--points", "points.csv", code=2)
 
 
 def results(flow: Flow, *names: str) -> list[Path]:
@@ -157,7 +214,7 @@ def results(flow: Flow, *names: str) -> list[Path]:
 
 def test_no_identity_gets_out_of_the_dicom_objects(flow):
     marks = (MARK.encode(), BIRTH_DATE.encode())
-    for name in ("store", "run", "plain", "broken-store"):
+    for name in WRITTEN:
         assert holding(flow.root / name, marks, exempt=(".dcm",)) == [], name
     assert any(path.suffix == ".dcm" and MARK.encode() in path.read_bytes() for path in results(flow, "plain"))
 
@@ -172,8 +229,19 @@ def test_a_deidentified_result_holds_no_identity_no_date_and_no_uid_at_all(flow)
 
 
 def test_no_folder_that_the_user_did_not_name_is_told(flow):
-    for name in ("store", "run", "plain", "clean", "broken-store"):
+    for name in (*WRITTEN, "clean"):
         assert holding(flow.root / name, (HIDDEN.encode(),)) == [], name
+
+
+def test_no_id_that_can_be_guessed_is_told_by_a_hash(flow):
+    """PatientIDs are few enough to try them all, however they are hashed."""
+    guessed = [
+        hashlib.new(kind, f"{MARK}-{number}".encode()).hexdigest()[:8]
+        for kind in ("md5", "sha1", "sha256", "sha512")
+        for number in range(5)
+    ]
+    for name in (*WRITTEN, "clean"):
+        assert holding(flow.root / name, tuple(map(str.encode, guessed))) == [], name
 
 
 def test_no_message_tells_an_identity_or_an_unnamed_folder(flow):
@@ -181,6 +249,25 @@ def test_no_message_tells_an_identity_or_an_unnamed_folder(flow):
     for mark in (MARK, BIRTH_DATE, HIDDEN):
         assert [line for line in said.splitlines() if mark in line] == []
     assert "cut short" in said and "missing slice" in said and "lies outside the CT" in said
+
+
+def test_no_word_of_a_damaged_header_is_told(tmp_path):
+    """Elements that run into others: a position, a UID or a number then holds the text of the next one."""
+    marked_ct(tmp_path, 1)
+    image = sorted(tmp_path.iterdir())[0]
+    content, draw = image.read_bytes(), np.random.default_rng(0)
+    end = content.index(b"\xe0\x7f\x10\x00")
+    places = [place for place in range(132, end) if content.startswith(MARK.encode(), place)]
+    refused = 0
+    for _ in range(1500):
+        cut, start = int(draw.integers(132, end)), int(draw.choice(places)) - int(draw.integers(0, 9))
+        image.write_bytes(content[:cut] + content[start : start + int(draw.integers(9, 40))] + content[cut:])
+        try:
+            read_header(image)
+        except InputError as error:
+            refused += 1
+            assert MARK not in str(error)
+    assert refused > 100
 
 
 def test_no_stage_touches_the_network(flow):

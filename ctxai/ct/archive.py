@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import lzma
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.temporary import temporary_folder
 
 #: More than any CT study; a zip that claims more is refused before anything is written.
 MAX_BYTES = 20 * 2**30
@@ -43,7 +43,7 @@ def unpacked(path: Path | str) -> Iterator[Path]:
     if not path.is_file() or not zipfile.is_zipfile(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="ctxai-") as folder:
+    with temporary_folder() as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
@@ -54,12 +54,15 @@ def unpacked(path: Path | str) -> Iterator[Path]:
                 if total > _SMALL_BYTES and ratio > _MAX_RATIO:
                     raise InputError(f"{path}: claims to unpack to {ratio} times its size, which no CT does")
                 for number, member in enumerate(members):
-                    _extract(archive, member, Path(folder) / f"{number:06d}.dcm")
+                    _extract(archive, member, folder / f"{number:06d}.dcm")
         except (*_DAMAGE, OSError) as error:
             if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
                 raise  # of the disk, not of the archive
-            raise InputError(f"{path}: cannot be unpacked ({error}); make the archive again") from None
-        yield Path(folder)
+            # What these say names files in the archive, which may be named after their patient.
+            raise InputError(
+                f"{path}: cannot be unpacked: damaged, encrypted or packed in an unknown way; make it again"
+            ) from None
+        yield folder
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:

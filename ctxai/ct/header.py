@@ -18,7 +18,7 @@ from pydicom.uid import UID, CTImageStorage
 from ctxai.ct.damage import DAMAGE, refuse_bomb, without_warnings
 from ctxai.ct.elements import read_elements
 from ctxai.ct.header_values import HeaderValues
-from ctxai.errors import InputError
+from ctxai.errors import InputError, kind_of
 
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
@@ -151,7 +151,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
     except InvalidDicomError:
         return None
     except DAMAGE as error:
-        raise InputError(f"{path}: damaged DICOM file ({error}); export it again") from None
+        raise InputError(f"{path}: damaged DICOM file ({kind_of(error)}); export it again") from None
     try:
         with without_warnings():
             if dataset.get("SOPClassUID") != CTImageStorage:
@@ -162,7 +162,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
             if quick is not None and header.native:
                 header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
     except DAMAGE as error:
-        raise InputError(f"{path}: damaged DICOM header ({error}); export it again") from None
+        raise InputError(f"{path}: damaged DICOM header ({kind_of(error)}); export it again") from None
     if header.native and bytes_left < expected:
         raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")
     return header

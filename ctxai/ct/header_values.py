@@ -39,7 +39,7 @@ class Placement(NamedTuple):
 class HeaderValues:
     """Checked values of one image.
 
-    Every method raises InputError, which names the file, the element and what it holds, where that is of no use.
+    Every method raises InputError, which names the file, the element and what is wrong with it; a text, which may name a patient, is not quoted.
 
     Attributes:
         elements: by keyword, as :func:`ctxai.ct.elements.read_elements` or pydicom gives them.
@@ -62,7 +62,9 @@ class HeaderValues:
         """A UID that can do no harm in a table or an object that refers to it."""
         uid = self.text(keyword)
         if not _UID.fullmatch(uid):
-            raise InputError(f"{self.path}: {keyword} is {uid[:64]!r}, expected at most 64 digits and dots")
+            raise InputError(
+                f"{self.path}: {keyword} is no UID, expected 1 to 64 digits and dots, found {len(uid)} characters"
+            )
         return uid
 
     def number(self, keyword: str) -> float | None:
@@ -131,7 +133,8 @@ class HeaderValues:
         except (TypeError, ValueError):
             numbers = np.array([])
         if len(numbers) != count or not np.isfinite(numbers).all():
-            raise InputError(f"{self.path}: {name} is {str(value)[:80]!r}, expected {count} finite number(s)")
+            found = numbers.tolist() if len(numbers) else "absent or no number"
+            raise InputError(f"{self.path}: {name} is {found}, expected {count} finite number(s)")
         return numbers
 
 

@@ -118,7 +118,8 @@ def _point(path: Path, place: str, number: int, row: dict[str, str], position: l
     except ValueError as error:
         raise InputError(f"{path}, {place}: {error}; expected numbers in mm") from None
     if lps.shape != (3,) or not np.isfinite(lps).all() or (diameter is not None and not 0 < diameter < 1000):
-        raise InputError(f"{path}, {place}: expected a finite position and a positive diameter in mm, found {row}")
+        found = f"{position} and {row.get('diameter_mm') or 'none'}"  # not the row, whose other columns may name anyone
+        raise InputError(f"{path}, {place}: expected a finite position and a positive diameter in mm, found {found}")
     nodule_id = (row.get("nodule_id") or f"nodule-{number:03d}").strip()
     if not _ID.fullmatch(nodule_id):
         raise InputError(f"{path}, {place}: nodule_id {nodule_id!r} is not of letters, digits and ._-")

@@ -8,8 +8,6 @@ removed, private attributes among it.
 from __future__ import annotations
 
 import datetime
-import hashlib
-import hmac
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from pydicom.uid import UID
 from ctxai import __version__
 from ctxai.ct.header import series_key
 from ctxai.errors import InputError
-from ctxai.export.secret_key import read_key
+from ctxai.export.secret_key import read_key, token
 
 
 class Retain(StrEnum):
@@ -126,6 +124,7 @@ _BY_OPTION: dict[Retain, tuple[str, ...]] = {
 }
 _DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 _TIMES = ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime")
+_SOFTWARE = "ctxai"
 #: Modified dates lie this many days earlier at most.
 _LONGEST_SHIFT_DAYS = 3650
 
@@ -166,8 +165,8 @@ class Confidentiality:
         return Retain.UIDS in self.retain
 
     def token(self, *parts: str) -> bytes:
-        """32 bytes that stand for ``parts`` under the key (HMAC-SHA256)."""
-        return hmac.new(self.key, "\0".join(parts).encode(), hashlib.sha256).digest()
+        """32 bytes that stand for ``parts`` under the key."""
+        return token(self.key, *parts)
 
     def uid(self, uid: str) -> UID:
         """The UID that stands for another (under 2.25, PS3.5 B.2), or itself where UIDs are retained."""
@@ -230,7 +229,8 @@ class Confidentiality:
     def _state(self, clean: Dataset) -> None:
         """Say what was done."""
         clean.PatientIdentityRemoved = "YES"
-        clean.DeidentificationMethod = [f"ctxai {__version__}", *(code.meaning[:64] for code in self.method_codes)]
+        meanings = (code.meaning[:64] for code in self.method_codes)
+        clean.DeidentificationMethod = [f"{_SOFTWARE} {__version__}", *meanings]
         items = []
         for code in self.method_codes:
             item = Dataset()
@@ -263,15 +263,20 @@ def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Conf
         key: file with the secret; None for the user's own.
 
     Raises:
-        InputError: for another name, for something to retain or a key where nothing is deidentified, or without a
-            usable key.
+        InputError: for another name, for something to retain where nothing is deidentified, or without a usable key.
     """
     if not deidentify:
-        if retain or key is not None:
-            raise InputError(f"--{'retain' if retain else 'key'} belongs to --deidentify; give both")
+        if retain:
+            raise InputError("--retain belongs to --deidentify; give both")
         return None
     retained = parse_retained(retain)
     return Confidentiality(read_key(key), retained)
+
+
+def made_here(image: Dataset) -> bool:
+    """Whether an image says that :meth:`Confidentiality.header` has made its header."""
+    method = image.get("DeidentificationMethod") or ""
+    return str(method if isinstance(method, str) else method[0]).startswith(f"{_SOFTWARE} ")
 
 
 def _copy(image: Dataset, clean: Dataset, keywords: Iterable[str]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
+import time
 from pathlib import Path
 
 from ctxai.errors import InputError
@@ -11,11 +14,26 @@ from ctxai.files import explain_os_errors
 
 _BYTES = 32
 _SHORTEST = 16
+#: How long a file may be empty: a shared file system shows another machine's bytes after some seconds.
+_PATIENCE_S = 5.0
 
 
 def own_key_file() -> Path:
-    """Where the key of this user is: ``$XDG_CONFIG_HOME/ctxai/deidentify.key``, by default under ``~/.config``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ctxai" / "deidentify.key"
+    """Where the key of this user is: ``$XDG_CONFIG_HOME/ctxai/deidentify.key``, by default under ``~/.config``.
+
+    Raises:
+        InputError: when the user has no home folder, as in some containers.
+    """
+    try:
+        place = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        raise InputError("no home folder to keep the key of pseudonyms in; give one with --key") from None
+    return place / "ctxai" / "deidentify.key"
+
+
+def token(key: bytes, *parts: str) -> bytes:
+    """32 bytes that stand for ``parts`` under a key (HMAC-SHA256)."""
+    return hmac.new(key, "\0".join(parts).encode(), hashlib.sha256).digest()
 
 
 def read_key(path: Path | None = None) -> bytes:
@@ -33,7 +51,7 @@ def read_key(path: Path | None = None) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            key = path.read_bytes().strip()
+            key = _written(path)
         else:
             key = secrets.token_hex(_BYTES).encode()
             with os.fdopen(descriptor, "wb") as file:
@@ -42,4 +60,12 @@ def read_key(path: Path | None = None) -> bytes:
         raise InputError(
             f"{path}: holds {len(key)} bytes, expected a secret of {_SHORTEST} or more; delete it to get a new one"
         )
+    return key
+
+
+def _written(path: Path) -> bytes:
+    """The key in a file, which another process may have made at this moment and not filled yet."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not (key := path.read_bytes().strip()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     return key

@@ -6,10 +6,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
@@ -18,7 +19,7 @@ from ctxai.errors import CtxaiError, InputError
 from ctxai.files import atomic_path
 from ctxai.pacs.names import object_file, series_folder
 
-_SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
+_SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND, _NOT_WANTED = 0x0000, 0xA700, 0xC000, 0xC001
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +48,23 @@ class Inbox:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         callers: application entity titles that may send; none means anyone.
+        unwanted: whether an image is to be turned away; None turns none away.
 
     Raises:
         InputError: when the port cannot be listened on.
     """
 
-    def __init__(self, folder: Path, *, aet: str, host: str, port: int, callers: Sequence[str] = ()) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        aet: str,
+        host: str,
+        port: int,
+        callers: Sequence[str] = (),
+        unwanted: Callable[[Dataset], bool] | None = None,
+    ) -> None:
+        self._folder, self._unwanted = folder, unwanted
         self._lock = threading.Lock()
         # What an earlier process has left may still be growing elsewhere; it waits like a new arrival.
         now = time.monotonic()
@@ -104,11 +115,14 @@ class Inbox:
     def _receive(self, event: evt.Event) -> int:
         try:
             series_uid = str(event.dataset.SeriesInstanceUID)
+            unwanted = self._unwanted is not None and self._unwanted(event.dataset)
             content = event.encoded_dataset()
             sop_uid = str(event.request.AffectedSOPInstanceUID)
         except (AttributeError, ValueError, NotImplementedError) as error:
             logger.warning("an image that cannot be read was turned away (%s)", type(error).__name__)
             return _CANNOT_UNDERSTAND
+        if unwanted:
+            return _NOT_WANTED
         key = series_folder(series_uid)
         # Under the lock, so that a series cannot be let go between its image and the note of it.
         with self._lock:

@@ -37,6 +37,7 @@ from ctxai.stages.explained import (
 from ctxai.stages.findings import findings_of
 from ctxai.stages.nodule import ExplainedNodule, explain_nodule
 from ctxai.stages.overlays import parse_formats, write_overlays
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.prediction_rows import prediction_row, warn_of_strangers
 from ctxai.stages.request import Request, checked_views, make_method
 from ctxai.stages.shards import parse_shard
@@ -105,7 +106,8 @@ def explain(
         retain: options of that profile, what to keep: uids (overlays lie on the original CT), dates or modified-dates
             (all moved by the same days), patient (sex, age, size, weight), device, institution.
         key: file with the secret under which pseudonyms are made, so that the same patient has the same one in every
-            call; made where there is none. Without it, ~/.config/ctxai/deidentify.key.
+            call; made where there is none. Without it, ~/.config/ctxai/deidentify.key. Patients of a run without public
+            ids are recognised by it as well.
         shard: i/n, the i-th of n equal parts of the series; afterwards run ``ctxai explain --merge``. A series that
             cannot be explained is noted, and told by the merge. Without it, all series at once.
         headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
@@ -128,6 +130,7 @@ def explain(
         formats=parse_formats(formats),
         spread=spread and maps,
         trust=trust and maps,
+        names=PatientNames(key),
         confidentiality=asked_for(deidentify, retain, key),
     )
     refuse_mixture(out_dir, request.confidentiality)
@@ -147,7 +150,7 @@ def explain(
     left_out: dict[str, str] = {}
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, model_run, (index, count), input)
+            series = choose_series(folder, headers, patients, request.names, model_run, (index, count), input)
         for group in track(series, "Explaining CT series"):
             name = request.key_of(group[0].series_uid)
             try:

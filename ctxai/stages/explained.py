@@ -32,17 +32,18 @@ def codes_of(confidentiality: Confidentiality | None) -> list[str]:
     return [] if confidentiality is None else [code.value for code in confidentiality.method_codes]
 
 
-def refuse_mixture(folder: Path, confidentiality: Confidentiality | None) -> None:
+def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, series: str = "*") -> None:
     """Results with an identity beside deidentified ones of the same CT would tell who it is.
 
     Args:
         folder: where results are to be.
         confidentiality: how they are to be deidentified.
+        series: pattern of the folders of series in it.
 
     Raises:
         InputError: when there are results that are deidentified otherwise.
     """
-    for path in sorted(folder.glob(f"*/{DONE}")):
+    for path in sorted(folder.glob(f"{series}/{DONE}")):
         if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != codes_of(confidentiality):
             raise InputError(f"{folder}: holds results that are deidentified otherwise, or not; give another folder")
 

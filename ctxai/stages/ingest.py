@@ -18,6 +18,7 @@ from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
 from ctxai.stages.ingest_merge import merge_parts
 from ctxai.stages.ingest_tree import work_in_tree
 from ctxai.stages.ingested import MANIFEST, begin, part_of, read_manifest
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.shards import parse_shard
 from ctxai.stages.sources import Work, from_luna
 
@@ -37,6 +38,7 @@ def ingest(
     shard: str = "0/1",
     prepare: bool = False,
     headers: Path | None = None,
+    key: Path | None = None,
     merge: Path | None = None,
     report: bool = False,
     workers: int = 0,
@@ -66,6 +68,8 @@ def ingest(
         prepare: only write the manifest and the empty store, before the shards.
         headers: file that --prepare keeps the headers of the tree in, PatientID among them, and that shards read
             instead of the whole tree, as ``ctxai explain`` may; prepare again when the tree has changed.
+        key: file with the secret under which patients get pseudonyms; made where there is none. Without it,
+            ~/.config/ctxai/deidentify.key. LIDC-IDRI's public ids need none.
         merge: finish the store given here, after all of its shards.
         report: write report.html into the store: cohort, faults and repairs, ratings, agreement, sample patches.
         workers: processes; 0 works in this one.
@@ -90,7 +94,8 @@ def ingest(
         if headers is not None and not prepare:
             _ingest_prepared(dicom_dir, store_dir, headers, (index, count), rules, workers, resume)
             return
-        work = work_in_tree(dicom_dir, cohort, patients, xml, points, rules, workers, headers)
+        names = PatientNames(key)
+        work = work_in_tree(dicom_dir, cohort, patients, xml, points, rules, workers, headers, names)
     begin(store_dir, work.rows, work.findings, overwrite)
     if prepare:
         return

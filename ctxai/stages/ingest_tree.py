@@ -13,7 +13,8 @@ from ctxai.ct.stack import stack
 from ctxai.errors import GeometryError, InputError
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console
-from ctxai.stages.sources import Work, from_database, from_points, from_xml, patient_name
+from ctxai.stages.patients import PatientNames
+from ctxai.stages.sources import Work, from_database, from_points, from_xml
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def work_in_tree(
     rules: GeometryRules,
     workers: int,
     kept: Path | None,
+    names: PatientNames,
 ) -> Work:
     """What is to be ingested of a tree, with every fault of its images and series, nodules or none.
 
@@ -39,6 +41,7 @@ def work_in_tree(
         rules: which faults are repaired.
         workers: processes that read a large tree.
         kept: file to keep the tree's headers in.
+        names: what patients are called.
 
     Raises:
         InputError: when there is no nodule to ingest, or ``xml`` and ``kept`` are both given.
@@ -51,9 +54,9 @@ def work_in_tree(
     if kept is not None:
         write_headers(kept, dicom_dir, series)
     if xml is not None:
-        work = from_xml(series, xml, cohort, rules)
+        work = from_xml(series, xml, cohort, rules, names)
     elif points is not None:
-        work = from_points(series, points)
+        work = from_points(series, points, names)
     else:
         work = from_database(series, cohort, patients, dicom_dir)
     findings = list(work.findings)
@@ -62,7 +65,7 @@ def work_in_tree(
         detail = reason.removeprefix(f"{dicom_dir}, ").removeprefix(f"{dicom_dir}: ")
         findings.append(Finding("", "", "", "damaged image", detail, "left out"))
     for uid in sorted(series):
-        patient = patient_name(series[uid][0])
+        patient = names(series[uid][0])
         if patients is None or patient in patients:
             findings += _geometry_findings(uid, patient, series[uid], rules)
     return Work(work.rows, work.sources, work.nodules, tuple(findings))

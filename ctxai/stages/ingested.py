@@ -85,7 +85,8 @@ def _empty(store_dir: Path, manifest: str) -> None:
 def _write_once(path: Path, text: str) -> None:
     if path.is_file() and path.read_bytes() != text.encode():
         raise StoreError(
-            f"{path.parent}: was begun with another cohort or other patients; give an empty folder, or --overwrite"
+            f"{path.parent}: was begun with another cohort, other patients or another --key; give an empty folder, or "
+            "--overwrite"
         )
     if not path.is_file():
         write_text(path, text)

@@ -28,7 +28,7 @@ def prediction_row(series: CTSeries, nodule: ExplainedNodule, request: Request) 
         "z": z,
     }
     row |= {"diameter_mm": finding.diameter_mm, "n_readers": finding.n_readers}
-    row |= {"in_sample": run.in_sample(series.patient_id)}
+    row |= {"in_sample": request.names.learnt_by(run, series.headers[0])}
     row |= {f"readers_{name}": value for name, value in finding.ratings.items()}
     row |= {name: float(value) for name, value in nodule.prediction.items()}
     for method in request.methods:

@@ -31,7 +31,7 @@ from ctxai.models.dino_training import fit_dino
 from ctxai.models.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
 from ctxai.models.provenance import git_commit
 from ctxai.progress import track
-from ctxai.stages.sources import patient_name
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.windows import PretrainingPatches, random_windows
 
 _PACKAGES = ("torch", "timm", "lightly", "pytorch-lightning", "numpy", "safetensors")
@@ -44,6 +44,7 @@ def pretrain(
     run_dir: Path,
     *,
     series: list[Path] | None = None,
+    key: Path | None = None,
     windows: int = 256,
     views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
     backbone: BackboneConfig = BackboneConfig(drop_path_rate=0.0),  # noqa: B008
@@ -68,6 +69,8 @@ def pretrain(
         store_dir: nodule store; ratings are not needed.
         run_dir: folder to write; it appears whole, at the end.
         series: folders of further CT series, of which patches at random places in the body are used too.
+        key: file with the secret that the store was made under, where their patients have no public id; without it,
+            ~/.config/ctxai/deidentify.key.
         windows: how many patches of each further series.
         views: the images; their statistics come from the nodules.
         backbone: the vision transformer.
@@ -88,8 +91,10 @@ def pretrain(
     views = with_statistics(views, nodules, rows)
     config = PretrainConfig(views, backbone, crops, optim, windows, leave_out_fold, half_precision, seed)
     scans = _open(series or [])
-    _refuse_left_out(scans, store.table, leave_out_fold)
-    provenance = _provenance(store, rows, scans, config)
+    names = PatientNames(key)
+    owners = [names(scan.headers[0]) for scan in scans]
+    _refuse_left_out(scans, owners, names, store, leave_out_fold)
+    provenance = _provenance(store, rows, scans, owners, config)
     if resume and run_dir.exists():
         _check_finished(run_dir, config, provenance)
         return
@@ -130,15 +135,24 @@ def _open(folders: Sequence[Path]) -> list[CTSeries]:
     return [CTSeries(headers) for folder in folders for _, headers in sorted(find_series(folder).items())]
 
 
-def _refuse_left_out(scans: Sequence[CTSeries], table: pd.DataFrame, leave_out_fold: int | None) -> None:
-    left_out = set() if leave_out_fold is None else _patients_of(table, leave_out_fold)
-    for scan in scans:
-        if patient_name(scan.headers[0]) in left_out:
+def _refuse_left_out(
+    scans: Sequence[CTSeries],
+    owners: Sequence[str],
+    names: PatientNames,
+    store: NoduleStore,
+    leave_out_fold: int | None,
+) -> None:
+    if leave_out_fold is None or not scans:
+        return
+    left_out = _patients_of(store.table, leave_out_fold)
+    names.refuse_foreign(left_out, store.path)
+    for scan, owner in zip(scans, owners, strict=True):
+        if owner in left_out:
             raise StoreError(f"{scan.place}: this patient is in fold {leave_out_fold}, which is left out; remove it")
 
 
 def _provenance(
-    store: NoduleStore, rows: np.ndarray, scans: Sequence[CTSeries], config: PretrainConfig
+    store: NoduleStore, rows: np.ndarray, scans: Sequence[CTSeries], owners: Sequence[str], config: PretrainConfig
 ) -> dict[str, Any]:
     table = store.table.iloc[rows]
     return {
@@ -148,16 +162,16 @@ def _provenance(
         "git_commit": git_commit(),
         "seed": config.seed,
         "store": {"table_sha256": sha256(store.path / TABLE), "nodules": len(store)},
-        "patients": sorted({*table["patient_id"].astype(str), *(patient_name(scan.headers[0]) for scan in scans)}),
+        "patients": sorted({*table["patient_id"].astype(str), *owners}),
         "nodules": sorted(table["nodule_id"].astype(str)),
         "series": [
             {
                 "series_uid": scan.series_uid,
-                "patient_id": patient_name(scan.headers[0]),
+                "patient_id": owner,
                 "slices": len(scan.headers),
                 "windows": config.windows,
             }
-            for scan in scans
+            for scan, owner in zip(scans, owners, strict=True)
         ],
     }
 

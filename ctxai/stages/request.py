@@ -20,6 +20,7 @@ from ctxai.files import json_sha256
 from ctxai.models.run import Run
 from ctxai.stages.explained import codes_of
 from ctxai.stages.findings import Finding
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.targets import NamedTarget, identity_of, name_of, read_concept
 from ctxai.stages.train_diffmask import load_gates
 
@@ -39,6 +40,7 @@ class Request:
         formats: which objects are written.
         spread: write the standard deviation over the views, too.
         trust: judge every map, too.
+        names: what patients are called.
         confidentiality: how results are deidentified; None where they are not.
     """
 
@@ -50,6 +52,7 @@ class Request:
     formats: Sequence[str]
     spread: bool
     trust: bool
+    names: PatientNames
     confidentiality: Confidentiality | None = None
 
     def check(self) -> None:

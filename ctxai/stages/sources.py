@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
-from ctxai.ct.header_table import Owner
 from ctxai.ct.points import Point, read_points, read_rows
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
@@ -24,10 +22,10 @@ from ctxai.lidc.database import RATINGS, Nodule
 from ctxai.lidc.findings import Finding, known_faults
 from ctxai.lidc.xml import nodules_from_xml, read_xml
 from ctxai.stages.cutting import Source
+from ctxai.stages.patients import PatientNames
 
 #: How people and programs write that there is no label.
 _NO_LABEL = {"", "na", "n/a", "nan", "none", "null"}
-_LIDC_PATIENT = re.compile(r"LIDC-IDRI-\d{4}")
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +79,9 @@ def from_database(
     return Work(rows, series, nodules, tuple(findings))
 
 
-def from_xml(series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, rules: GeometryRules) -> Work:
+def from_xml(
+    series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, rules: GeometryRules, names: PatientNames
+) -> Work:
     """The nodules of LIDC's XML files, by the rules of a cohort.
 
     Raises:
@@ -93,7 +93,7 @@ def from_xml(series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, ru
     findings = []
     for uid in series.keys() & annotations.keys():
         found = stack(series[uid], rules)
-        patient = patient_name(series[uid][0])
+        patient = names(series[uid][0])
         try:
             nodules[uid] = nodules_from_xml(annotations[uid], found, patient)
         except InputError as error:
@@ -112,12 +112,12 @@ def from_xml(series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, ru
     return Work(rows, series, nodules, tuple(findings))
 
 
-def from_points(series: Mapping[str, list[SliceHeader]], path: Path) -> Work:
+def from_points(series: Mapping[str, list[SliceHeader]], path: Path, names: PatientNames) -> Work:
     """Points in any CT; labels are optional.
 
     Beside the columns that :func:`ctxai.ct.points.read_points` knows, ``label_malignancy`` (0 or 1) and ratings such
     as ``malignancy`` or ``spiculation`` (on LIDC's scales) are taken. Patients with a rating of malignancy get folds,
-    where there are enough of them.
+    where there are enough of them: the same under every key.
 
     Raises:
         InputError: when a point names no series that is there, or a label is out of its range.
@@ -125,16 +125,19 @@ def from_points(series: Mapping[str, list[SliceHeader]], path: Path) -> Work:
     points = read_points(path)
     labels = _labels(path, points)
     only = next(iter(series)) if len(series) == 1 else None
-    rows = []
+    rows, owners = [], []
     for point, label in zip(points, labels, strict=True):
         uid = point.series_uid or only
         if uid is None or uid not in series:
             wanted = "has no series_uid" if uid is None else f"names the series {uid}"
             raise InputError(f"{path}: {point.nodule_id} {wanted}; expected one of the {len(series)} series found")
-        rows.append(_point_row(point, uid, patient_name(series[uid][0]), label))
+        image = series[uid][0]
+        rows.append(_point_row(point, uid, names(image), label))
+        owners.append(image.patient_id or image.study_uid)
     table = pd.DataFrame(rows)
     status = np.where(table.malignancy_mean.notna(), USED, "unrated")
-    return Work(table.assign(fold=patient_folds(table.assign(status=status), load_rules())), series)
+    folds = patient_folds(table.assign(status=status, patient_id=owners), load_rules())
+    return Work(table.assign(fold=folds), series)
 
 
 def from_luna(folder: Path) -> Work:
@@ -220,13 +223,6 @@ def _label(path: Path, line: int, name: str, text: str) -> float:
     if not low <= value <= high:
         raise InputError(f"{path}, line {line}: {name} is not a number from {low} to {high}")
     return value
-
-
-def patient_name(header: SliceHeader | Owner) -> str:
-    """LIDC-IDRI's public patient ids as they are; any other patient under the first digits of a hash."""
-    if _LIDC_PATIENT.fullmatch(header.patient_id):
-        return header.patient_id
-    return f"patient-{_short(header.patient_id or header.study_uid)}"
 
 
 def _short(text: str) -> str:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctxai.ct.points import read_points
-from ctxai.errors import InputError, PacsError
+from ctxai.errors import InputError, PacsError, fault_of
+from ctxai.export.confidentiality import Confidentiality, asked_for, made_here
 from ctxai.files import write_text
 from ctxai.models.run import Run
 from ctxai.pacs import Peer, Tls, peer_of
 from ctxai.pacs.inbox import Arrived, Inbox
 from ctxai.progress import console
 from ctxai.stages.explain import explain
+from ctxai.stages.explained import refuse_mixture
 from ctxai.stages.overlays import parse_formats
 from ctxai.stages.send import deliver
 
@@ -32,6 +34,14 @@ class _Work:
     spool: Path
     peer: Peer
     explained: dict[str, object]
+    confidentiality: Confidentiality | None
+
+    def results_of(self, series: Arrived) -> Path:
+        """Folder for the results of a series; its name tells the series only where the results do."""
+        name = series.folder.name
+        if self.confidentiality is not None:
+            name = self.confidentiality.token("results", name).hex()[:12]
+        return self.spool / "results" / name
 
 
 def watch(
@@ -49,6 +59,9 @@ def watch(
     method: list[str] = ["cdam"],  # noqa: B006
     target: list[str] = ["malignancy"],  # noqa: B006
     formats: str = "pmap,seg,sr",
+    deidentify: bool = False,
+    retain: list[str] = [],  # noqa: B006
+    key: Path | None = None,
     settle_s: float = 15.0,
     retry_s: float = 30.0,
 ) -> None:
@@ -73,6 +86,11 @@ def watch(
         method: explanation methods.
         target: outputs to explain.
         formats: objects to make, separated by commas.
+        deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the
+            deidentified CT that they lie on. Should it come back from the PACS, it is turned away. SPOOL/incoming and
+            SPOOL/refused hold images as they came; a spool is for results of one kind.
+        retain: options of the profile, what to keep; with uids no CT is sent.
+        key: file with the secret under which pseudonyms are made; without it, ~/.config/ctxai/deidentify.key.
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
     """
@@ -80,10 +98,14 @@ def watch(
     if points is not None:
         read_points(points)
     Run.load(run)
+    confidentiality = asked_for(deidentify, retain, key)
+    refuse_mixture(spool, confidentiality, "results/*/*")
     options = {"run": run, "points": points, "method": method, "target": target, "formats": formats}
-    work = _Work(spool, peer_of(dicomweb, dimse, aet, tls), options)
+    options |= {"deidentify": deidentify, "retain": retain, "key": key}
+    work = _Work(spool, peer_of(dicomweb, dimse, aet, tls), options, confidentiality)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    inbox = Inbox(spool / "incoming", aet=aet, host=host, port=port, callers=callers)
+    unwanted = made_here if deidentify else None
+    inbox = Inbox(spool / "incoming", aet=aet, host=host, port=port, callers=callers, unwanted=unwanted)
     try:
         console.print(f"{aet} listens on {host}:{inbox.port}; results go to {work.peer.name}; Ctrl-C stops")
         _serve(inbox, work, settle_s, retry_s)
@@ -117,7 +139,7 @@ def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
         PacsError: when the PACS cannot be reached; the series stays.
     """
     key = series.folder.name
-    results = work.spool / "results" / key
+    results = work.results_of(series)
     try:
         explain(series.folder, results, **work.explained)
         paths = sorted(results.glob("*/dicom/**/*.dcm"))
@@ -125,8 +147,8 @@ def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
     except InputError as error:
         reason = str(error)
     except Exception as error:
-        logger.exception("series %s", key)
-        reason = f"{type(error).__name__}: {error}"
+        logger.debug("series %s", key, exc_info=True)
+        reason = fault_of(error)
     if not reason:
         refused = deliver(results, paths, work.peer, attempts=1)
         if refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
@@ -9,7 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ctxai.errors import InputError, PacsError
+from ctxai.temporary import temporary_folder
 
 HOST = "127.0.0.1"
 
@@ -64,10 +66,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def ends_with_us() -> list[str]:
+    """What goes before a command line, so that the program ends with this process; nothing where no system helps."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("with_parent.py")), str(os.getpid())]
+
+
 class Orthanc:
     """A running Orthanc, empty at first; a context manager, gone with all it holds when the block ends.
 
-    It answers this machine alone. Without ``dimse``, it listens for HTTP only.
+    It answers this machine alone. Without ``dimse``, it listens for HTTP only. On Linux it ends also when the thread
+    that started it is gone, as after a kill; what it held is then removed by the next one.
 
     Args:
         dimse: listen for DIMSE (C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET) as well.
@@ -103,7 +113,8 @@ class Orthanc:
         self._modalities, self._settings = dict(modalities or {}), dict(settings or {})
         self._ports = http_port, dimse_port
         self._folder = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
+        self._ending = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -127,7 +138,7 @@ class Orthanc:
         return f"{self.aet}@{HOST}:{self.dimse_port}"
 
     def __enter__(self) -> Self:
-        self._temporary = tempfile.TemporaryDirectory(prefix="ctxai-orthanc-")
+        self._temporary = self._ending.enter_context(temporary_folder())
         try:
             for attempts_left in reversed(range(1 if any(self._ports) else _ATTEMPTS)):
                 try:
@@ -145,9 +156,7 @@ class Orthanc:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+        self._ending.close()
 
     def upload(self, files: Iterable[Path]) -> int:
         """Put DICOM files in, one after another; one that is there already stays. Returns how many were taken.
@@ -175,14 +184,14 @@ class Orthanc:
 
     def _start(self) -> None:
         """Start the process and wait until it answers."""
-        folder = Path(self._temporary.name)
+        folder = self._temporary
         self.http_port = self._ports[0] or free_port()
         self.dimse_port = self._ports[1] or free_port()
         configuration, log = folder / "orthanc.json", folder / "orthanc.log"
         configuration.write_text(json.dumps(self._configuration(), indent=2))
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [self._installed.program, configuration],
+                [*ends_with_us(), self._installed.program, configuration],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -222,7 +231,7 @@ class Orthanc:
 
     def _configuration(self) -> dict[str, Any]:
         """Orthanc's configuration file."""
-        storage = self._folder or Path(self._temporary.name) / "storage"
+        storage = self._folder or self._temporary / "storage"
         storage.mkdir(parents=True, exist_ok=True)
         return {
             "Name": "ctxai",

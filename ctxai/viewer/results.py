@@ -12,7 +12,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SegmentationStorage
 
 from ctxai.ct.damage import DAMAGE
-from ctxai.errors import InputError
+from ctxai.errors import InputError, kind_of
 from ctxai.export.clean_ct import CLEAN_CT
 
 #: The file of an explained series that says it is done; its ``ct`` says where the images were read.
@@ -142,4 +142,4 @@ def _object(path: Path) -> WrittenObject:
             str(dataset.get("ContentLabel") or ""),
         )
     except (InvalidDicomError, *DAMAGE) as error:
-        raise InputError(f"{path}: damaged DICOM object ({error}); run `ctxai explain` again") from None
+        raise InputError(f"{path}: damaged DICOM object ({kind_of(error)}); run `ctxai explain` again") from None

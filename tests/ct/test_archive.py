@@ -42,3 +42,15 @@ def test_a_damaged_zip_is_refused_in_one_line(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError, match="cannot be unpacked"), unpacked(path):
         pass
+
+
+def test_no_name_inside_a_zip_is_told(tmp_path):
+    path = tmp_path / "cut.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("DOE_JANE.dcm", b"x" * 1000)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 0xFF  # its checksum is wrong now
+    path.write_bytes(data)
+    with pytest.raises(InputError) as refused, unpacked(path):
+        pass
+    assert "DOE" not in str(refused.value)

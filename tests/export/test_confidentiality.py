@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import stat
+import threading
 
 import pydicom
 import pytest
@@ -182,3 +183,11 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path, monkeypatch):
     (tmp_path / "short.key").write_text("short\n")
     with pytest.raises(InputError, match="expected a secret of 16 or more"):
         read_key(tmp_path / "short.key")
+
+
+def test_a_key_that_another_process_is_making_is_waited_for(tmp_path):
+    (tmp_path / "new.key").touch()
+    writing = threading.Timer(0.2, (tmp_path / "new.key").write_bytes, [KEY])
+    writing.start()
+    assert read_key(tmp_path / "new.key") == KEY
+    writing.join()

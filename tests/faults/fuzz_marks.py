@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ctxai.ct.stack import Stack, stack
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import RATINGS
 from ctxai.lidc.xml import nodules_from_xml, read_xml
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.sources import from_points
 
 from faults.fuzz_ct import ALL_REPAIRS, sound_images
@@ -48,6 +50,11 @@ def annotations() -> list[bytes]:
     return [f"{head}{session * count}</LidcReadMessage>".encode() for count in (1, 2)]
 
 
+@functools.cache
+def _names() -> PatientNames:
+    return PatientNames(Path(tempfile.mkdtemp(prefix="ctxai-fuzz-")) / "key")
+
+
 def points(data: bytes, folder: Path) -> None:
     """A user's points as CSV."""
     (folder / "points.csv").write_bytes(data)
@@ -58,7 +65,7 @@ def labels(data: bytes, folder: Path) -> None:
     """Points with labels, as ingestion takes them."""
     (folder / "points.csv").write_bytes(data)
     header = sound_images()[0]
-    from_points({header.series_uid: [header]}, folder / "points.csv")
+    from_points({header.series_uid: [header]}, folder / "points.csv", _names())
 
 
 def tables() -> list[bytes]:

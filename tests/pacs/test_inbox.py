@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from ctxai.errors import InputError, PacsError
 from ctxai.pacs.dimse import DimsePeer
@@ -50,6 +50,17 @@ def test_a_series_that_grew_meanwhile_is_not_let_go(inbox: Inbox, ct_files: list
     assert inbox.let_go(series)
     assert not series.folder.exists()
     assert inbox.quiet(0.0) == []
+
+
+def test_an_unwanted_image_is_turned_away(ct_files: list[Path], tmp_path: Path):
+    def second(image: Dataset) -> bool:
+        return image.InstanceNumber == 2
+
+    service = Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0, unwanted=second)
+    taken = send_to(service, ct_files)
+    service.close()
+    assert taken == [dcmread(path).InstanceNumber != 2 for path in ct_files]
+    assert len(list(tmp_path.glob("incoming/*/*.dcm"))) == taken.count(True) == 4
 
 
 def test_what_an_earlier_process_left_is_found(ct_files: list[Path], tmp_path: Path):

@@ -5,6 +5,7 @@ import pytest
 from ctxai.ct.geometry import GeometryRules
 from ctxai.errors import InputError
 from ctxai.stages.ingest_tree import work_in_tree
+from ctxai.stages.patients import PatientNames
 
 from .conftest import PHANTOM_PATIENTS
 
@@ -12,7 +13,7 @@ RULES = GeometryRules()
 
 
 def work(tree, patients=None, xml=None, points=None, kept=None):
-    return work_in_tree(tree, "default", patients, xml, points, RULES, 0, kept)
+    return work_in_tree(tree, "default", patients, xml, points, RULES, 0, kept, PatientNames())
 
 
 def test_faults_are_told_of_every_series_and_of_images_that_cannot_be_read(phantom_tree, tmp_path, caplog):

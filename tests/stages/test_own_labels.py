@@ -12,6 +12,7 @@ from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
 from ctxai.models.run import Run
 from ctxai.stages.evaluate import evaluate
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.sources import from_points
 from ctxai.stages.train import train
 
@@ -38,7 +39,7 @@ def store(tmp_path_factory):
         uid: [SimpleNamespace(patient_id=patient, study_uid=uid)]
         for uid, patient in zip(old.series_uid, old.patient_id, strict=True)
     }
-    store.write_table(from_points(series, folder / "points.csv").rows.assign(fault=""))
+    store.write_table(from_points(series, folder / "points.csv", PatientNames()).rows.assign(fault=""))
     return store
 
 
@@ -51,7 +52,7 @@ def test_points_with_labels_get_folds_of_whole_patients(store):
 def test_points_without_labels_get_none(store, tmp_path):
     store.table[["nodule_id", "series_uid", "x", "y", "z"]].to_csv(tmp_path / "points.csv", index=False)
     series = {uid: [SimpleNamespace(patient_id=uid, study_uid=uid)] for uid in store.table.series_uid}
-    assert (from_points(series, tmp_path / "points.csv").rows.fold == -1).all()
+    assert (from_points(series, tmp_path / "points.csv", PatientNames()).rows.fold == -1).all()
 
 
 def test_a_run_is_trained_and_judged_on_labels_without_readers(store, tmp_path):

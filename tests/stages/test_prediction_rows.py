@@ -9,6 +9,7 @@ from ctxai.ct.series import read_series
 from ctxai.explain import CDAM
 from ctxai.models.novelty import Novelty
 from ctxai.stages.explain import explain
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.prediction_rows import prediction_row
 from ctxai.stages.request import Request
 
@@ -40,7 +41,9 @@ def test_a_row_tells_views_that_the_run_was_not_trained_for_and_leaves_out_what_
     nodule = nodule_at(sphere_ct, SPHERE, run)
     nodule = replace(nodule, prediction={**nodule.prediction, "malignancy_low": -np.inf})
     views = ["axial", "oblique"]
-    request = Request(sphere_ct, run, [CDAM(run.model)], ["malignancy"], views, [], spread=False, trust=False)
+    request = Request(
+        sphere_ct, run, [CDAM(run.model)], ["malignancy"], views, [], spread=False, trust=False, names=PatientNames()
+    )
     row = prediction_row(read_series(sphere_ct), nodule, request)
     assert row["untrained_views"] == "oblique"
     assert row["malignancy_low"] is None

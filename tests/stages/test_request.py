@@ -11,6 +11,7 @@ from ctxai.explain import CDAM, AttentionMap
 from ctxai.export.confidentiality import Confidentiality
 from ctxai.export.secret_key import read_key
 from ctxai.stages.findings import Finding
+from ctxai.stages.patients import PatientNames
 from ctxai.stages.request import Request, checked_views
 
 from .conftest import SPHERE
@@ -21,7 +22,17 @@ from runs import untrained_run
 def asked() -> Request:
     run = untrained_run()
     views = [*run.views.views]
-    return Request(Path("ct"), run, [CDAM(run.model)], ["malignancy"], views, ["nifti"], spread=False, trust=False)
+    return Request(
+        Path("ct"),
+        run,
+        [CDAM(run.model)],
+        ["malignancy"],
+        views,
+        ["nifti"],
+        spread=False,
+        trust=False,
+        names=PatientNames(),
+    )
 
 
 @pytest.fixture(scope="module")

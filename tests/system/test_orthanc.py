@@ -3,7 +3,6 @@
 import socket
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def test_a_file_that_is_no_dicom_is_refused_by_name(orthanc, tmp_path):
 def test_nothing_is_left_of_it(tmp_path):
     with started_orthanc() as server:
         address, process = server.url, server._process
-        folder = Path(server._temporary.name)
+        folder = server._temporary
         assert folder.is_dir()
     assert process.returncode is not None
     assert not folder.exists()

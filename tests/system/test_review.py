@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -63,8 +65,9 @@ def reviewed(results: Path, *options: str):
 def ended(process: subprocess.Popen, number: signal.Signals) -> tuple[int, str, str]:
     """End the command; its exit code and what it has said since."""
     process.send_signal(number)
-    said, complained = process.communicate(timeout=120)
-    return process.returncode, said, complained
+    # Not communicate(), which forgets what came with the first line.
+    said, complained = process.stdout.read(), process.stderr.read()
+    return process.wait(120), said, complained
 
 
 def children(process: subprocess.Popen) -> list[int]:
@@ -97,6 +100,29 @@ def test_a_request_to_end_leaves_nothing_either(results):
         assert ended(process, signal.SIGTERM)[0] == 0
         assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
     assert url.count("=2.25.") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+def test_a_kill_ends_orthanc_too_and_the_next_removes_its_copy_of_the_images(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with reviewed(results) as (process, _):
+        (orthanc,) = children(process)
+        (held,) = tmp_path.glob("ctxai-temporary-*")
+        ended(process, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while is_running(orthanc):
+        assert time.monotonic() < deadline, "Orthanc goes on"
+        time.sleep(0.1)
+    os.utime(held, (0, 0))  # as one of a while ago
+    with reviewed(results):
+        assert not held.exists()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and no zombie that nobody has waited for."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
 
 
 def test_no_patient_is_named_in_what_it_says(results):
