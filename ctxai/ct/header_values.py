@@ -39,7 +39,8 @@ class Placement(NamedTuple):
 class HeaderValues:
     """Checked values of one image.
 
-    Every method raises InputError, which names the file, the element and what is wrong with it; a text, which may name a patient, is not quoted.
+    Every method raises InputError, which names the file, the element and what is wrong with it. Texts are not quoted,
+    because they may name a patient.
 
     Attributes:
         elements: by keyword, as :func:`ctxai.ct.elements.read_elements` or pydicom gives them.

@@ -27,11 +27,11 @@ def test_the_placement_is_what_the_elements_say():
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
-        ({"ImagePositionPatient": None}, "ImagePositionPatient is 'None', expected 3 finite"),
+        ({"ImagePositionPatient": None}, "ImagePositionPatient is absent or no number, expected 3 finite"),
         ({"ImagePositionPatient": ["1", "2", "nan"]}, "ImagePositionPatient"),
         ({"ImagePositionPatient": ["1", "2", "2e5"]}, "further than 100000 mm off"),
         ({"ImageOrientationPatient": ["1", "0", "0", "1", "0", "0"]}, "not two unit vectors at right angles"),
-        ({"PixelSpacing": "0.7"}, "PixelSpacing is '0.7', expected 2 finite"),
+        ({"PixelSpacing": "0.7"}, r"PixelSpacing is \[0.7\], expected 2 finite"),
         ({"PixelSpacing": ["0.7", "0"]}, "expected two numbers from 0.001 to 100 mm"),
     ],
 )
