@@ -26,9 +26,9 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.registry import get_method
 from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.confidentiality import Confidentiality, asked_for
-from ctxai.export.provenance import NOTICE
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
+from ctxai.notice import NOTICE
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
