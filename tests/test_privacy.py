@@ -157,16 +157,8 @@ def _use_what_few_use(flow: Flow, common: list[str]) -> None:
     flow.run("export-bundle", "run", "bundle")
     flow.run("train-diffmask", "run", "store", "--epochs", "1")
     flow.run("benchmark", "run", "store", "benchmark", "--methods", "cdam", "--targets", "malignancy")
-    small = [
-        "--optim.epochs",
-        "1",
-        "--optim.prototypes",
-        "16",
-        "--windows",
-        "2",
-        "--series",
-        str(Path("one") / "series"),
-    ]
+    small = ["--optim.epochs", "1", "--optim.batch_size", "4", "--optim.prototypes", "16", "--windows", "2"]
+    small += ["--series", str(Path("one") / "series")]
     flow.run("pretrain", "store", "pretrained", *QUICK[:4], *small, "--accelerator", "cpu")
     for peer in (["--dimse", "DEAD@127.0.0.1:9"], ["--dicomweb", "http://127.0.0.1:9/dead"]):
         flow.run("send", "plain", *peer, "--attempts", "1", code=2)
@@ -293,6 +285,12 @@ def test_every_file_says_that_it_is_not_for_diagnosis(flow, folder):
         if path.name == "explained.json" or relative.parts[1:3] == ("dicom", "ct"):
             continue  # what a resumed run reads; the scanner's own images
         assert holding(path.parent, (NOTICE,)) and _says(path), relative
+
+
+@pytest.mark.parametrize("folder", ["store", "run", "benchmark"])
+def test_every_page_and_picture_says_so_too(flow, folder):
+    found = [path for path in results(flow, folder) if path.suffix in {".png", ".html"}]
+    assert found and [path for path in found if not _says(path)] == []
 
 
 def _says(path: Path) -> bool:

@@ -18,6 +18,7 @@ from ctxai.evaluate.readers import rated_targets
 from ctxai.evaluate.scores import CALIBRATION_BINS
 from ctxai.files import atomic_path
 from ctxai.models.model_card import BASELINE_TITLES
+from ctxai.notice import PNG_TEXTS
 
 _INK, _BLUE = "#4d4d4d", "#1f5a99"
 _OTHERS = ("#c2571a", "#3a7d44", "#8a4fa3", "#8c6d31", "#17818f")
@@ -51,7 +52,7 @@ def write_plots(predictions: pd.DataFrame, metrics: dict[str, Any], folder: Path
         figures["biomarkers.png"] = biomarker_figure(predictions, metrics["targets"])
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
-            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+            FigureCanvasAgg(figure).print_png(temporary, metadata=PNG_TEXTS)
     return [folder / name for name in figures]
 
 

@@ -13,6 +13,7 @@ from ctxai.data.patches import read_patch
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM, ViewConfig
 from ctxai.files import atomic_path
+from ctxai.notice import PNG_TEXTS
 
 SHOWN = 16
 _COLUMNS = 8
@@ -66,7 +67,7 @@ def write_worst_cases(
     """Write :func:`worst_cases_figure` as PNG."""
     with atomic_path(path) as temporary:
         figure = worst_cases_figure(predictions, store, rows, views)
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(temporary, metadata=PNG_TEXTS)
 
 
 def _title(nodule: pd.Series) -> str:

@@ -11,12 +11,13 @@ from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.export.overlay import Block, merge_maps, merge_masks, scale_of, to_ct_grid
 from ctxai.export.parametric_map import Evidence, write_parametric_map, write_parametric_maps
 from ctxai.export.pdf_page import NodulePage, pdf_report
-from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance
+from ctxai.export.provenance import Provenance
 from ctxai.export.reported import Estimate, Figure, ReportedNodule
 from ctxai.export.secondary_capture import write_secondary_capture
 from ctxai.export.segmentation import HEAT_BANDS, SegmentedNodule, write_heat_bands, write_nodule_segmentation
 from ctxai.export.source import SourceSeries
 from ctxai.export.structured_report import write_structured_report
+from ctxai.notice import RESEARCH_USE_ONLY
 
 __all__ = [
     "HEAT_BANDS",

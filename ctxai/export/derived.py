@@ -21,9 +21,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from ctxai.export import codes
-from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance, shorten
+from ctxai.export.provenance import Provenance, shorten
 from ctxai.export.source import SourceSeries, slice_distance_mm
 from ctxai.files import atomic_path
+from ctxai.notice import RESEARCH_USE_ONLY
 
 BODY_PART = "CHEST"
 

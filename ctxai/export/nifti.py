@@ -12,8 +12,9 @@ import numpy as np
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
-from ctxai.export.provenance import NOTICE, Provenance
+from ctxai.export.provenance import Provenance
 from ctxai.files import atomic_path, write_json
+from ctxai.notice import NOTICE
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from ctxai.export.provenance import NOTICE, Provenance
+from ctxai.export.provenance import Provenance
 from ctxai.export.reported import Estimate, Figure, ReportedNodule
+from ctxai.notice import NOTICE
 
 _WIDTH, _HEIGHT = A4
 _MARGIN = 16 * mm

@@ -10,10 +10,7 @@ from typing import Any
 
 from ctxai import __version__
 from ctxai.errors import InputError
-
-RESEARCH_USE_ONLY = "research use only"
-#: Stands in everything that is written; the shorter words where a field has no room for these.
-NOTICE = f"{RESEARCH_USE_ONLY}, not for diagnosis"
+from ctxai.notice import NOTICE
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -32,10 +32,11 @@ from pydicom.sr.coding import Code
 from ctxai.errors import InputError
 from ctxai.export import codes
 from ctxai.export.derived import content_uid, finish_and_write, shared_arguments, tracking_uid
-from ctxai.export.provenance import NOTICE, Provenance, shorten
+from ctxai.export.provenance import Provenance, shorten
 from ctxai.export.rating_codes import RATING_CONCEPTS, own_concept, rating_codes
 from ctxai.export.reported import Estimate, Figure, ReportedNodule
 from ctxai.export.source import SourceSeries
+from ctxai.notice import NOTICE
 
 _SERIES_NUMBER = 9201
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ctxai.evaluate.comparison import CONTROLS, direction_of, order_methods
-from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
+from ctxai.notice import NOTICE
 
 _TEMPLATE = Path(__file__).with_name("benchmark.html")
 _SIGNIFICANT = 0.05

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ctxai.evaluate.comparison import CONTROLS, order_methods
 from ctxai.files import atomic_path
+from ctxai.notice import PNG_TEXTS
 from ctxai.report.tiles import plane_picture
 
 _INK, _BLUE, _GREY = "#333333", "#1f5a99", "#999999"
@@ -39,7 +40,7 @@ def write_pareto(path: Path, table: pd.DataFrame, target: str, metric: str) -> N
         axes.set_xlabel("cost of one map, in forward passes of the model")
         axes.set_ylabel(f"{metric}, {target}")
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=130, metadata={"Software": None})
+            figure.savefig(temporary, dpi=130, metadata=PNG_TEXTS)
 
 
 def pareto_front(rows: pd.DataFrame) -> pd.DataFrame:
@@ -76,4 +77,4 @@ def write_examples(
             line[0].set_ylabel(titles[nodule], fontsize=6.5, color=_INK)
         figure.subplots_adjust(0.02, 0.01, 0.998, 1 - 0.5 / figure.get_figheight(), 0.04, 0.04)
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=130, metadata={"Software": None})
+            figure.savefig(temporary, dpi=130, metadata=PNG_TEXTS)

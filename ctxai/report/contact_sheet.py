@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ctxai.files import atomic_path
+from ctxai.notice import PNG_TEXTS
 
 _WIDTH_INCHES = 11.0
 
@@ -39,7 +40,7 @@ def write_contact_sheet(path: Path, out_dir: Path, rows: Sequence[dict[str, Any]
         for axes in figure.axes:
             axes.axis("off")
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=110)
+            figure.savefig(temporary, dpi=110, metadata=PNG_TEXTS)
 
 
 def _caption(row: dict[str, Any]) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ctxai.evaluate.operating_points import POINTS, RATES
 from ctxai.evaluate.plots import CALIBRATION_TITLES
-from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
 from ctxai.models.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
+from ctxai.notice import NOTICE
 
 _TEMPLATE = Path(__file__).with_name("evaluation.html")
 _BESIDE_READERS = {"mae": "mean absolute error", "spearman": "Spearman", "within_one": "within one point", "auc": "AUC"}

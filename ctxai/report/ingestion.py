@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ctxai.data.store import NoduleStore
-from ctxai.export.provenance import NOTICE
 from ctxai.files import write_text
+from ctxai.notice import NOTICE
 
 _TEMPLATE = Path(__file__).with_name("ingestion.html")
 _WINDOW_HU = (-1200, 400)

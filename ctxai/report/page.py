@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from ctxai.export.provenance import NOTICE
+from ctxai.notice import NOTICE
 from ctxai.report.tiles import evidence_colours
 
 _ASSETS = Path(__file__).with_name("assets")

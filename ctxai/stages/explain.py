@@ -14,11 +14,21 @@ from PIL.PngImagePlugin import PngInfo
 from ctxai.ct.archive import unpacked
 from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries
+<<<<<<< HEAD
 from ctxai.errors import InputError
 from ctxai.export.confidentiality import asked_for
 from ctxai.export.provenance import NOTICE
+=======
+from ctxai.data.views import VIEWS
+from ctxai.errors import InputError, ModelError
+from ctxai.explain.base import Attribution
+from ctxai.explain.registry import get_method
+from ctxai.explain.vision_diffmask import VisionDiffMask
+from ctxai.export.confidentiality import Confidentiality, asked_for
+>>>>>>> privacy
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
+from ctxai.notice import NOTICE
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
 from ctxai.stages.chosen import choose_series

@@ -13,9 +13,9 @@ import pandas as pd
 from ctxai import __version__
 from ctxai.errors import InputError
 from ctxai.export.confidentiality import Confidentiality
-from ctxai.export.provenance import NOTICE
 from ctxai.files import sweep, write_json, write_text
 from ctxai.models.run import Run
+from ctxai.notice import NOTICE
 from ctxai.progress import console
 from ctxai.report.explanation import write_report
 

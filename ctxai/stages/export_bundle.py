@@ -11,12 +11,12 @@ from typing import Any
 from ctxai import __version__
 from ctxai.data.patches import AIR_HU
 from ctxai.errors import InputError
-from ctxai.export.provenance import RESEARCH_USE_ONLY
 from ctxai.files import atomic_folder, write_json, write_text
 from ctxai.models.bundle import PATCH_SHAPE, BundleNetwork
 from ctxai.models.model_card import model_card
 from ctxai.models.run import Run
 from ctxai.models.run_files import REQUIRED
+from ctxai.notice import RESEARCH_USE_ONLY
 
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _RUN = "models/run"

@@ -13,12 +13,13 @@ from ctxai.ct.series import CTSeries
 from ctxai.export.encapsulated_pdf import write_encapsulated_pdf
 from ctxai.export.outline import outline_of_mask
 from ctxai.export.pdf_page import NodulePage, pdf_report
-from ctxai.export.provenance import RESEARCH_USE_ONLY, Provenance
+from ctxai.export.provenance import Provenance
 from ctxai.export.reported import ReportedNodule
 from ctxai.export.secondary_capture import write_secondary_capture
 from ctxai.export.segmentation import SegmentedNodule, write_nodule_segmentation
 from ctxai.export.source import SourceSeries
 from ctxai.export.structured_report import write_structured_report
+from ctxai.notice import RESEARCH_USE_ONLY
 from ctxai.report.slices import fused_slice
 from ctxai.report.tiles import nodule_tile
 from ctxai.stages.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
