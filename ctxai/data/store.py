@@ -23,6 +23,8 @@ TABLE = "nodules.parquet"
 LAYOUT = "layout.json"
 
 _DTYPES = {"hu": np.int16, "agreement": np.uint8, "valid": np.uint8}
+#: What zarr and its codecs raise on damaged descriptions and chunks.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class NoduleStore:
@@ -50,11 +52,12 @@ class NoduleStore:
         try:
             self.patch_shape: tuple[int, int, int] = tuple(layout["patch_shape"])
             self.spacing_mm: float = float(layout["spacing_mm"])
-            group = zarr.open_group(self.path / ARRAYS, mode="r+")
+            group = zarr.open_group(self.path / ARRAYS, mode="r+", zarr_format=3)
             self._arrays = {name: group[name] for name in _DTYPES}
-            found = {name: (array.shape, array.dtype) for name, array in self._arrays.items()}
-            expected = {name: ((layout["rows"], *self.patch_shape), dtype) for name, dtype in _DTYPES.items()}
-        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+            found = {name: (array.shape, array.chunks, array.dtype) for name, array in self._arrays.items()}
+            shapes = (layout["rows"], *self.patch_shape), (1, *self.patch_shape)
+            expected = {name: (*shapes, dtype) for name, dtype in _DTYPES.items()}
+        except (FileNotFoundError, *_DAMAGE) as error:
             raise _damaged(self.path, error) from None
         if found != expected:
             raise _damaged(self.path, f"its arrays {found} do not fit its {LAYOUT}")
@@ -117,7 +120,7 @@ class NoduleStore:
     def _read(self, name: str, row: int) -> np.ndarray:
         try:
             return self._arrays[name][row]
-        except (RuntimeError, ValueError) as error:
+        except _DAMAGE as error:
             raise StoreError(
                 f"{self.path}: {name} of row {row} cannot be read ({error}); run `ctxai ingest --no-resume` on it"
             ) from None
@@ -177,7 +180,7 @@ def _read_layout(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path}: not a nodule store (no {LAYOUT}); make one with `ctxai ingest`")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except _DAMAGE as error:
         raise _damaged(path, error) from None
 
 

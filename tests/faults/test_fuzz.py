@@ -69,6 +69,9 @@ def called_storage() -> bytes:
     return file.getvalue().replace(b"Q", b"Q)R", 1)
 
 
+#: The description of a store's array, behind the byte that says so.
+ARRAY = TARGETS["store"].seeds()[3]
+
 #: What fuzzing found, as the smallest inputs that show it.
 FOUND: list[tuple[str, str, bytes]] = [
     ("archive", "a member without a name", zipped("\0")),
@@ -88,6 +91,13 @@ FOUND: list[tuple[str, str, bytes]] = [
     ("config", "a configuration without views", b"views: {hu_window: []}"),
     ("config", "targets that are lists", b"targets: [[malignancy], 1]"),
     ("config", "more blocks than any memory holds", b"backbone: {depth: 99999999999}"),
+    ("store", "a group that is a number", b"\x02-1"),
+    (
+        "store",
+        "arrays in chunks of nothing",
+        ARRAY.replace(b'"chunk_shape": [\n        1,', b'"chunk_shape": [\n        0,'),
+    ),
+    ("store", "a layout nested without end", b"\0" + b"[" * 100_000),
     ("run", "an unreadable table of predictions", b'\x03a,b\n"1,2\n\xff'),
     ("run", "a table of predictions of blanks", b"\x03\n\n\n"),
 ]
