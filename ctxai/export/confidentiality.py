@@ -23,6 +23,7 @@ from pydicom.uid import UID
 from ctxai import __version__
 from ctxai.ct.header import series_key
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 
 class Retain(StrEnum):
@@ -249,7 +250,8 @@ def parse_retained(names: Iterable[str]) -> frozenset[Retain]:
         return frozenset(map(Retain, names))
     except ValueError:
         unknown = next(name for name in names if name not in {*Retain})
-        raise InputError(f"--retain {unknown}: expected some of {' '.join(Retain)}") from None
+        meant = did_you_mean(unknown, Retain)
+        raise InputError(f"--retain {unknown}: expected some of {' '.join(Retain)}{meant}") from None
 
 
 def _copy(image: Dataset, clean: Dataset, keywords: Iterable[str]) -> None:

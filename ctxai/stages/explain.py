@@ -30,6 +30,7 @@ from ctxai.export.provenance import NOTICE
 from ctxai.export.secret_key import read_key
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.progress import console, track
 from ctxai.report.tiles import nodule_tile
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
@@ -328,7 +329,7 @@ def _checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
     """The run's own views, or others; one that it was not trained for is allowed and said."""
     for view in views or ():
         if view not in VIEWS:
-            raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}")
+            raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}{did_you_mean(view, VIEWS)}")
         if view not in run.views.views:
             logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
     return list(run.views.views if views is None else views)
