@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from ctxai.ct.spreadsheet import read_table
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 #: More than any list of points takes.
 MAX_BYTES = 16 * 2**20
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COLUMNS = "x,y,z (LPS mm) and, optionally, nodule_id, series_uid, diameter_mm"
+#: What a CSV of points has.
+COLUMNS = "x,y,z (LPS mm) and, optionally, nodule_id, series_uid, diameter_mm"
+_OPTIONAL = ("nodule_id", "series_uid", "diameter_mm")
+#: What turns a position into LPS, by the name of its coordinate system.
+_SYSTEMS = {"LPS": np.ones(3), "RAS": np.array([-1.0, -1.0, 1.0])}
+#: Columns of a position: ours, and those of a table that Slicer writes.
+_AXES = (("xyz", _SYSTEMS["LPS"]), ("lps", _SYSTEMS["LPS"]), ("ras", _SYSTEMS["RAS"]))
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +54,7 @@ def read_points(path: Path | str) -> list[Point]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a CSV with the columns {_COLUMNS}")
+        raise InputError(f"{path}: no such file; give a CSV with the columns {COLUMNS}")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: {path.stat().st_size >> 20} MiB, more than any list of points; give the right file")
     points = _markups(path) if path.name.endswith(".json") else _csv(path)
@@ -57,22 +67,17 @@ def read_points(path: Path | str) -> list[Point]:
 
 
 def _csv(path: Path) -> list[Point]:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except ValueError as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {_COLUMNS}") from None
-    table = table.fillna("")  # of lines that end early
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    if not table.columns.is_unique:
-        raise InputError(f"{path}: a column is there more than once; expected the columns {_COLUMNS}")
-    missing = [name for name in "xyz" if name not in table.columns]
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {_COLUMNS}")
+    columns, table = read_table(path, COLUMNS)
+    axes, flip = next((each for each in _AXES if set(each[0]) <= set(columns)), _AXES[0])
+    if missing := [name for name in axes if name not in columns]:
+        found = ", ".join(columns)[:80]
+        raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {COLUMNS}; found {found}")
+    for name in set(columns) - {*axes, *_OPTIONAL}:
+        if meant := did_you_mean(name, set(_OPTIONAL) - set(columns)):
+            logger.warning("%s: the column %s is not read%s", path, name, meant)
     return [
-        _point(path, f"line {line}", number, row, [row[axis] for axis in "xyz"])
-        for number, (line, row) in enumerate(
-            zip(range(2, len(table) + 2), table.to_dict("records"), strict=True), start=1
-        )
+        _point(path, f"line {line}", number, row, [row[axis] for axis in axes], flip)
+        for number, (line, row) in enumerate(table, start=1)
     ]
 
 
@@ -81,19 +86,23 @@ def _markups(path: Path) -> list[Point]:
         markups = json.loads(path.read_text(encoding="utf-8"))["markups"]
         points = []
         for markup in markups:
-            flip = np.array([-1.0, -1.0, 1.0]) if markup.get("coordinateSystem", "LPS") == "RAS" else np.ones(3)
+            flip = _SYSTEMS[markup.get("coordinateSystem", "LPS")]
             for control in markup["controlPoints"]:
+                if control.get("positionStatus", "defined") != "defined":
+                    continue  # named, and not placed yet
                 number = len(points) + 1
-                lps = flip * np.array([float(value) for value in control["position"]])
-                points.append(_point(path, f"control point {number}", number, {}, lps.tolist()))
+                position = [float(value) for value in control["position"]]
+                points.append(_point(path, f"control point {number}", number, {}, position, flip))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a Slicer markups file ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a Slicer markups file in LPS or RAS ({type(error).__name__}: {error}); save the list again"
+        ) from None
     return points
 
 
-def _point(path: Path, place: str, number: int, row: dict[str, str], position: list) -> Point:
+def _point(path: Path, place: str, number: int, row: dict[str, str], position: list, flip: np.ndarray) -> Point:
     try:
-        lps = np.array([float(value) for value in position])
+        lps = flip * np.array([float(value) for value in position])
         diameter = float(row["diameter_mm"]) if row.get("diameter_mm") else None
     except ValueError as error:
         raise InputError(f"{path}, {place}: {error}; expected numbers in mm") from None

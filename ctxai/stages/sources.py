@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ import pandas as pd
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import Owner
-from ctxai.ct.points import Point, read_points
+from ctxai.ct.points import COLUMNS, Point, read_points
+from ctxai.ct.spreadsheet import read_table
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
@@ -186,21 +188,25 @@ def _point_row(point: Point, series_uid: str, patient_id: str, label: Mapping[st
 
 
 def _labels(path: Path, points: list[Point]) -> list[dict[str, float]]:
-    """Labels of each point, by column name; empty for markups."""
+    """Labels of each point, by name; empty for markups."""
     if path.name.endswith(".json"):
         return [{} for _ in points]
-    table = pd.read_csv(path, skipinitialspace=True)
-    table.columns = [str(name).strip() for name in table.columns]
-    highest = {"label_malignancy": 1, **RATING_MAXIMUM}
-    chosen = table[[name for name in table.columns if name in highest]].apply(pd.to_numeric, errors="coerce")
-    for name in chosen:
-        low = 0 if name == "label_malignancy" else 1
-        wrong = chosen[name].notna() & ~chosen[name].between(low, highest[name])
-        unread = chosen[name].isna() & table[name].notna()
-        if (wrong | unread).any():
-            line = int(np.argmax(wrong | unread)) + 2
-            raise InputError(f"{path}, line {line}: {name} is not a number from {low} to {highest[name]}")
-    return [{name: float(value) for name, value in row.items() if pd.notna(value)} for _, row in chosen.iterrows()]
+    labels = []
+    for line, row in read_table(path, COLUMNS)[1]:
+        given = {name: row[name.lower()] for name in ("label_malignancy", *RATING_MAXIMUM) if row.get(name.lower())}
+        labels.append({name: _label(path, line, name, text) for name, text in given.items()})
+    return labels
+
+
+def _label(path: Path, line: int, name: str, text: str) -> float:
+    low, high = (0, 1) if name == "label_malignancy" else (1, RATING_MAXIMUM[name])
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InputError(f"{path}, line {line}: {name} is not a number from {low} to {high}, but {text!r}")
+    return value
 
 
 def patient_name(header: SliceHeader | Owner) -> str:
