@@ -65,9 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         Console().print(f"ctxai {__version__}", highlight=False)
         return 0
-    logging.basicConfig(
-        level=os.environ.get("CTXAI_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
+    _log(os.environ.get("CTXAI_LOG"))
     tell_libraries()
     try:
         with explain_os_errors():
@@ -79,6 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _log(level: str | None) -> None:
+    """Warnings as a line each; with a level of ``CTXAI_LOG``, more, and which module says it."""
+    if level is not None:
+        logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        return
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what it says, our own error says
 
 
 def run_stage(arguments: Sequence[str]) -> None:

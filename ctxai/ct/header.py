@@ -28,6 +28,7 @@ from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from ctxai.ct.elements import read_elements
 from ctxai.errors import InputError
+from ctxai.folders import it_is
 
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
@@ -264,7 +265,9 @@ def find_series(
         elif found is not None:
             series.setdefault(found.series_uid, []).append(found)
     if not series:
-        raise InputError(f"{called}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
+        raise InputError(
+            f"{called}: no DICOM CT image found among {len(files)} file(s){it_is(folder)}; give a folder of a CT series"
+        )
     for headers in series.values():
         logger.debug("%s is in %s", headers[0].place, headers[0].path.parent)
     return series

@@ -18,6 +18,7 @@ from ctxai.data.labels import SCALES
 from ctxai.data.views import ViewConfig, as_patches, render_own_views
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.files import atomic_folder, sha256, write_json, write_text
+from ctxai.folders import it_is
 from ctxai.models.calibration import Calibration
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.model_card import model_card
@@ -209,7 +210,10 @@ class Run:
             raise RunError(f"{folder}: no such run folder; make one with `ctxai train STORE_DIR RUN_DIR`")
         for name in REQUIRED:
             if not (folder / name).is_file():
-                raise RunError(f"{folder}: not a run folder, or damaged ({name} is missing); train it again")
+                raise RunError(
+                    f"{folder}: not a run folder, or damaged ({name} is missing){it_is(folder)}; give a folder that "
+                    "`ctxai train` wrote"
+                )
         provenance = _read_json(folder / _PROVENANCE)
         checksum = sha256(folder / _WEIGHTS)
         if checksum != provenance.get("weights_sha256"):

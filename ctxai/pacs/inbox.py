@@ -53,6 +53,7 @@ class Inbox:
     """
 
     def __init__(self, folder: Path, *, aet: str, host: str, port: int, callers: Sequence[str] = ()) -> None:
+        folder.mkdir(parents=True, exist_ok=True)  # before anybody sends
         self._folder = folder
         self._lock = threading.Lock()
         # What an earlier process has left may still be growing elsewhere; it waits like a new arrival.

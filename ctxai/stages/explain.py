@@ -29,9 +29,11 @@ from ctxai.export.confidentiality import Confidentiality, parse_retained
 from ctxai.export.provenance import NOTICE
 from ctxai.export.secret_key import read_key
 from ctxai.files import atomic_path, sweep, write_json
+from ctxai.folders import RESULTS, refuse_other
 from ctxai.models.run import Run
 from ctxai.nearest import did_you_mean
 from ctxai.progress import console, track
+from ctxai.report.explanation import REPORT
 from ctxai.report.tiles import nodule_tile
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
 from ctxai.stages.chosen import choose_series
@@ -157,6 +159,7 @@ def explain(
         trust=trust and maps,
         confidentiality=_confidentiality(deidentify, retain, key),
     )
+    refuse_other(out_dir, RESULTS, (input, run))
     _refuse_mixture(out_dir, request)
     if request.spread and (len(request.views) < 2 or "nifti" not in request.formats):
         raise InputError(
@@ -196,8 +199,14 @@ def explain(
     if first and not any(explained.values()):
         raise first
     if not any(explained.values()) and marked is not None:
-        raise InputError(f"{points}: none of its {len(marked)} point(s) names a series of {input}; see series_uid")
+        named = next(point.series_uid for point in marked)
+        raise InputError(
+            f"{points}: none of its {len(marked)} point(s) names a series of {input}: the first names {named}, and "
+            f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
+        )
     write_tables(out_dir, made_by(model_run))
+    told = f"{sum(explained.values())} nodules of {len(explained)} series -> {out_dir / REPORT}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
     if first:
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
@@ -263,7 +272,7 @@ def _warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
         if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
             logger.warning(
                 "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
-                "run %s says of it",
+                "run %s says of it, and look whether it lies in the middle of its images",
                 *(row["series"], row["nodule_id"], percentile, row["run"]),
             )
 

@@ -19,6 +19,7 @@ from ctxai.ct.stack import stack
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import GeometryError, InputError, StoreError
 from ctxai.files import sweep, write_text
+from ctxai.folders import STORE, refuse_other
 from ctxai.lidc.annotations import load_tables, nodules_by_series
 from ctxai.lidc.findings import Finding
 from ctxai.progress import console, run_jobs
@@ -92,6 +93,9 @@ def ingest(
     if merge is not None:
         _merge(merge, report)
         return
+    sources = {"--xml": xml, "--points": points, "--luna": luna, "--crops": crops}
+    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
+        raise InputError(f"{' '.join(given)}: each says where the nodules are; give one of them")
     if crops is not None:
         from ctxai.data.crops import import_crops
 
@@ -108,6 +112,7 @@ def ingest(
             _ingest_prepared(dicom_dir, store_dir, headers, (index, count), rules, workers, resume)
             return
         work = _from_dicom(dicom_dir, cohort, patients, xml, points, rules, workers, headers)
+    refuse_other(store_dir, STORE, (dicom_dir, luna))
     manifest = work.rows.to_csv(index=False, lineterminator="\n")
     if overwrite:
         _empty(store_dir, manifest)

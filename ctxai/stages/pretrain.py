@@ -25,6 +25,7 @@ from ctxai.data.store import TABLE, NoduleStore
 from ctxai.data.views import ViewConfig
 from ctxai.errors import RunError, StoreError
 from ctxai.files import sha256, write_text
+from ctxai.folders import BACKBONE, kind_of, refuse_to_replace
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.dino import Dino, DinoConfig
 from ctxai.models.dino_training import fit_dino
@@ -90,7 +91,8 @@ def pretrain(
     scans = _open(series or [])
     _refuse_left_out(scans, store.table, leave_out_fold)
     provenance = _provenance(store, rows, scans, config)
-    if resume and run_dir.exists():
+    refuse_to_replace(run_dir, BACKBONE)
+    if resume and kind_of(run_dir):
         _check_finished(run_dir, config, provenance)
         return
     cut = [random_windows(scan, windows, store.patch_shape, seed) for scan in track(scans, "Windows of further series")]

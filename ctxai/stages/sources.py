@@ -87,6 +87,8 @@ def from_xml(series: Mapping[str, list[SliceHeader]], xml: Path, cohort: str, ru
     Raises:
         InputError: when no file belongs to one of the series, or one is damaged.
     """
+    if not xml.exists():
+        raise InputError(f"{xml}: no such file; give LIDC's XML annotation, or a folder of them")
     files = sorted(xml.rglob("*.xml")) if xml.is_dir() else [xml]
     annotations = {annotation.series_uid: annotation for annotation in map(read_xml, files)}
     nodules: dict[str, tuple[Nodule, ...]] = {}
