@@ -6,27 +6,34 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentError, ArgumentParser
 from rich.console import Console
-from rich.table import Table
 
 from ctxai import __version__
 from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
+from ctxai.help import EXAMPLES, StageHelp, print_help
+from ctxai.misuse import check_config, check_limits, say_what_is_wrong
+from ctxai.nearest import did_you_mean
 from ctxai.offline import tell_libraries
 from ctxai.resources import resource
 
 #: Stages in the order of the work, with what each is for.
 STAGES = {
+    "doctor": "say what is installed, what is missing, and the command that gets it",
     "demo": "the whole pipeline on a synthetic cohort, in a few minutes",
     "phantom": "write a synthetic LIDC-IDRI: CT series drawn from the radiologists' outlines",
-    "planted": "write a nodule store whose labels are tied to evidence in a known place",
+    "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
+    "report": "write the HTML report of explain's results again",
+    "review": "open the results on a CT in a viewer on this machine",
     "manifest": "write the tables of LIDC-IDRI's scans, nodules, readings and folds",
     "ingest": "cut every nodule out of its CT and put it in a nodule store",
     "verify": "check a manifest, a nodule store and a DICOM tree against each other",
@@ -34,19 +41,18 @@ STAGES = {
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
     "evaluate": "judge a run on its test fold, with intervals",
     "export-bundle": "write a run as a MONAI bundle, for MONAI's own runner",
+    "planted": "write a nodule store whose labels are tied to evidence in a known place",
     "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
-    "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
     "benchmark": "judge every explanation method by every metric, on real nodules or planted truth",
-    "report": "write the HTML report of explain's results again",
-    "review": "open the results on a CT in a viewer on this machine",
-    "send": "send the DICOM objects of a result folder to a PACS",
     "fetch-study": "fetch the CT series of a study from a PACS",
+    "send": "send the DICOM objects of a result folder to a PACS",
     "watch": "listen for CTs, explain each and send the results to a PACS",
-    "doctor": "say what is installed, what is missing, and the command that gets it",
 }
 
 #: What is said after an error that nobody expected.
 _UNTOLD = "this is a fault of ctxai; CTXAI_LOG=DEBUG also tells the error's own words, which may quote images or paths"
+
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 2 bad input (one line ``error: …`` on stderr), 1 anything else.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        _print_help()
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print_help(STAGES)
         return 0
     if arguments[0] == "--version":
         Console().print(f"ctxai {__version__}", highlight=False)
@@ -84,18 +90,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _begin_log() -> None:
-    """Log to stderr, at the level of CTXAI_LOG; of other libraries' DEBUG, which tells paths and pixels, nothing.
+    """Warnings as a line each on stderr; with a level of CTXAI_LOG more, and which module says it.
+
+    Other libraries' DEBUG, which tells paths and pixels, is told in no case.
 
     Raises:
         InputError: for a level that there is not.
     """
-    levels = logging.getLevelNamesMapping()
-    name = os.environ.get("CTXAI_LOG", "WARNING").upper()
-    if name not in levels:
+    name = os.environ.get("CTXAI_LOG")
+    if name is None:
+        logging.basicConfig(format="%(levelname)s: %(message)s")
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what it says, our own error says
+        return
+    level = logging.getLevelNamesMapping().get(name.upper())
+    if level is None:
         raise InputError(f"CTXAI_LOG={name}: expected DEBUG, INFO, WARNING or ERROR")
-    logging.basicConfig(level=max(levels[name], logging.INFO), format="%(levelname)s %(name)s: %(message)s")
-    if levels[name] < logging.INFO:
-        logging.getLogger("ctxai").setLevel(levels[name])
+    logging.basicConfig(level=max(level, logging.INFO), format="%(levelname)s %(name)s: %(message)s")
+    if level < logging.INFO:
+        logging.getLogger("ctxai").setLevel(level)
 
 
 def run_stage(arguments: Sequence[str]) -> None:
@@ -111,15 +123,25 @@ def run_stage(arguments: Sequence[str]) -> None:
         print(completion_script(arguments[1] if len(arguments) > 1 else ""))  # noqa: T201
         return
     if name not in STAGES:
-        raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}")
+        known = [*STAGES, "--help", "--version", "--print_completion"]
+        raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}{did_you_mean(name, known)}")
     function = _stage_function(name)
     parser = stage_parser(name, function)
+    words = _bundled_configs(list(arguments[1:]))
+    for _, _, path in _configs_in(words):
+        check_config(Path(path), parser, name)
     try:
-        values = parser.parse_args(_bundled_configs(list(arguments[1:])))
+        values = parser.parse_args(words)
     except ArgumentError as error:
-        raise InputError(f"{error}; see `ctxai {name} --help`") from None
+        raise say_what_is_wrong(error, parser, name) from None
+    except RuntimeError:  # jsonargparse's, where YAML has a mapping and the option is a list
+        raise InputError(
+            f"--config: a value has another form than its option takes; see `ctxai {name} --help`"
+        ) from None
     values.pop("config", None)
-    function(**_plain_values(function, vars(parser.instantiate(values))))
+    plain = _plain_values(function, vars(parser.instantiate(values)))
+    check_limits(plain)
+    function(**plain)
 
 
 def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
@@ -129,10 +151,16 @@ def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
     several values after one flag, booleans are ``--flag`` and ``--no-flag``. Help comes from the docstring.
     """
     function = function or _stage_function(name)
-    docstring = docstring_parser.parse(function.__doc__ or "")
+    docstring = docstring_parser.parse((function.__doc__ or "").replace("``", "`"))
     explained = {p.arg_name: p.description or "" for p in docstring.params}
     description = "\n\n".join(part for part in (docstring.short_description, docstring.long_description) if part)
-    parser = ArgumentParser(prog=f"ctxai {name}", description=description, exit_on_error=False)
+    parser = ArgumentParser(
+        prog=f"ctxai {name}",
+        description=description,
+        epilog=f"Example: {EXAMPLES[name]}",
+        formatter_class=StageHelp,
+        exit_on_error=False,
+    )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
     hints = get_type_hints(function)
     own: set[str] = set()
@@ -147,9 +175,15 @@ def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
             parser.add_argument(f"--{parameter.name}", action=action, default=default, help=text)
         elif (element := _list_element(kind)) is not None:
             parser.add_argument(f"--{parameter.name}", type=element, nargs="+", default=default, help=text)
-        else:
+        elif is_dataclass(kind):
             continue
+        else:
+            parser.add_argument(f"--{parameter.name}", type=kind, default=default, help=text)
         own.add(parameter.name)
+    places = [
+        p.name.upper() for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    parser.usage = " ".join([parser.prog, *places, "[OPTION …]"])
     parser.add_function_arguments(function, as_group=False, skip=own, fail_untyped=True)
     return parser
 
@@ -161,11 +195,11 @@ def _list_element(kind: Any) -> Any:
 
 
 def _plain_values(function: Callable, values: dict[str, Any]) -> dict[str, Any]:
-    """A single number given to ``int | list[str]`` is the number."""
+    """A single number given to ``int | list[str]`` is the number; 0515 is no number but an id cut short."""
     hints = get_type_hints(function)
     return {
         name: int(value[0])
-        if int in get_args(hints[name]) and isinstance(value, list) and len(value) == 1 and value[0].isdecimal()
+        if int in get_args(hints[name]) and isinstance(value, list) and len(value) == 1 and _NUMBER.fullmatch(value[0])
         else value
         for name, value in values.items()
     }
@@ -179,27 +213,17 @@ def _stage_function(name: str) -> Callable:
 def _bundled_configs(arguments: list[str]) -> list[str]:
     """``--config tiny.yaml`` means the bundled file where no such file lies in the working folder."""
     resolved = list(arguments)
-    for i, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag != "--config":
-            continue
-        position = i if equals else i + 1
-        value = value if equals else (arguments[i + 1] if i + 1 < len(arguments) else "")
-        if value and not Path(value).exists() and Path(value).name == value:
-            path = str(resource("configs", value))
-            resolved[position] = f"--config={path}" if equals else path
+    for position, prefix, value in _configs_in(arguments):
+        if not Path(value).exists() and Path(value).name == value:
+            resolved[position] = f"{prefix}{resource('configs', value)}"
     return resolved
 
 
-def _print_help() -> None:
-    console = Console(highlight=False)
-    console.print(f"ctxai {__version__}: lung-nodule assessment on CT that shows its evidence. Research use only.\n")
-    console.print("usage: ctxai STAGE [--help] …\n", markup=False)
-    table = Table.grid(padding=(0, 2))
-    for name, summary in STAGES.items():
-        table.add_row(f"  {name}", summary)
-    console.print(table)
-    console.print(
-        "\nStart with `ctxai demo`; `ctxai doctor` says what is missing. There is no nodule detector: nodules come "
-        "from LIDC-IDRI or your points."
-    )
+def _configs_in(arguments: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Every file after ``--config``: the position of its word, what stands before it there, and the file."""
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag == "--config" and equals and value:
+            yield position, "--config=", value
+        elif flag == "--config" and not equals and position + 1 < len(arguments):
+            yield position + 1, "", arguments[position + 1]

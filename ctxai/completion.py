@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from ctxai.cli import STAGES, stage_parser
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 
 def completion_script(shell: str) -> str:
@@ -19,7 +20,8 @@ def completion_script(shell: str) -> str:
         InputError: for another shell.
     """
     if shell not in shtab.SUPPORTED_SHELLS:
-        raise InputError(f"--print_completion {shell}: expected one of {', '.join(shtab.SUPPORTED_SHELLS)}")
+        known = shtab.SUPPORTED_SHELLS
+        raise InputError(f"--print_completion {shell}: expected one of {', '.join(known)}{did_you_mean(shell, known)}")
     parser = ArgumentParser(prog="ctxai")
     stages = parser.add_subcommands(required=True, dest="stage")
     for name, summary in STAGES.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 _PACKAGE = Path(__file__).parent
 
@@ -25,6 +26,6 @@ def resource(kind: str, name: str = "") -> Path:
         raise InputError(f"{kind}: not installed with the package; install ctxai again")
     path = folder / name
     if not path.exists():
-        known = ", ".join(sorted(p.name for p in folder.iterdir()))
-        raise InputError(f"{name}: no such file among {kind} ({known})")
+        alike = sorted(p.name for p in folder.iterdir() if p.name.startswith("cohort-") == name.startswith("cohort-"))
+        raise InputError(f"{name}: no such file among {kind} ({', '.join(alike)}){did_you_mean(name, alike)}")
     return path

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from ctxai.errors import GeometryError, InputError
+from ctxai.nearest import did_you_mean
 
 
 class Fault(StrEnum):
@@ -83,8 +84,9 @@ class GeometryRules:
         faults = {fault.replace(" ", "-"): fault for fault in Fault}
         unknown = [name for name in repair if name.replace(" ", "-") not in faults]
         if unknown:
-            known = ", ".join(sorted(fault.replace(" ", "-") for fault in REPAIRABLE))
-            raise InputError(f"{unknown[0]}: no such fault; expected some of {known}")
+            known = sorted(fault.replace(" ", "-") for fault in REPAIRABLE)
+            meant = did_you_mean(unknown[0], known)
+            raise InputError(f"{unknown[0]}: no such fault; expected some of {', '.join(known)}{meant}")
         return cls(frozenset(faults[name.replace(" ", "-")] for name in repair), max_gap_mm)
 
 

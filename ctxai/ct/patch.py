@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from ctxai.ct.geometry import Fault, GeometryReport, GeometryRules
 from ctxai.ct.grid import Grid
+from ctxai.ct.outside import extent, likely_mistake
 from ctxai.ct.series import AIR_HU
 from ctxai.errors import GeometryError
 
@@ -81,12 +82,10 @@ def extract_patch(
     """
     centre_lps = np.asarray(centre_lps, dtype=float)
     if not series.grid.contains(centre_lps):
-        last = np.array(series.grid.shape[::-1]) - 1
-        corners = series.grid.to_lps(np.array(list(np.ndindex(2, 2, 2))) * last)
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        extent = ", ".join(f"{axis} {a:.1f}..{b:.1f}" for axis, a, b in zip("xyz", low, high, strict=True))
         point = ", ".join(f"{value:g}" for value in centre_lps)
-        raise GeometryError(f"point ({point}) lies outside the CT ({extent} mm, LPS); points.csv takes LPS millimetres")
+        raise GeometryError(
+            f"point ({point}) lies outside the CT ({extent(series.grid)}); {likely_mistake(series.grid, centre_lps)}"
+        )
     grid = Grid.cube(centre_lps, shape, spacing_mm)
     start, stop = slices_touched(series.grid, grid, series.places)
     _refuse_wide_gap(series, start, stop)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,12 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
+from ctxai.ct.spreadsheet import read_table
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 #: More than any list of points takes.
 MAX_BYTES = 16 * 2**20
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COLUMNS = "x,y,z (LPS mm) and, optionally, nodule_id, series_uid, diameter_mm"
+#: What a CSV of points has.
+COLUMNS = "x,y,z (LPS mm) and, optionally, nodule_id, series_uid, diameter_mm"
+_OPTIONAL = ("nodule_id", "series_uid", "diameter_mm")
+#: What turns a position into LPS, by the name of its coordinate system.
+_SYSTEMS = {"LPS": np.ones(3), "RAS": np.array([-1.0, -1.0, 1.0])}
+#: Columns of a position: ours, and those of a table that Slicer writes.
+_AXES = (("xyz", _SYSTEMS["LPS"]), ("lps", _SYSTEMS["LPS"]), ("ras", _SYSTEMS["RAS"]))
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +54,7 @@ def read_points(path: Path | str) -> list[Point]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a CSV with the columns {_COLUMNS}")
+        raise InputError(f"{path}: no such file; give a CSV with the columns {COLUMNS}")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: {path.stat().st_size >> 20} MiB, more than any list of points; give the right file")
     points = _markups(path) if path.name.endswith(".json") else _csv(path)
@@ -56,43 +66,18 @@ def read_points(path: Path | str) -> list[Point]:
     return points
 
 
-def read_rows(path: Path, columns: str = _COLUMNS) -> list[tuple[int, dict[str, str]]]:
-    """The lines of a table of points, each as its number and its texts by column name (in lower case).
-
-    A line that ends early has empty texts; blank lines are passed over.
-
-    Args:
-        path: the file.
-        columns: what messages say that it should have.
-
-    Raises:
-        InputError: when the file is no CSV file, repeats a column, or has a line of more values than columns.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            lines = [(reader.line_num, values) for values in reader if "".join(values).strip()]
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file ({error}); expected the columns {columns}") from None
-    if not lines:
-        raise InputError(f"{path}: not a CSV file (it is empty); expected the columns {columns}")
-    names = [name.strip().lower() for name in lines.pop(0)[1]]
-    if any(names.count(name) > 1 for name in names if name):
-        raise InputError(f"{path}: a column is there more than once; expected the columns {columns}")
-    for number, values in lines:
-        if any(value.strip() for value in values[len(names) :]):  # which of them is x would be a guess
-            raise InputError(f"{path}, line {number}: {len(values)} values for {len(names)} columns")
-    return [(number, dict.fromkeys(names, "") | dict(zip(names, values, strict=False))) for number, values in lines]
-
-
 def _csv(path: Path) -> list[Point]:
-    rows = read_rows(path)
-    missing = [name for name in "xyz" if rows and name not in rows[0][1]]
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {_COLUMNS}")
+    columns, table = read_table(path, COLUMNS)
+    axes, flip = next((each for each in _AXES if set(each[0]) <= set(columns)), _AXES[0])
+    if missing := [name for name in axes if name not in columns]:
+        found = ", ".join(columns)[:80]
+        raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {COLUMNS}; found {found}")
+    for name in set(columns) - {*axes, *_OPTIONAL}:
+        if meant := did_you_mean(name, set(_OPTIONAL) - set(columns)):
+            logger.warning("%s: the column %s is not read%s", path, name, meant)
     return [
-        _point(path, f"line {line}", number, row, [row[axis] for axis in "xyz"])
-        for number, (line, row) in enumerate(rows, start=1)
+        _point(path, f"line {line}", number, row, [row[axis] for axis in axes], flip)
+        for number, (line, row) in enumerate(table, start=1)
     ]
 
 
@@ -101,19 +86,23 @@ def _markups(path: Path) -> list[Point]:
         markups = json.loads(path.read_text(encoding="utf-8"))["markups"]
         points = []
         for markup in markups:
-            flip = np.array([-1.0, -1.0, 1.0]) if markup.get("coordinateSystem", "LPS") == "RAS" else np.ones(3)
+            flip = _SYSTEMS[markup.get("coordinateSystem", "LPS")]
             for control in markup["controlPoints"]:
+                if control.get("positionStatus", "defined") != "defined":
+                    continue  # named, and not placed yet
                 number = len(points) + 1
-                lps = flip * np.array([float(value) for value in control["position"]])
-                points.append(_point(path, f"control point {number}", number, {}, lps.tolist()))
+                position = [float(value) for value in control["position"]]
+                points.append(_point(path, f"control point {number}", number, {}, position, flip))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a Slicer markups file ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a Slicer markups file in LPS or RAS ({type(error).__name__}: {error}); save the list again"
+        ) from None
     return points
 
 
-def _point(path: Path, place: str, number: int, row: dict[str, str], position: list) -> Point:
+def _point(path: Path, place: str, number: int, row: dict[str, str], position: list, flip: np.ndarray) -> Point:
     try:
-        lps = np.array([float(value) for value in position])
+        lps = flip * np.array([float(value) for value in position])
         diameter = float(row["diameter_mm"]) if row.get("diameter_mm") else None
     except ValueError as error:
         raise InputError(f"{path}, {place}: {error}; expected numbers in mm") from None

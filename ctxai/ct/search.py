@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ctxai.ct.header import SliceHeader, read_header
 from ctxai.errors import InputError
+from ctxai.folders import it_is
 
 #: A process that reads headers takes this many files at a time; starting one takes as long as a few thousand files.
 _FILES_PER_JOB = 2000
@@ -55,7 +56,9 @@ def find_series(
         elif found is not None:
             series.setdefault(found.series_uid, []).append(found)
     if not series:
-        raise InputError(f"{called}: no DICOM CT image found among {len(files)} file(s); give a folder of a CT series")
+        raise InputError(
+            f"{called}: no DICOM CT image found among {len(files)} file(s){it_is(folder)}; give a folder of a CT series"
+        )
     for headers in series.values():
         logger.debug("%s is in %s", headers[0].place, headers[0].path.parent)
     return series

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.errors import InputError, StoreError
+from ctxai.nearest import did_you_mean
 
 BIOMARKERS = (
     "subtlety",
@@ -50,7 +51,9 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in names if name not in TARGETS]
     if unknown or not names:
-        raise InputError(f"targets: expected some of {', '.join(TARGETS)}, found {', '.join(unknown) or 'none'}")
+        meant = did_you_mean(unknown[0], TARGETS) if unknown else ""
+        found = ", ".join(unknown) or "none"
+        raise InputError(f"targets: expected some of {', '.join(TARGETS)}, found {found}{meant}")
     return tuple(name for name in TARGETS if name in names)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import grid_sample
 
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 PATCH_SPACING_MM = 1.0
 """Voxel size of the patches that views are cut from."""
@@ -50,7 +51,8 @@ class ViewConfig:
     def __post_init__(self) -> None:
         unknown = [view for view in self.views if view not in VIEWS]
         if unknown or not self.views:
-            raise InputError(f"views: expected some of {', '.join(VIEWS)}, found {', '.join(unknown) or 'none'}")
+            meant = did_you_mean(unknown[0], VIEWS) if unknown else ""
+            raise InputError(f"views: expected some of {', '.join(VIEWS)}, found {', '.join(unknown) or 'none'}{meant}")
         if self.field_of_view_mm <= 0 or self.pixels < 1 or self.std <= 0:
             raise InputError("views: field_of_view_mm, pixels and std have to be positive")
         if self.hu_window[0] >= self.hu_window[1]:

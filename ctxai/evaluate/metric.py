@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.case import Case
+from ctxai.nearest import did_you_mean
 
 NEEDS = frozenset({"model", "mask", "method", "second_target", "labels", "views"})
 ENTRY_POINTS = "ctxai.metrics"
@@ -134,7 +135,10 @@ def get_metric(name: str) -> type[Metric]:
         InputError: for an unknown name.
     """
     if name not in list_metrics():
-        raise InputError(f"expected a metric of explanations, found {name!r}; known: {', '.join(list_metrics())}")
+        known = list_metrics()
+        raise InputError(
+            f"expected a metric of explanations, found {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}"
+        )
     return _metrics[name]
 
 

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError
+from ctxai.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from ctxai.explain.base import Attribution
@@ -47,7 +48,10 @@ def get_method(name: str) -> type[Attribution]:
     """
     by_plain_name = {_plain(known): known for known in list_methods()}
     if _plain(name) not in by_plain_name:
-        raise InputError(f"expected an explanation method, found {name!r}; known: {', '.join(list_methods())}")
+        known = list_methods()
+        raise InputError(
+            f"expected an explanation method, found {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}"
+        )
     return _methods[by_plain_name[_plain(name)]]
 
 

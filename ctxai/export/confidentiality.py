@@ -23,6 +23,7 @@ from ctxai import __version__
 from ctxai.ct.header import series_key
 from ctxai.errors import InputError
 from ctxai.export.secret_key import read_key, token
+from ctxai.nearest import did_you_mean
 
 
 class Retain(StrEnum):
@@ -251,7 +252,8 @@ def parse_retained(names: Iterable[str]) -> frozenset[Retain]:
         return frozenset(map(Retain, names))
     except ValueError:
         unknown = next(name for name in names if name not in {*Retain})
-        raise InputError(f"--retain {unknown}: expected some of {' '.join(Retain)}") from None
+        meant = did_you_mean(unknown, Retain)
+        raise InputError(f"--retain {unknown}: expected some of {' '.join(Retain)}{meant}") from None
 
 
 def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from timm.models import eva, vision_transformer
 
 from ctxai.errors import ModelError, one_line
+from ctxai.nearest import did_you_mean
 
 WEIGHTS = "weights.safetensors"
 """Name of the weights in a folder that `ctxai pretrain` or `ctxai train` wrote."""
@@ -91,7 +92,8 @@ def weights_file(path: Path) -> Path:
         name = str(path).removeprefix(_OURS)
         known = sorted(file.parent.name for file in _SHIPPED.glob(f"*/{WEIGHTS}"))
         if name not in known:
-            raise ModelError(f"{path}: expected one of {', '.join(_OURS + one for one in known) or 'none'}")
+            ours = ", ".join(_OURS + one for one in known) or "none"
+            raise ModelError(f"{path}: expected one of {ours}{did_you_mean(name, known)}")
         return _SHIPPED / name / WEIGHTS
     return Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ctxai.errors import RunError, one_line
 from ctxai.files import sha256
+from ctxai.folders import it_is
 from ctxai.models.calibration import Calibration
 from ctxai.models.novelty import Novelty
 from ctxai.models.run_config import RunConfig
@@ -47,7 +48,10 @@ def read_run_files(folder: Path) -> RunFiles:
         raise RunError(f"{folder}: no such run folder; make one with `ctxai train STORE_DIR RUN_DIR`")
     for name in REQUIRED:
         if not (folder / name).is_file():
-            raise RunError(f"{folder}: not a run folder, or damaged ({name} is missing); train it again")
+            raise RunError(
+                f"{folder}: not a run folder, or damaged ({name} is missing){it_is(folder)}; give a folder that "
+                "`ctxai train` wrote"
+            )
     found = {Path(name).stem: read(folder / name) for name, read in READERS.items()}
     checksum = sha256(folder / WEIGHTS)
     expected = found["provenance"].get("weights_sha256")

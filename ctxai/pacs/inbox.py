@@ -64,6 +64,7 @@ class Inbox:
         callers: Sequence[str] = (),
         unwanted: Callable[[Dataset], bool] | None = None,
     ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)  # before anybody sends
         self._folder, self._unwanted = folder, unwanted
         self._lock = threading.Lock()
         # What an earlier process has left may still be growing elsewhere; it waits like a new arrival.

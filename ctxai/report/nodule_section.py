@@ -20,7 +20,8 @@ _SMALL_NODULE_MM = 20.0
 _KEY = """<p class="key" aria-hidden="true">
 <svg width="12" height="12"><circle class="predicted" cx="6" cy="6" r="4"/></svg> predicted
 <svg width="26" height="12"><path class="interval" d="M2 6H24"/></svg> 90&nbsp;% interval
-<svg width="16" height="16"><path class="readers" d="M8 1l7 7l-7 7l-7 -7z"/></svg> readers' mean</p>"""
+<svg width="16" height="16"><path class="readers" d="M8 1l7 7l-7 7l-7 -7z"/></svg> readers' mean,
+<span class="doubt">bold</span> outside the interval</p>"""
 
 
 def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, picture: Path | None) -> str:
@@ -162,15 +163,15 @@ def _trust_table(maps: tuple[MapFile, ...], trust: Mapping[str, MapTrust]) -> st
     for one in maps:
         own = {figure.name: figure for figure in trust[one.column].figures}
         cells = "".join(_trust_cell(own.get(name)) for name in figures)
-        verdict = '<td class="verdict doubt">doubt</td>' if trust[one.column].warnings else '<td class="verdict">–</td>'
+        doubt, said = (" doubt", "doubt") if trust[one.column].warnings else ("", "none failed")
         name = html.escape(f"{one.method.replace('_', ' ')}, {one.target}")
-        lines.append(f'<tr><th scope="row">{name}</th>{cells}{verdict}</tr>')
+        lines.append(f'<tr><th scope="row">{name}</th><td class="verdict{doubt}">{said}</td>{cells}</tr>')
     meanings = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(why)}</dd>" for name, why in figures.items())
     return f"""<div class="scroll"><table class="trust"><caption>Can the maps be believed?</caption>
-<thead><tr><th scope="col">map</th>{head}<th scope="col" class="verdict">verdict</th></tr></thead><tbody>
+<thead><tr><th scope="col">map</th><th scope="col" class="verdict">checks</th>{head}</tr></thead><tbody>
 {"".join(lines)}
 </tbody></table></div>
-<p class="note">“–”: no check failed, which does not say that the map is right.</p>
+<p class="note">That no check failed does not say that the map is right.</p>
 <details><summary>What these figures mean</summary><dl>{meanings}</dl></details>"""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
+from ctxai.folders import it_is
 
 PREDICTIONS = "predictions.json"
 
@@ -40,7 +41,7 @@ def read_results(folder: Path) -> Results:
     """
     path = folder / PREDICTIONS
     if not path.is_file():
-        raise InputError(f"{folder}: no {PREDICTIONS}; expected the folder that `ctxai explain` wrote its results into")
+        raise InputError(f"{folder}: no {PREDICTIONS}{it_is(folder)}; give the folder that `ctxai explain` wrote into")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         results = Results(

@@ -65,8 +65,8 @@ def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
     fidelity = row.get(f"{column}_fidelity")
     if fidelity is not None:
         meaning = (
-            "area between the answers when what the map marks least and when what it marks most is replaced by lung "
-            "first, in the model's own unit; 0 for a map that knows nothing"
+            "how much further the answer falls when what the map marks most is replaced by lung first than when what "
+            "it marks least is, in the model's own unit; 0 for a map that knows nothing"
         )
         figures.append(Figure("fidelity", f"{fidelity:.2f}".replace("-", "−"), meaning))
     percentile = row.get(f"{column}_fidelity_percentile")
@@ -97,7 +97,8 @@ def prediction_warnings(row: Mapping[str, Any]) -> list[str]:
     novelty = row.get("novelty_percentile")
     if novelty is not None and novelty > NOVELTY_PERCENTILE_ALLOWED:
         warnings.append(
-            f"The nodule is unlike the training nodules: further from them than {novelty:.0f} % of their own."
+            f"The nodule is unlike the training nodules: further from them than {novelty:.0f} % of their own. Does it "
+            "lie in the middle of the images?"
         )
     views = row.get("untrained_views")
     if views:

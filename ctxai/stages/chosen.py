@@ -11,6 +11,7 @@ from ctxai.ct.header_table import Owner, read_headers, read_owners
 from ctxai.ct.search import find_series
 from ctxai.errors import InputError
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.stages.patients import PatientNames
 
 #: What stands for the patients of a run's test fold.
@@ -73,5 +74,6 @@ def _of_patients(
     absent = sorted(wanted - set(found.values()))
     if absent and not (test and chosen):
         what = f"the test fold of the run {run.name}" if test else f"{len(absent)} of {len(wanted)} --patients"
-        raise InputError(f"{called}: no CT series of {what} among its {len(owners)} (first {absent[0]})")
+        meant = "" if test else did_you_mean(absent[0], found.values())
+        raise InputError(f"{called}: no CT series of {what} among its {len(owners)}: {absent[0]} is not there{meant}")
     return chosen

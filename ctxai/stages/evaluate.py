@@ -24,6 +24,7 @@ from ctxai.evaluate.worst_cases import write_worst_cases
 from ctxai.files import write_text
 from ctxai.models.calibration import other_probabilities
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.report.evaluation import write_evaluation_report
 from ctxai.resources import resource
 
@@ -129,7 +130,8 @@ def _scores(
     folder = run.path / _BASELINES
     unknown = sorted(set(baselines) - set(NETWORKS))
     if unknown:
-        raise InputError(f"--baselines {unknown[0]}: expected some of {', '.join(NETWORKS)}")
+        meant = did_you_mean(unknown[0], NETWORKS)
+        raise InputError(f"--baselines {unknown[0]}: expected some of {', '.join(NETWORKS)}{meant}")
     for name in NETWORKS:
         kept = folder / f"{name}.csv"
         if not kept.is_file() and name in baselines:

@@ -14,22 +14,14 @@ from PIL.PngImagePlugin import PngInfo
 from ctxai.ct.archive import unpacked
 from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries
-<<<<<<< HEAD
 from ctxai.errors import InputError
 from ctxai.export.confidentiality import asked_for
-from ctxai.export.provenance import NOTICE
-=======
-from ctxai.data.views import VIEWS
-from ctxai.errors import InputError, ModelError
-from ctxai.explain.base import Attribution
-from ctxai.explain.registry import get_method
-from ctxai.explain.vision_diffmask import VisionDiffMask
-from ctxai.export.confidentiality import Confidentiality, asked_for
->>>>>>> privacy
 from ctxai.files import atomic_path, sweep, write_json
+from ctxai.folders import RESULTS, refuse_other
 from ctxai.models.run import Run
 from ctxai.notice import NOTICE
 from ctxai.progress import console, track
+from ctxai.report.explanation import REPORT
 from ctxai.report.tiles import nodule_tile
 from ctxai.stages.chosen import choose_series
 from ctxai.stages.crops import write_crops
@@ -143,6 +135,7 @@ def explain(
         names=PatientNames(key),
         confidentiality=asked_for(deidentify, retain, key),
     )
+    refuse_other(out_dir, RESULTS, (input, run))
     refuse_mixture(out_dir, request.confidentiality)
     request.check()
     index, count = parse_shard(shard or "0/1")
@@ -177,8 +170,14 @@ def explain(
     if first and not any(explained.values()):
         raise first
     if not any(explained.values()) and marked is not None:
-        raise InputError(f"{points}: none of its {len(marked)} point(s) names a series of {input}; see series_uid")
+        named = next(point.series_uid for point in marked)
+        raise InputError(
+            f"{points}: none of its {len(marked)} point(s) names a series of {input}: the first names {named}, and "
+            f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
+        )
     write_tables(out_dir, made_by(model_run))
+    told = f"{sum(explained.values())} nodules of {len(explained)} series -> {out_dir / REPORT}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
     if first:
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 

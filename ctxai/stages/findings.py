@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ctxai.ct.outside import extent, likely_mistake
 from ctxai.ct.points import Point
 from ctxai.ct.series import CTSeries
 from ctxai.errors import GeometryError, InputError
@@ -59,8 +60,8 @@ def findings_of(series: CTSeries, points: list[Point] | None) -> list[Finding]:
         if not series.grid.contains(point.lps):
             x, y, z = point.lps
             raise GeometryError(
-                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.place}; "
-                "points are LPS millimetres (Slicer shows RAS: turn the signs of its first two numbers)"
+                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.place} "
+                f"({extent(series.grid)}); {likely_mistake(series.grid, point.lps)}"
             )
     return [Finding(point.nodule_id, point.lps, point.diameter_mm) for point in chosen]
 

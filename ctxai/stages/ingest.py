@@ -12,6 +12,7 @@ import pandas as pd
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header_table import read_headers
 from ctxai.errors import InputError, StoreError
+from ctxai.folders import STORE, refuse_other
 from ctxai.lidc.annotations import nodules_by_series
 from ctxai.progress import run_jobs
 from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
@@ -79,6 +80,9 @@ def ingest(
     if merge is not None:
         merge_parts(merge, report)
         return
+    sources = {"--xml": xml, "--points": points, "--luna": luna, "--crops": crops}
+    if len(given := [name for name, value in sources.items() if value is not None]) > 1:
+        raise InputError(f"{' '.join(given)}: each says where the nodules are; give one of them")
     if crops is not None:
         from ctxai.data.crops import import_crops
 
@@ -96,6 +100,7 @@ def ingest(
             return
         names = PatientNames(key)
         work = work_in_tree(dicom_dir, cohort, patients, xml, points, rules, workers, headers, names)
+    refuse_other(store_dir, STORE, (dicom_dir, luna))
     begin(store_dir, work.rows, work.findings, overwrite)
     if prepare:
         return

@@ -26,6 +26,7 @@ from ctxai.export.segmentation import SegmentedNodule, write_heat_bands, write_n
 from ctxai.export.source import SourceSeries
 from ctxai.export.structured_report import write_structured_report
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.stages.crops import provenance_of
 from ctxai.stages.nodule import ExplainedNodule
 from ctxai.stages.reported import reported_nodule
@@ -49,7 +50,8 @@ def parse_formats(text: str) -> tuple[str, ...]:
     formats = tuple(part.strip() for part in text.split(",") if part.strip())
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
-        raise InputError(f"--formats {text}: expected some of {','.join(FORMATS)}")
+        meant = did_you_mean(unknown[0], FORMATS) if unknown else ""
+        raise InputError(f"--formats {text}: expected some of {','.join(FORMATS)}{meant}")
     return formats
 
 

@@ -11,6 +11,8 @@ from ctxai.files import write_json
 from ctxai.lidc.database import LidcDatabase, Nodule, Scan
 from ctxai.lidc.phantom import make_series, series_folder
 from ctxai.lidc.phantom.demo import demo_cohort
+from ctxai.lidc.phantom.traits import check_trait
+from ctxai.nearest import did_you_mean
 from ctxai.progress import run_jobs
 
 _RECORD = "phantom.json"
@@ -43,6 +45,9 @@ def phantom(
         workers: processes; 0 works in this one.
         resume: keep the series that are already there; false makes them again.
     """
+    check_trait(planted)
+    if margin_mm < 0:
+        raise InputError(f"--margin_mm {margin_mm:g}: expected millimetres, 0 or more")
     database = LidcDatabase()
     chosen = _choose(database, patients, seed, margin_mm)
     _open_tree(out_dir, {"layout": _LAYOUT, "seed": seed, "margin_mm": margin_mm, "planted": planted})
@@ -68,8 +73,10 @@ def _choose(
     known = {scan.patient_id for scan in database.scans}
     missing = sorted(set(patients) - known)
     if missing or not patients:
+        meant = did_you_mean(missing[0], sorted(known)) if missing else ""
         raise InputError(
             f"{', '.join(missing) or 'patients'}: no patient of LIDC-IDRI; give ids such as LIDC-IDRI-0001, or a number"
+            f"{meant}"
         )
     return [(scan, database.nodules(scan)) for scan in database.scans if scan.patient_id in set(patients)]
 

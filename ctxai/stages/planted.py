@@ -15,6 +15,7 @@ from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError, StoreError
 from ctxai.lidc.phantom.planted import PLANTED_TRAITS, SIDE, PlantedNodule, plant
 from ctxai.lidc.phantom.traits import ratings_of
+from ctxai.nearest import did_you_mean
 from ctxai.progress import console, run_jobs
 
 _LAYOUT = 1
@@ -51,7 +52,7 @@ def planted(
     if trait not in PLANTED_TRAITS or nodules < 4 * _FOLDS:
         raise InputError(
             f"--trait {trait} --nodules {nodules}: expected one of {', '.join(PLANTED_TRAITS)} "
-            f"and at least {4 * _FOLDS} nodules"
+            f"and at least {4 * _FOLDS} nodules{'' if trait in PLANTED_TRAITS else did_you_mean(trait, PLANTED_TRAITS)}"
         )
     record = {"data_set": f"ctxai-planted-{trait}", "layout": _LAYOUT, "trait": trait, "seed": seed, "nodules": nodules}
     if _finished(store_dir, record | {"depth": depth}):

@@ -54,6 +54,6 @@ def warn_of_strangers(rows: Sequence[dict[str, Any]]) -> None:
         if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
             logger.warning(
                 "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
-                "run %s says of it",
+                "run %s says of it, and look whether it lies in the middle of its images",
                 *(row["series"], row["nodule_id"], percentile, row["run"]),
             )

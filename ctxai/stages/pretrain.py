@@ -25,6 +25,7 @@ from ctxai.data.store import TABLE, NoduleStore
 from ctxai.data.views import ViewConfig
 from ctxai.errors import RunError, StoreError
 from ctxai.files import sha256, write_text
+from ctxai.folders import BACKBONE, kind_of, refuse_to_replace
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.dino import Dino, DinoConfig
 from ctxai.models.dino_training import fit_dino
@@ -95,7 +96,8 @@ def pretrain(
     owners = [names(scan.headers[0]) for scan in scans]
     _refuse_left_out(scans, owners, names, store, leave_out_fold)
     provenance = _provenance(store, rows, scans, owners, config)
-    if resume and run_dir.exists():
+    refuse_to_replace(run_dir, BACKBONE)
+    if resume and kind_of(run_dir):
         _check_finished(run_dir, config, provenance)
         return
     cut = [random_windows(scan, windows, store.patch_shape, seed) for scan in track(scans, "Windows of further series")]

@@ -18,6 +18,7 @@ from ctxai.explain.vision_diffmask import VisionDiffMask
 from ctxai.export.confidentiality import Confidentiality
 from ctxai.files import json_sha256
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.stages.explained import codes_of
 from ctxai.stages.findings import Finding
 from ctxai.stages.patients import PatientNames
@@ -137,7 +138,7 @@ def checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
     """
     for view in views or ():
         if view not in VIEWS:
-            raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}")
+            raise InputError(f"--views {view}: expected some of {', '.join(VIEWS)}{did_you_mean(view, VIEWS)}")
         if view not in run.views.views:
             logger.warning("the run %s was not trained on %s views; their maps are marked so", run.name, view)
     return list(run.views.views if views is None else views)

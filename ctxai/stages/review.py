@@ -16,6 +16,7 @@ from rich.console import Console
 from ctxai.ct.archive import unpacked
 from ctxai.ct.series import find_series
 from ctxai.errors import InputError
+from ctxai.folders import it_is
 from ctxai.pacs.names import series_folder
 from ctxai.progress import track
 from ctxai.viewer import Orthanc, ViewerServer, find_ohif, find_orthanc, viewer_url
@@ -105,7 +106,7 @@ def _open_report(out_dir: Path, browser: bool) -> None:
     """What there is without a viewer."""
     report = out_dir / "report.html"
     if not report.is_file():
-        raise InputError(f"{out_dir}: no report.html in it; give a result folder of `ctxai explain`")
+        raise InputError(f"{out_dir}: no report.html in it{it_is(out_dir)}; give a result folder of `ctxai explain`")
     _say("Orthanc and OHIF are not installed here: `make viewer` installs them. The report, without them:")
     _say(str(report))
     _open(report.resolve().as_uri(), browser)

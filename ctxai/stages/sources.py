@@ -13,7 +13,8 @@ import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
-from ctxai.ct.points import Point, read_points, read_rows
+from ctxai.ct.points import COLUMNS, Point, read_points
+from ctxai.ct.spreadsheet import read_table
 from ctxai.ct.stack import stack
 from ctxai.errors import InputError
 from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
@@ -87,6 +88,8 @@ def from_xml(
     Raises:
         InputError: when no file belongs to one of the series, or one is damaged.
     """
+    if not xml.exists():
+        raise InputError(f"{xml}: no such file; give LIDC's XML annotation, or a folder of them")
     files = sorted(xml.rglob("*.xml")) if xml.is_dir() else [xml]
     annotations = {annotation.series_uid: annotation for annotation in map(read_xml, files)}
     nodules: dict[str, tuple[Nodule, ...]] = {}
@@ -151,7 +154,7 @@ def from_luna(folder: Path) -> Work:
     if not table.is_file():
         raise InputError(f"{table}: no such file; expected LUNA16's annotations beside its subset folders")
     points: dict[str, list[Point]] = {}
-    for line, row in read_rows(table, "seriesuid,coordX,coordY,coordZ,diameter_mm"):
+    for line, row in read_table(table, "seriesuid,coordX,coordY,coordZ,diameter_mm")[1]:
         uid = row.get("seriesuid", "")
         if uid in files:
             # The running number is LUNA's own: its nodules are not numbered as LIDC's.
@@ -201,16 +204,16 @@ def _point_row(point: Point, series_uid: str, patient_id: str, label: Mapping[st
 
 
 def _labels(path: Path, points: list[Point]) -> list[dict[str, float]]:
-    """Labels of each point, by column name; empty for markups."""
+    """Labels of each point, by name; empty for markups."""
     if path.name.endswith(".json"):
         return [{} for _ in points]
     return [
         {
             name: _label(path, line, name, row[name.lower()])
             for name in ("label_malignancy", *RATING_MAXIMUM)
-            if row.get(name.lower(), "").strip().lower() not in _NO_LABEL
+            if row.get(name.lower(), "").lower() not in _NO_LABEL
         }
-        for line, row in read_rows(path)
+        for line, row in read_table(path, COLUMNS)[1]
     ]
 
 

@@ -21,6 +21,7 @@ from ctxai.errors import InputError
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.models.run import Run
+from ctxai.nearest import did_you_mean
 from ctxai.stages.findings import findings_of
 
 NamedTarget: TypeAlias = str | Contrast | Concept
@@ -56,9 +57,10 @@ def parse_targets(names: Sequence[str], run: Run) -> list[NamedTarget]:
         elif pairs:
             targets.append(Contrast(*pairs[0]))
         else:
+            contrasts = [f"{a}-{b}" for a in outputs for b in outputs if a != b]
             raise InputError(
                 f"--target {name}: the run has {', '.join(outputs)}, and contrasts of two such as "
-                f"{outputs[-1]}-{outputs[0]}"
+                f"{outputs[-1]}-{outputs[0]}{did_you_mean(name, [*outputs, *contrasts])}"
             )
     return targets
 

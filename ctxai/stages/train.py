@@ -18,6 +18,7 @@ from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, LabelKind, in_o
 from ctxai.data.patches import Patches
 from ctxai.data.views import ViewConfig
 from ctxai.errors import RunError
+from ctxai.folders import RUN, kind_of, refuse_to_replace
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.calibration import Calibration
 from ctxai.models.classifier import NoduleClassifier
@@ -102,7 +103,8 @@ def train(
     )
     config = replace(config, views=data.views)
     provenance = provenance_of(store_dir, data.table, data.split, seed)
-    if resume and run_dir.exists() and _is_finished(run_dir, config, provenance["store"], overwrite):
+    refuse_to_replace(run_dir, RUN)
+    if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
         logger.info("%s: this run is finished; nothing to do", run_dir)
         return
     torch.manual_seed(seed)

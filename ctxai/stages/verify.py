@@ -14,6 +14,7 @@ from ctxai.ct.search import find_series
 from ctxai.data.store import LAYOUT, NoduleStore
 from ctxai.errors import InputError, StoreError
 from ctxai.files import sha256
+from ctxai.folders import it_is
 from ctxai.progress import console, track
 from ctxai.stages.cutting import image_digest
 from ctxai.stages.ingested import MANIFEST, PARTS, part_of
@@ -64,6 +65,9 @@ def verify(
 def check_manifest(folder: Path) -> Iterator[str]:
     """Findings in a manifest: files that are missing, changed, or whose rows do not fit each other."""
     file = folder / _PACKAGE
+    if not file.is_file():
+        yield f"{folder}: not the tables of a manifest (no {_PACKAGE}){it_is(folder)}; make them with `ctxai manifest`"
+        return
     try:
         resources = json.loads(file.read_text(encoding="utf-8"))["resources"]
         expected = {entry["path"]: entry["hash"].removeprefix("sha256:") for entry in resources}

@@ -14,6 +14,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, Segmentati
 from ctxai.ct.damage import DAMAGE
 from ctxai.errors import InputError, kind_of
 from ctxai.export.clean_ct import CLEAN_CT
+from ctxai.nearest import did_you_mean
 
 #: The file of an explained series that says it is done; its ``ct`` says where the images were read.
 DONE = "explained.json"
@@ -85,8 +86,9 @@ class ReviewedSeries:
         if wanted not in _OVERLAYS:
             found = next((one for one in self.objects if one.path.stem == wanted), None)
             if found is None:
-                known = ", ".join([*_OVERLAYS, *(one.path.stem for one in self.objects)])
-                raise InputError(f"--overlay {wanted}: expected one of {known}")
+                known = [*_OVERLAYS, *(one.path.stem for one in self.objects)]
+                meant = did_you_mean(wanted, known)
+                raise InputError(f"--overlay {wanted}: expected one of {', '.join(known)}{meant}")
             return found
         for kind in [wanted, *_OVERLAYS]:
             sop_class, label = _OVERLAYS[kind]

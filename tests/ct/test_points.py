@@ -64,3 +64,48 @@ def test_a_bad_file_is_refused_in_one_line_that_says_where(tmp_path, text, words
 def test_a_file_that_is_no_markups_file_is_refused(tmp_path, text):
     with pytest.raises(InputError, match="markups file"):
         read_points(written(tmp_path, text, "x.json"))
+
+
+def test_points_of_a_semicolon_sheet_with_decimal_commas_are_read(tmp_path):
+    (point,) = read_points(written(tmp_path, "\ufeffX;Y;Z;Nodule_ID;Diameter_mm\n57,2;84,1;-115,9;left;33\n;;;;\n"))
+    np.testing.assert_array_equal(point.lps, [57.2, 84.1, -115.9])
+    assert (point.nodule_id, point.diameter_mm) == ("left", 33.0)
+
+
+@pytest.mark.parametrize(("columns", "sign"), [("label,l,p,s,defined", 1), ("label,r,a,s,defined", -1)])
+def test_the_table_that_slicer_exports_is_read_in_its_own_system(tmp_path, columns, sign):
+    (point,) = read_points(written(tmp_path, f"{columns}\nF-1,10,20,30,1\n"))
+    np.testing.assert_array_equal(point.lps, [10 * sign, 20 * sign, 30])
+
+
+def test_control_points_that_were_not_placed_are_left_out(tmp_path):
+    controls = [
+        {"position": [1, 2, 3], "positionStatus": "defined"},
+        {"position": [0, 0, 0], "positionStatus": "undefined"},
+    ]
+    (point,) = read_points(written(tmp_path, json.dumps({"markups": [{"controlPoints": controls}]}), "F.mrk.json"))
+    assert point.lps.tolist() == [1, 2, 3]
+
+
+def test_markups_in_an_unknown_coordinate_system_are_refused(tmp_path):
+    markup = {"coordinateSystem": "XYZ", "controlPoints": [{"position": [1, 2, 3]}]}
+    with pytest.raises(InputError, match="LPS or RAS"):
+        read_points(written(tmp_path, json.dumps({"markups": [markup]}), "F.mrk.json"))
+
+
+def test_decimal_commas_between_commas_are_never_taken_for_columns(tmp_path):
+    with pytest.raises(InputError, match="line 2: 6 values for 3 columns; write decimal points"):
+        read_points(written(tmp_path, "x,y,z\n57,2,84,1,-115,9\n"))
+
+
+def test_what_was_found_instead_of_the_columns_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"no column x, y, z; .*; found 57.2, 84.1, -115.9"):
+        read_points(written(tmp_path, "57.2,84.1,-115.9\n"))
+
+
+def test_a_column_that_is_nearly_one_is_told_and_not_read(tmp_path, caplog):
+    (point,) = read_points(written(tmp_path, "x,y,z,diameter,comment\n1,2,3,8,gro\xdf\n"))
+    assert point.diameter_mm is None
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "the column diameter is not read; did you mean diameter_mm?"
+    ]

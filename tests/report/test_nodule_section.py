@@ -41,8 +41,8 @@ def test_a_map_that_fails_a_check_is_called_doubtful_beside_the_others(tmp_path)
         text.partition("cdam, malignancy</th>"),
     )
     why = "5% of its evidence lies inside the nodule, by chance 10% would"
-    assert doubtful.startswith(f'<td class="doubt" title="{why}">5% (10%)</td><td class="verdict doubt">doubt</td>')
-    assert trusted[2].startswith('<td>40% (10%)</td><td class="verdict">–</td>')
+    assert doubtful.startswith(f'<td class="verdict doubt">doubt</td><td class="doubt" title="{why}">5% (10%)</td>')
+    assert trusted[2].startswith('<td class="verdict">none failed</td><td>40% (10%)</td>')
 
 
 def test_how_a_map_was_made_is_told(tmp_path):

@@ -25,6 +25,7 @@ import numpy as np
 
 from ctxai.errors import InputError
 from ctxai.lidc.database import Nodule
+from ctxai.nearest import did_you_mean
 
 _SCALE = {"calcification": (1, 6), "internalStructure": (1, 4)}
 #: What is drawn where no reader gave a rating within its scale, and for the traits that are held still.
@@ -68,6 +69,17 @@ class Appearance:
 TYPICAL_LOOK = Appearance(1.0, 0.3, 0.0, 0.0, 0.0, "solid", "soft", 0.9375, 0.25)
 
 
+def check_trait(planted: str | None) -> None:
+    """Refuse a trait that is not drawn; None stands for all of them.
+
+    Raises:
+        InputError: when ``planted`` is not among :data:`TRAITS`.
+    """
+    if planted is not None and planted not in TRAITS:
+        meant = did_you_mean(planted, TRAITS)
+        raise InputError(f"{planted}: not a trait that the phantom draws; choose one of {', '.join(TRAITS)}{meant}")
+
+
 def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
     """How ``nodule`` is drawn.
 
@@ -78,8 +90,7 @@ def appearance(nodule: Nodule, planted: str | None = None) -> Appearance:
     Raises:
         InputError: when ``planted`` is not among :data:`TRAITS`.
     """
-    if planted is not None and planted not in TRAITS:
-        raise InputError(f"{planted}: not a trait that the phantom draws; choose one of {', '.join(TRAITS)}")
+    check_trait(planted)
     mean = {name: _mean(nodule, name) if planted in (None, name) else TYPICAL[name] for name in TRAITS}
     calcium = [rating for rating in nodule.ratings("calcification") if rating in _PATTERN]
     content = Counter(rating for rating in nodule.ratings("internalStructure") if rating in _CONTENT)

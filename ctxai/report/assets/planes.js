@@ -133,7 +133,9 @@ class PlaneView {
     label(left, margin, side / 2, "left", "middle");
     label(right, side - margin, side / 2, "right", "middle");
     const offset = this.index - (ct.shape[this.plane.normal] - 1) / 2;
-    label(`${this.canvas.dataset.plane} ${signed(offset)}${narrow ? "" : " mm"}`, margin, margin, "left", "top");
+    const lineHeight = (narrow ? 13 : 16) * unit; // two lines, so that the letter at the top has its place
+    label(this.canvas.dataset.plane, margin, margin, "left", "top");
+    label(`${signed(offset)} mm`, margin, margin + lineHeight, "left", "top");
     const bar = (SCALE_BAR_MM / grey.columns) * side;
     context.fillRect(side - margin - bar, side - margin - 2 * unit, bar, 2 * unit);
     label(`${SCALE_BAR_MM} mm`, side - margin, side - margin - 5 * unit, "right", "bottom");
