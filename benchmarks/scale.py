@@ -39,6 +39,7 @@ from ctxai.ct.header_table import read_headers, write_headers
 from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
 from ctxai.lidc.annotations import load_manifest
+from ctxai.stages.cutting import images_of
 from ctxai.stages.ingest import digest_of, ingest, shard_rows
 from ctxai.stages.ingested import KNOWN, MANIFEST, part_of, read_manifest, write_findings
 
@@ -68,7 +69,7 @@ def make_cohort(folder: Path, rows: int, slices: int) -> None:
     for uid, group in read_manifest(store).groupby("series_uid", sort=False):
         records = [{"row": int(row), **where, **said} for row in group.index]
         content = {
-            "digest": digest_of(group.to_csv(lineterminator="\n"), series[uid], rules),
+            "digest": digest_of(group.to_csv(lineterminator="\n"), images_of(series[uid]), rules),
             "images": {},
             "rows": records,
         }

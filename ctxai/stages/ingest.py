@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
-from ctxai.ct.header_table import read_headers
+from ctxai.ct.header_table import read_headers, read_images
 from ctxai.errors import InputError, StoreError
 from ctxai.folders import STORE, refuse_other
 from ctxai.lidc.annotations import nodules_by_series
+from ctxai.lidc.database import Nodule
 from ctxai.progress import run_jobs
 from ctxai.stages.cutting import Source, image_digest, images_of, ingest_series
 from ctxai.stages.ingest_merge import merge_parts
@@ -21,7 +22,7 @@ from ctxai.stages.ingest_tree import work_in_tree
 from ctxai.stages.ingested import MANIFEST, begin, part_of, read_manifest
 from ctxai.stages.patients import PatientNames
 from ctxai.stages.shards import parse_shard
-from ctxai.stages.sources import Work, from_luna
+from ctxai.stages.sources import from_luna
 
 
 def ingest(
@@ -104,7 +105,10 @@ def ingest(
     begin(store_dir, work.rows, work.findings, overwrite)
     if prepare:
         return
-    _ingest_shard(store_dir, shard_rows(work.rows, index, count), work, rules, workers, resume)
+    groups = shard_rows(work.rows, index, count)
+    images = {uid: images_of(work.sources[uid]) for uid in groups}
+    waiting = _waiting(store_dir, groups, images, rules, resume)
+    _ingest_series(store_dir, groups, waiting, work.sources, work.nodules, rules, workers)
     if count == 1:
         merge_parts(store_dir, report)
 
@@ -122,12 +126,14 @@ def _ingest_prepared(
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
     groups = shard_rows(read_manifest(store_dir), *shard)
-    outlined = not any({"x", "y", "z"} <= set(group) for group in groups.values())
-    nodules = nodules_by_series(groups) if outlined else {}
-    work = Work(pd.DataFrame(), read_headers(headers, dicom_dir, groups.keys()), nodules)
-    if missing := groups.keys() - work.sources.keys():
+    images = read_images(headers, groups.keys())
+    if missing := groups.keys() - images.keys():
         raise InputError(f"{headers}: lacks {len(missing)} series of the manifest of {store_dir}; prepare both again")
-    _ingest_shard(store_dir, groups, work, rules, workers, resume)
+    waiting = _waiting(store_dir, groups, images, rules, resume)
+    outlined = not any({"x", "y", "z"} <= set(group) for group in groups.values())
+    nodules = nodules_by_series(waiting) if outlined else {}
+    sources = read_headers(headers, dicom_dir, waiting.keys())
+    _ingest_series(store_dir, groups, waiting, sources, nodules, rules, workers)
 
 
 def shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataFrame]:
@@ -136,17 +142,39 @@ def shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataF
     return {str(uid): group for uid, group in rows[chosen].groupby("series_uid", sort=False)}
 
 
-def _ingest_shard(
-    store_dir: Path, groups: Mapping[str, pd.DataFrame], work: Work, rules: GeometryRules, workers: int, resume: bool
-) -> None:
-    """Put the series of a shard that are not there yet into the store."""
-    jobs = []
+def _waiting(
+    store_dir: Path,
+    groups: Mapping[str, pd.DataFrame],
+    images: Mapping[str, set[str]],
+    rules: GeometryRules,
+    resume: bool,
+) -> dict[str, str]:
+    """The series that are not in the store yet, or from something else, with the digest of what they depend on now."""
     texts = _texts(groups)
-    for uid, group in groups.items():
-        part = part_of(store_dir, uid)
-        digest = digest_of(texts[uid], work.sources[uid], rules)
-        if not (resume and part.is_file() and json.loads(part.read_text())["digest"] == digest):
-            jobs.append((store_dir, group, work.sources[uid], work.nodules.get(uid, ()), part, digest, rules))
+    digests = {uid: digest_of(texts[uid], images[uid], rules) for uid in groups}
+    if not resume:
+        return digests
+    return {uid: digest for uid, digest in digests.items() if _digest_in(part_of(store_dir, uid)) != digest}
+
+
+def _digest_in(part: Path) -> str | None:
+    return json.loads(part.read_text())["digest"] if part.is_file() else None
+
+
+def _ingest_series(
+    store_dir: Path,
+    groups: Mapping[str, pd.DataFrame],
+    waiting: Mapping[str, str],
+    sources: Mapping[str, Source],
+    nodules: Mapping[str, tuple[Nodule, ...]],
+    rules: GeometryRules,
+    workers: int,
+) -> None:
+    """Put the series that wait into the store."""
+    jobs = [
+        (store_dir, groups[uid], sources[uid], nodules.get(uid, ()), part_of(store_dir, uid), digest, rules)
+        for uid, digest in waiting.items()
+    ]
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
         pass
 
@@ -162,10 +190,9 @@ def _texts(groups: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     return {uid: "\n".join([heading, *(next(following) for _ in group.index), ""]) for uid, group in groups.items()}
 
 
-def digest_of(rows: str, source: Source, rules: GeometryRules) -> str:
+def digest_of(rows: str, images: set[str], rules: GeometryRules) -> str:
     """What a part depends on: the manifest's rows, the images in any order, and the rules of repair."""
-    images = image_digest(images_of(source))
-    content = [rows, images, *sorted(rules.repair), str(rules.max_gap_mm)]
+    content = [rows, image_digest(images), *sorted(rules.repair), str(rules.max_gap_mm)]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ctxai.ct.header_table import Owner, read_headers, read_owners, write_headers
+from ctxai.ct.header_table import Owner, read_headers, read_images, read_owners, write_headers
 from ctxai.ct.search import find_series
 from ctxai.errors import InputError
 
@@ -55,6 +55,8 @@ def test_only_the_series_that_are_asked_for_are_made_and_every_owner_is_known(tr
     uids = list(found)
     assert list(read_headers(path, tree, [uids[2], uids[0]])) == [uids[0], uids[2]]
     assert read_headers(path, tree, []) == {}
+    assert read_images(path, [uids[2], "1.2.3"]) == {uids[2]: {header.sop_uid for header in found[uids[2]]}}
+    assert read_images(path, []) == {}
     owners = read_owners(path)
     assert list(owners) == uids
     assert owners[uids[2]] == Owner("another", found[uids[2]][0].study_uid)

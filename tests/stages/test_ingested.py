@@ -26,7 +26,7 @@ def test_a_store_that_was_begun_goes_on_with_the_same_manifest_only(tmp_path):
     part.write_text("{}")
     begin(tmp_path, ROWS, FOUND, overwrite=True)
     assert part.is_file()
-    with pytest.raises(StoreError, match="another cohort or other patients"):
+    with pytest.raises(StoreError, match="another cohort, other patients or another --key"):
         begin(tmp_path, ROWS[:2], FOUND, overwrite=False)
     begin(tmp_path, ROWS[:2], FOUND, overwrite=True)
     assert not part.exists()
