@@ -128,7 +128,7 @@ def test_a_store_of_other_patients_is_replaced_only_when_told(phantom_tree, tmp_
     assert main(one) == 0
     other = ["ingest", str(phantom_tree), str(store), "--patients", "LIDC-IDRI-0003"]
     assert main(other) == 2
-    assert "begun with another cohort or other patients" in capsys.readouterr().err
+    assert "begun with another cohort, other patients or another --key" in capsys.readouterr().err
     assert main([*other, "--overwrite"]) == 0
     plain = tmp_path / "plain"
     assert main(["ingest", str(phantom_tree), str(plain), "--patients", "LIDC-IDRI-0003"]) == 0
