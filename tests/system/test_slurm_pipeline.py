@@ -32,8 +32,8 @@ CONFIG = {
 }
 TRAINING = {"views": {"views": ["axial"]}, "backbone": {"depth": 1}, "optim": {"epochs": 2, "batch_size": 4}}
 
-# Before something is killed, seconds after its driver was started; the whole workflow takes some two minutes.
-LONGEST_WAIT_S = 60
+# Before the next thing is killed; the whole workflow takes some two minutes.
+LONGEST_WAIT_S = 40
 
 # What says when and how long, or holds it, and therefore is of no interest.
 TIMES = re.compile(r"^(logs|times)/|\.snakemake|\.html$")
@@ -212,14 +212,16 @@ def busy_node(workflow, chance):
     return chance.choice(busy or NODES)
 
 
-def at_work(workflow, driver, chance):
-    """Wait for a random moment at which jobs run; False where the driver has ended before."""
+def driver_at_work(workflow, driver, chance):
+    """A driver, the same or the next one, at a random moment at which jobs run; None once everything is done."""
     end = time.monotonic() + chance.uniform(0, LONGEST_WAIT_S)
-    while driver.poll() is None and time.monotonic() < end:
-        time.sleep(0.1)
-    while driver.poll() is None and not any(workflow.slurm.workers(node) for node in NODES):
-        time.sleep(0.02)
-    return driver.poll() is None
+    while time.monotonic() < end or not any(workflow.slurm.workers(node) for node in NODES):
+        if driver is None or driver.poll() is not None:
+            if driver is not None and driver.returncode == 0:
+                return None
+            driver = workflow.start("--nolock")
+        time.sleep(0.05)
+    return driver
 
 
 @pytest.mark.soak
@@ -229,13 +231,14 @@ def test_whatever_is_killed_and_whenever_the_same_command_ends_with_the_same_byt
 ):
     chance = random.Random(seed)
     workflow = over_scans(pair, tmp_path / "workflow", "slurm", slurm)
-    killed = []
+    driver, killed = None, []
     for kill in chance.sample([kill_driver, kill_worker, kill_node, kill_daemon], 3):
-        driver = workflow.start("--nolock")
-        if not at_work(workflow, driver, chance):
-            break  # everything is done
+        driver = driver_at_work(workflow, driver, chance)
+        if driver is None:
+            break
         killed.append(f"{kill.__name__} during {workflow.rules_at_work()}")
         kill(workflow, driver, chance)
+    if driver is not None:
         workflow.finish(driver, 1200)
     for job in slurm.jobs():  # what a driver that was killed has left in the queue
         slurm.wait(job, 600)
