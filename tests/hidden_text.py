@@ -47,6 +47,8 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
             yield _pdf_text(stream)
     elif data[:200].lstrip().lower().startswith((b"<!doctype html", b"{", b"<html")):
         for run in _BASE64.findall(data):
+            if len(run.rstrip(b"=")) % 4 == 1:
+                continue  # a long word; Base64 has no such length
             yield base64.b64decode(run + b"=" * (-len(run) % 4))
 
 

@@ -123,6 +123,7 @@ class Inbox:
             logger.warning("an image that cannot be read was turned away (%s)", type(error).__name__)
             return _CANNOT_UNDERSTAND
         if unwanted:
+            logger.info("an image that is not wanted was turned away")
             return _NOT_WANTED
         key = series_folder(series_uid)
         # Under the lock, so that a series cannot be let go between its image and the note of it.
