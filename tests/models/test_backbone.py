@@ -74,12 +74,21 @@ def test_weights_of_a_file_make_the_download_needless(tmp_path, monkeypatch):
         ({"name": "resnet18", "patch_size": None}, "not one of timm's vision transformers"),
         ({"patch_size": 7}, "not a multiple of its 7 px patches"),
         ({"weights": "absent.pth"}, "no such weights file"),
+        ({"patch_size": 10**9}, "expected 1 to 64 pixels"),
+        ({"depth": 10**9}, "expected 1 to 128 blocks"),
+        ({"patch_size": 0}, "expected 1 to 64 pixels"),
+        ({"drop_rate": 1.5}, "below 1"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(options, message):
     with pytest.raises(ModelError, match=message) as refused:
         make_backbone(BackboneConfig(**({"depth": 1 if "name" not in options else None} | options)), pixels=32)
     assert "\n" not in str(refused.value)
+
+
+def test_more_tokens_than_any_image_needs_are_refused():
+    with pytest.raises(ModelError, match="more than 65536 tokens"):
+        make_backbone(TINY, pixels=10**6)
 
 
 def test_without_a_network_the_published_weights_are_missed_in_one_line(monkeypatch):

@@ -22,3 +22,21 @@ def test_other_documents_are_refused_in_one_line(text):
     with pytest.raises(RunError, match=r"config\.yaml: damaged or of another version") as refused:
         RunConfig.from_yaml(text)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "targets: [[malignancy]]",
+        "views: {pixels: 64.5}",
+        "views: {hu_window: [-1000, .inf]}",
+        "views: {hu_window: [-1000, 0, 400]}",
+        "shuffle_labels: 1",
+        "seed: true",
+        "label: medium",
+        "backbone: {depth: deep}",
+    ],
+)
+def test_a_value_of_another_type_is_refused(text):
+    with pytest.raises(RunError, match="expected"):
+        RunConfig.from_yaml(text)
