@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from dicom_peer import dicom_peer
 
+from ctxai.cli import main
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.viewer.orthanc import free_port
 
