@@ -10,7 +10,6 @@ from ctxai.ct.header import SliceHeader, find_series
 from ctxai.ct.header_table import Owner, read_headers, read_owners
 from ctxai.errors import InputError
 from ctxai.models.run import Run
-from ctxai.nearest import did_you_mean
 from ctxai.stages.sources import patient_name
 
 #: What stands for the patients of a run's test fold.
@@ -61,6 +60,5 @@ def _of_patients(
     absent = sorted(wanted - set(names.values()))
     if absent and not (test and chosen):
         what = f"the test fold of the run {run.name}" if test else f"{len(absent)} of {len(wanted)} --patients"
-        meant = "" if test else did_you_mean(absent[0], names.values())
-        raise InputError(f"{called}: no CT series of {what} among its {len(owners)}: {absent[0]} is not there{meant}")
+        raise InputError(f"{called}: no CT series of {what} among its {len(owners)}: {absent[0]} is not there")
     return chosen
