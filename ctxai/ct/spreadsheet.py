@@ -32,7 +32,7 @@ def read_table(path: Path, expected: str) -> tuple[list[str], list[tuple[int, di
     lines = _text(path, expected).splitlines()
     heading = next((line for line in lines if line.strip()), "")
     divider = max(_DIVIDERS, key=heading.count)
-    reader = csv.reader(lines, delimiter=divider, skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=divider, skipinitialspace=True, strict=True)
     try:
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
