@@ -59,6 +59,9 @@ class StageHelp(DefaultHelpFormatter):
         default = _shown(action)
         return f"{text} (default: {default})" if default else text
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        return super()._format_action_invocation(action).replace(" \b", "")  # as on a terminal, so on paper
+
 
 def _shown(action: argparse.Action) -> str:
     """An option's default as it would be given; empty where there is none, or a flag is off."""

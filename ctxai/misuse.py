@@ -45,6 +45,8 @@ def say_what_is_wrong(error: Exception, parser: ArgumentParser, stage: str) -> I
     if found := _UNKNOWN_KEY.search(text):
         key = ".".join(filter(None, (found["group"], found["key"])))
         return InputError(f"{key}: no such option{did_you_mean(key, known)}; see `ctxai {stage} --help`")
+    if flag := re.search(r"argument (--[\w.-]+)\S*: expected (?:at least )?one argument", text):
+        return InputError(f"{flag[1]}: expected a value after it; one that begins with - is taken for an option")
     if flag := re.search(r"argument --(\w+)/--no-\w+: ignored explicit argument", text):
         return InputError(f"--{flag[1]}: takes no value; expected --{flag[1]} or --no-{flag[1]}")
     return InputError(f"{text}; see `ctxai {stage} --help`")
@@ -63,7 +65,9 @@ def check_config(path: Path, parser: ArgumentParser, stage: str) -> None:
     except UnicodeDecodeError as error:
         raise InputError(f"--config {path}: expected a YAML file in UTF-8 ({error})") from None
     except yaml.YAMLError as error:
-        raise InputError(f"--config {path}: expected a YAML file ({one_line(error)})") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"--config {path}{where}: expected a YAML file ({problem or one_line(error)})") from None
     if content is None:
         return
     if not isinstance(content, Mapping):
@@ -102,4 +106,4 @@ def _left_over(words: list[str], known: list[str]) -> str:
     if first.startswith("--"):
         flag = first.partition("=")[0]
         return f"{flag}: no such option{did_you_mean(flag, [f'--{name}' for name in known])}"
-    return f"{first}: one value too many; an option that takes one, or none, stands before it"
+    return f"{first}: one value too many for what stands before it"

@@ -11,8 +11,8 @@ _ALIKE = 0.6
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """End of an error's line: ``; did you mean NAME?``, empty where no known name is near.
 
-    Capitals, hyphens and underscores do not count, and a beginning stands for the whole. Several names in one, with
-    commas between, are told to be given one by one.
+    Capitals, hyphens, underscores and .yaml do not count, and a beginning stands for the whole. Several names in one,
+    with commas between, are told to be given one by one.
     """
     names = {_plain(name): name for name in known}
     if "," in found and all(_plain(part) in names for part in found.split(",")):
@@ -25,4 +25,4 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return name.strip().lower().replace("_", "-").removeprefix("--")
+    return name.strip().lower().replace("_", "-").removeprefix("--").removesuffix(".yaml")

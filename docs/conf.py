@@ -7,7 +7,7 @@ from pathlib import Path
 from ctxai import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))
-os.environ["COLUMNS"] = "100"  # of the stages' help
+os.environ["COLUMNS"] = "84"  # of the stages' help: what a page is wide
 
 project = "ctxai"
 author = "The ctxai authors"

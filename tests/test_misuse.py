@@ -13,6 +13,9 @@ from ctxai.cli import main
         (["explain", "ct", "out", "--methods", "cdam"], "--methods: no such option; did you mean --method?"),
         (["train", "s", "r", "--optim.epohcs", "3"], "did you mean --optim.epochs?"),
         (["explain", "ct", "out", "--formats", "nifti", "pmap"], "pmap: one value too many"),
+        (["explain", "ct", "out", "--points"], "--points: expected a value after it"),
+        (["explain", "ct", "out", "--shard", "-1/2"], "--shard: expected a value after it; one that begins with -"),
+        (["explain", "ct", "out", "--method"], "--method: expected a value after it"),
         (["explain", "ct", "out", "--maps=no"], "--maps: takes no value; expected --maps or --no-maps"),
         (["explain", "ct", "out", "--workers", "many"], "--workers many: expected a whole number"),
         (["train", "s", "r", "--optim.learning_rate", "fast"], "--optim.learning_rate fast: expected a number"),
@@ -52,7 +55,7 @@ def test_a_wrong_command_line_is_told_in_one_line_what_to_write_instead(argument
     ("text", "said"),
     [
         ("targt: [malignancy]\n", "--config own.yaml: explain has no option targt; did you mean target?"),
-        ("target: [malignancy\n", "--config own.yaml: expected a YAML file"),
+        ("target: [malignancy\n", "--config own.yaml, line 2: expected a YAML file"),
         ("- a\n- b\n", "--config own.yaml: expected lines of the form `option: value`, found ['a', 'b']"),
         ("workers: many\n", "--workers many: expected a whole number"),
         ("views: {pixels: 4}\n", "--config: a value has another form than its option takes"),

@@ -22,6 +22,7 @@ def test_a_slip_of_the_pen_is_told_what_it_meant(found, meant):
 def test_a_word_unlike_all_names_is_told_nothing():
     assert did_you_mean("banana", STAGES) == ""
     assert did_you_mean("", STAGES) == ""
+    assert did_you_mean("nowhere.yaml", ["conrad.yaml", "tiny.yaml"]) == ""
 
 
 def test_names_joined_by_commas_are_told_to_be_given_one_by_one():

@@ -25,6 +25,7 @@ _OPTIONAL = ("nodule_id", "series_uid", "diameter_mm")
 _SYSTEMS = {"LPS": np.ones(3), "RAS": np.array([-1.0, -1.0, 1.0])}
 #: Columns of a position: ours, and those of a table that Slicer writes.
 _AXES = (("xyz", _SYSTEMS["LPS"]), ("lps", _SYSTEMS["LPS"]), ("ras", _SYSTEMS["RAS"]))
+_NUMBER = re.compile(r"[-+]?[0-9]+([.,][0-9]*)?")
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,11 @@ def _csv(path: Path) -> list[Point]:
     columns, table = read_table(path, COLUMNS)
     axes, flip = next((each for each in _AXES if set(each[0]) <= set(columns)), _AXES[0])
     if missing := [name for name in axes if name not in columns]:
-        found = ", ".join(columns)[:80]
-        raise InputError(f"{path}: no column {', '.join(missing)}; expected the columns {COLUMNS}; found {found}")
+        # A line of values is not quoted: it may name anyone.
+        found = "values" if any(map(_NUMBER.fullmatch, columns)) else ", ".join(columns)[:80]
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}; expected the columns {COLUMNS}; its first line has {found}"
+        )
     for name in set(columns) - {*axes, *_OPTIONAL}:
         if meant := did_you_mean(name, set(_OPTIONAL) - set(columns)):
             logger.warning("%s: the column %s is not read%s", path, name, meant)

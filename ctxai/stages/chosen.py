@@ -11,7 +11,6 @@ from ctxai.ct.header_table import Owner, read_headers, read_owners
 from ctxai.ct.search import find_series
 from ctxai.errors import InputError
 from ctxai.models.run import Run
-from ctxai.nearest import did_you_mean
 from ctxai.stages.patients import PatientNames
 
 #: What stands for the patients of a run's test fold.
@@ -74,6 +73,5 @@ def _of_patients(
     absent = sorted(wanted - set(found.values()))
     if absent and not (test and chosen):
         what = f"the test fold of the run {run.name}" if test else f"{len(absent)} of {len(wanted)} --patients"
-        meant = "" if test else did_you_mean(absent[0], found.values())
-        raise InputError(f"{called}: no CT series of {what} among its {len(owners)}: {absent[0]} is not there{meant}")
+        raise InputError(f"{called}: no CT series of {what} among its {len(owners)}: {absent[0]} is not there")
     return chosen

@@ -176,7 +176,7 @@ def explain(
             f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
         )
     write_tables(out_dir, made_by(model_run))
-    told = f"{sum(explained.values())} nodules of {len(explained)} series -> {out_dir / REPORT}"
+    told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {out_dir / REPORT}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
     if first:
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")

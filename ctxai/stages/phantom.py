@@ -12,7 +12,6 @@ from ctxai.lidc.database import LidcDatabase, Nodule, Scan
 from ctxai.lidc.phantom import make_series, series_folder
 from ctxai.lidc.phantom.demo import demo_cohort
 from ctxai.lidc.phantom.traits import check_trait
-from ctxai.nearest import did_you_mean
 from ctxai.progress import run_jobs
 
 _RECORD = "phantom.json"
@@ -73,10 +72,8 @@ def _choose(
     known = {scan.patient_id for scan in database.scans}
     missing = sorted(set(patients) - known)
     if missing or not patients:
-        meant = did_you_mean(missing[0], sorted(known)) if missing else ""
         raise InputError(
             f"{', '.join(missing) or 'patients'}: no patient of LIDC-IDRI; give ids such as LIDC-IDRI-0001, or a number"
-            f"{meant}"
         )
     return [(scan, database.nodules(scan)) for scan in database.scans if scan.patient_id in set(patients)]
 

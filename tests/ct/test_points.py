@@ -99,8 +99,13 @@ def test_decimal_commas_between_commas_are_never_taken_for_columns(tmp_path):
 
 
 def test_what_was_found_instead_of_the_columns_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"no column x, y, z; .*; found 57.2, 84.1, -115.9"):
-        read_points(written(tmp_path, "57.2,84.1,-115.9\n"))
+    with pytest.raises(InputError, match=r"no column x, y, z; .*; its first line has coordx, coordy, coordz"):
+        read_points(written(tmp_path, "coordX,coordY,coordZ\n1,2,3\n"))
+
+
+def test_values_in_place_of_a_heading_are_told_and_not_quoted(tmp_path):
+    with pytest.raises(InputError, match=r"no column x, y, z; .*; its first line has values$"):
+        read_points(written(tmp_path, "Jane Doe,57.2,84.1,-115.9\n"))
 
 
 def test_a_column_that_is_nearly_one_is_told_and_not_read(tmp_path, caplog):

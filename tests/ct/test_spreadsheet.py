@@ -42,6 +42,7 @@ def test_short_lines_are_filled_and_dividers_at_the_end_are_no_columns(tmp_path)
         (b"\xff\xfea", "it is no text"),
         (b"\x81\x8d", "it is no text"),
         ("a,b,A\n1,2,3\n", "more than once"),
+        ('a,b\n1,"begun\n2,3\n', "not a CSV file"),
         ("a,b\n1,2,3\n", "line 2: 3 values for 2 columns"),
         ("a,b\n" + "x" * 200_000, "not a CSV file"),
     ],

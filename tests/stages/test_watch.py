@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from dicom_peer import dicom_peer
 
+from ctxai.cli import main
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.viewer.orthanc import free_port
 
@@ -113,3 +114,9 @@ def test_a_series_that_nobody_marked_is_kept_with_the_reason(tmp_path: Path, sph
     assert "points" in next(spool.glob("refused/*/reason.txt")).read_text()
     assert len(list(spool.glob("refused/*/*.dcm"))) == len(list(sphere_ct.iterdir()))
     assert pacs.stored == 0
+
+
+def test_a_spool_that_cannot_be_written_is_refused_before_anybody_sends(tmp_path: Path, capsys):
+    (tmp_path / "spool").write_text("")
+    assert main(["watch", str(tmp_path / "spool"), "--dicomweb", "http://127.0.0.1:9", "--port", "0"]) == 2
+    assert "cannot be read or written" in capsys.readouterr().err
