@@ -94,7 +94,8 @@ def watch(
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
     """
-    parse_formats(formats)
+    if parse_formats(formats) == ("nifti",):
+        raise InputError("--formats nifti: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
     Run.load(run)

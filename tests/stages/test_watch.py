@@ -120,3 +120,8 @@ def test_a_spool_that_cannot_be_written_is_refused_before_anybody_sends(tmp_path
     (tmp_path / "spool").write_text("")
     assert main(["watch", str(tmp_path / "spool"), "--dicomweb", "http://127.0.0.1:9", "--port", "0"]) == 2
     assert "cannot be read or written" in capsys.readouterr().err
+
+
+def test_a_service_that_would_make_nothing_for_a_pacs_is_refused(tmp_path: Path, capsys):
+    assert main(["watch", str(tmp_path / "spool"), "--dimse", "PACS@127.0.0.1:1", "--formats", "nifti"]) == 2
+    assert "a PACS takes DICOM objects only" in capsys.readouterr().err
