@@ -94,7 +94,7 @@ def test_the_log_at_debug_is_ours_alone(level, told):
 def test_a_log_level_that_there_is_not_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("CTXAI_LOG", "loud")
     assert main(["no-such-stage"]) == 2
-    assert capsys.readouterr().err == "error: CTXAI_LOG=LOUD: expected DEBUG, INFO, WARNING or ERROR\n"
+    assert capsys.readouterr().err == "error: CTXAI_LOG=loud: expected DEBUG, INFO, WARNING or ERROR\n"
 
 
 def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):

@@ -174,9 +174,9 @@ def test_compilation_is_used_once_and_changes_no_result(store, tmp_path, monkeyp
 
 
 def test_training_stops_early_and_keeps_the_weights_that_did_best(store, tmp_path):
-    model, data = prepare(store, epochs=40, patience=2, learning_rate=5e-3)
+    model, data = prepare(store, epochs=200, patience=2, learning_rate=5e-3)
     fit(model, data, tmp_path, accelerator="cpu")
-    assert len(model.epoch_losses) < 40
+    assert len(model.epoch_losses) < 200
     with torch.inference_mode():
         (images, targets), *rest = data.val_dataloader()
         assert not rest

@@ -59,6 +59,7 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 
 def test_a_frozen_backbone_gives_the_same_embedding_while_training():
+    torch.manual_seed(0)  # dropping all both times is rare, but it happens
     config = BackboneConfig(depth=2, drop_path_rate=0.9)
     images = torch.randn(8, 3, 16, 16)
     probe = NoduleClassifier(config, 16, OptimConfig(), tune=TuneConfig(blocks=0)).train()

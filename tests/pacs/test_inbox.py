@@ -94,6 +94,7 @@ def test_strangers_are_turned_away(tmp_path: Path, ct_files: list[Path]):
 
 
 def test_an_image_that_cannot_be_kept_is_not_confirmed(inbox: Inbox, ct_files: list[Path], tmp_path: Path):
+    (tmp_path / "incoming").rmdir()
     (tmp_path / "incoming").write_text("a file where the folder should be")
     assert send_to(inbox, ct_files[:1]) == [False]
 

@@ -120,7 +120,7 @@ def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "expected the folder that `ctxai explain` wrote"),
+        (None, "give the folder that `ctxai explain` wrote into"),
         ("{", "not the predictions"),
         ('{"nodules": []}', "KeyError: 'software'"),
         ('{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}', "KeyError: 'nodule_id'"),

@@ -107,7 +107,7 @@ def test_damaged_luna_files_are_a_fault_of_their_rows_or_refused(tmp_path, capsy
         ("seriesuid,coordX\n1.2.840.1,left\n", "line 2: expected numbers"),
         ("seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2.840.1,nan,2,3,4\n", "finite"),
         ("a", "none of its 1"),
-        ("\xff", "not a CSV file"),
+        ("\0", "not a CSV file"),
         ('"', "not a CSV file"),
         (None, "expected LUNA16's annotations"),
     ]:

@@ -28,7 +28,7 @@ _points("points_with_a_column_twice", "x,y,z,X\n1,2,3,4\n", "more than once")
 _points("points_with_short_lines", "x,y,z,nodule_id\n1,2\n", "line 2")
 _points("points_in_binary", np.random.default_rng(0).bytes(4000), "not a CSV file")
 _points("points_with_a_hostile_name", "x,y,z,nodule_id\n0,0,0,../../x\n", "letters, digits")
-_points("points_with_nul", "x,y,z,nodule_id\n0,0,0,a\0b\n", "letters, digits")
+_points("points_with_nul", "x,y,z,nodule_id\n0,0,0,a\0b\n", "it is no text")
 _points("points_without_a_line", "x,y,z\n", "holds no point")
 _points("points_of_an_empty_file", "", "not a CSV file")
 
