@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import Owner
 from ctxai.errors import InputError
 from ctxai.export.secret_key import own_key_file, read_key, token
-from ctxai.models.run import Run
+
+if TYPE_CHECKING:  # ingestion does without torch
+    from ctxai.models.run import Run
 
 _PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
 #: Which key it is made under, and which patient it stands for.
