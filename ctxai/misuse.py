@@ -42,6 +42,8 @@ def say_what_is_wrong(error: Exception, parser: ArgumentParser, stage: str) -> I
         return InputError(
             f"--{found['key']} {found['value']}: expected {expected}{did_you_mean(found['value'], choices)}"
         )
+    if found := re.search(r'Parser key "([\w.]+)": Unable to load config \'([^\']*)\'', text):
+        return InputError(f"--{found[1]} {found[2]}: expected a YAML file with the options of this group")
     if found := _UNKNOWN_KEY.search(text):
         key = ".".join(filter(None, (found["group"], found["key"])))
         return InputError(f"{key}: no such option{did_you_mean(key, known)}; see `ctxai {stage} --help`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_ALIKE = 0.6
+_ALIKE = 0.65
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from ctxai.cli import main
             "--label sfot: expected one of soft, hard, rating; did you mean soft?",
         ),
         (["train", "s", "r", "--views.views", "axial"], "--views.views axial: expected a list such as [a,b]"),
+        (["train", "s", "r", "--optim", "no.yaml"], "--optim no.yaml: expected a YAML file with the options of this"),
         (["explain", "ct", "out", "--workers", "-3"], "--workers -3: expected a whole number from 0"),
         (["phantom", "out", "--seed", "-1"], "--seed -1: expected a whole number from 0"),
         (["watch", "spool", "--dicomweb", "http://pacs", "--port", "99999"], "expected a whole number from 0 to 65535"),

@@ -41,7 +41,7 @@ def read_results(folder: Path) -> Results:
     """
     path = folder / PREDICTIONS
     if not path.is_file():
-        raise InputError(f"{folder}: no {PREDICTIONS}{it_is(folder)}; give the folder that `ctxai explain` wrote into")
+        raise InputError(f"{folder}: no {PREDICTIONS}{it_is(folder)}; expected the folder that `ctxai explain` wrote")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         results = Results(
