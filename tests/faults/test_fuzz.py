@@ -69,8 +69,8 @@ def called_storage() -> bytes:
     return file.getvalue().replace(b"Q", b"Q)R", 1)
 
 
-#: The description of a store's array, behind the byte that says so.
-ARRAY = TARGETS["store"].seeds()[3]
+#: The description of a store's array, and its table, behind the byte that says so.
+*_, ARRAY, _, TABLE = TARGETS["store"].seeds()
 
 #: What fuzzing found, as the smallest inputs that show it.
 FOUND: list[tuple[str, str, bytes]] = [
@@ -97,6 +97,7 @@ FOUND: list[tuple[str, str, bytes]] = [
         "arrays in chunks of nothing",
         ARRAY.replace(b'"chunk_shape": [\n        1,', b'"chunk_shape": [\n        0,'),
     ),
+    ("store", "a table whose description for pandas is damaged", TABLE.replace(b'"kind"', b'"kine"')),
     ("store", "a layout nested without end", b"\0" + b"[" * 100_000),
     ("run", "an unreadable table of predictions", b'\x03a,b\n"1,2\n\xff'),
     ("run", "a table of predictions of blanks", b"\x03\n\n\n"),
