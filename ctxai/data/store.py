@@ -24,7 +24,7 @@ TABLE = "nodules.parquet"
 LAYOUT = "layout.json"
 
 _DTYPES = {"hu": np.int16, "agreement": np.uint8, "valid": np.uint8}
-#: What zarr and its codecs raise on damaged descriptions and chunks.
+#: What zarr, its codecs and pandas raise on damaged descriptions and chunks.
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -145,7 +145,7 @@ class NoduleStore:
             raise StoreError(f"{self.path}: ingestion is not finished (no {TABLE}); run `ctxai ingest --merge` on it")
         try:
             return pd.read_parquet(file, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, *_DAMAGE) as error:
             raise StoreError(f"{file}: damaged ({error}); run `ctxai ingest --merge {self.path}` again") from None
 
 

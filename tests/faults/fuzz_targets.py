@@ -1,7 +1,7 @@
 """What is fuzzed: every reader of bytes that ctxai did not write, as a function of those bytes.
 
 A target may raise a :class:`ctxai.errors.CtxaiError`, which is an answer. Anything else is a finding, warnings of
-numpy and pydicom among them (``fuzz_one.py`` and pytest turn warnings into errors).
+numpy and pydicom among them (``fuzz.py`` and pytest turn warnings into errors).
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -69,6 +71,13 @@ def called_storage() -> bytes:
     return file.getvalue().replace(b"Q", b"Q)R", 1)
 
 
+def table_described_as(text: str) -> bytes:
+    """A store's table with what pandas should know of it."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"pandas": text}), file)
+    return b"\x01" + file.getvalue()
+
+
 #: The description of a store's array, behind the byte that says so.
 ARRAY = TARGETS["store"].seeds()[3]
 
@@ -97,6 +106,7 @@ FOUND: list[tuple[str, str, bytes]] = [
         "arrays in chunks of nothing",
         ARRAY.replace(b'"chunk_shape": [\n        1,', b'"chunk_shape": [\n        0,'),
     ),
+    ("store", "a table whose description for pandas is damaged", table_described_as("{}")),
     ("store", "a layout nested without end", b"\0" + b"[" * 100_000),
     ("run", "an unreadable table of predictions", b'\x03a,b\n"1,2\n\xff'),
     ("run", "a table of predictions of blanks", b"\x03\n\n\n"),
