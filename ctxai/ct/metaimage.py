@@ -66,9 +66,8 @@ class MetaImage:
         try:
             self._header = _read_header(self.path)
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{self.path}: not a readable MetaImage file (.mhd): {one_line(error)}; get it again"
-            ) from None
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
+            raise InputError(f"{self.path}: not a readable MetaImage file (.mhd): {reason}; get it again") from None
         self.grid = self._header.grid
         self.places = np.arange(self.grid.shape[0], dtype=float)
         self.report = GeometryReport(self.path.name, {})

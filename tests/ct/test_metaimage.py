@@ -58,7 +58,7 @@ def test_padding_becomes_air_and_is_told(tmp_path):
         ("ElementType", "ElementType = MET_OTHER", "ElementType"),
         ("TransformMatrix", "TransformMatrix = 1 0 0 1 0 0 0 0 1", "right angles"),
         ("Offset", "Offset = nan 0 0", "finite"),
-        ("Offset", "Comment = 0", "Offset"),
+        ("Offset", "Comment = 0", "Offset is missing"),
         ("ElementDataFile", "ElementDataFile = ../secret.raw", "beside it"),
         ("ElementDataFile", "ElementDataFile = /etc/hostname", "beside it"),
     ],
