@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ctxai.data.patches import AIR_HU
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM
-from ctxai.errors import StoreError
+from ctxai.errors import StoreError, one_line
 from ctxai.progress import track
 
 PIXELS = 64
@@ -31,6 +31,10 @@ _TRAITS = (
 )
 _RATINGS = ("malignancy", *_TRAITS)
 _CONSENSUS_READERS = 3
+#: Ratings of one nodule's readers, such as 5|5|4.
+_GIVEN = r"[1-6](\.0)?(\|[1-6])*"
+#: Pixel spacings of any scanner, and readers of any collection.
+_SPACING_MM, _MOST_READERS = (1e-2, 1e1), 100
 
 
 def import_crops(crops_dir: Path, store_dir: Path, *, folds: int = 5, seed: int = 0) -> NoduleStore:
@@ -117,13 +121,7 @@ def _read(folder: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     for name in ("crops.npz", "labels.csv"):
         if not (folder / name).is_file():
             raise StoreError(f"{folder}: not a crop collection ({name} is missing); expected crops.npz and labels.csv")
-    labels = pd.read_csv(folder / "labels.csv")
-    needed = ["nodule_id", "patient_id", "series_uid", "z_mm", "pixel_spacing_mm", "n_readers"]
-    missing = [
-        name for name in (*needed, *(f"readers_{trait.lower()}" for trait in _RATINGS)) if name not in labels.columns
-    ]
-    if missing:
-        raise StoreError(f"{folder / 'labels.csv'}: columns {', '.join(missing)} are missing")
+    labels = _read_labels(folder / "labels.csv")
     try:
         with np.load(folder / "crops.npz", allow_pickle=False) as file:
             ids, hu, mask = file["nodule_id"], file["hu"], file["mask"]
@@ -132,6 +130,25 @@ def _read(folder: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     if hu.ndim != 3 or hu.shape != mask.shape or not np.array_equal(ids, labels["nodule_id"].to_numpy()):
         raise StoreError(f"{folder}: crops.npz and labels.csv do not hold the same nodules in the same order")
     return labels, hu, mask
+
+
+def _read_labels(path: Path) -> pd.DataFrame:
+    try:
+        labels = pd.read_csv(path)
+    except ValueError as error:
+        raise StoreError(f"{path}: not a CSV file ({one_line(error)}); get the collection again") from None
+    needed = ["nodule_id", "patient_id", "series_uid", "z_mm", "pixel_spacing_mm", "n_readers"]
+    rated = [f"readers_{trait.lower()}" for trait in _RATINGS]
+    if missing := [name for name in (*needed, *rated) if name not in labels.columns]:
+        raise StoreError(f"{path}: columns {', '.join(missing)} are missing")
+    sound = {name: labels[name].astype(str).str.fullmatch(_GIVEN) for name in rated}
+    sound |= {"pixel_spacing_mm": pd.to_numeric(labels["pixel_spacing_mm"], errors="coerce").between(*_SPACING_MM)}
+    sound |= {"n_readers": pd.to_numeric(labels["n_readers"], errors="coerce").between(0, _MOST_READERS)}
+    for name, good in sound.items():
+        if not good.all():
+            line = int(np.argmin(good)) + 2
+            raise StoreError(f"{path}, line {line}: {name} is {labels[name].iloc[line - 2]!r}, which it cannot be")
+    return labels
 
 
 def _table(labels: pd.DataFrame, diameters_mm: np.ndarray) -> pd.DataFrame:

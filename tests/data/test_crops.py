@@ -97,6 +97,25 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         import_crops(folder, tmp_path / "store")
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("pixel_spacing_mm", 1e-9), ("pixel_spacing_mm", "wide"), ("readers_malignancy", "5|many"), ("n_readers", None)],
+)
+def test_a_line_that_cannot_be_is_refused_by_its_number(tmp_path, column, value):
+    folder = collection(tmp_path / "crops")
+    labels = pd.read_csv(folder / "labels.csv").astype({column: object})
+    labels.loc[1, column] = value
+    labels.to_csv(folder / "labels.csv", index=False)
+    with pytest.raises(StoreError, match=f"line 3: {column}"):
+        import_crops(folder, tmp_path / "store")
+
+
+def test_labels_that_are_no_table_are_refused(tmp_path):
+    (collection(tmp_path / "crops") / "labels.csv").write_bytes(b'a,b\n"1\n\xff')
+    with pytest.raises(StoreError, match="not a CSV file"):
+        import_crops(tmp_path / "crops", tmp_path / "store")
+
+
 def test_the_real_collection_has_the_published_counts(real_data, tmp_path):
     table = import_crops(real_data / "lidc-nodules-2d", tmp_path / "store").table
     used = table[(table["n_readers"] >= 3) & table["label_malignancy"].notna()]
