@@ -1,8 +1,8 @@
 """What the documentation tells people to type works.
 
-A block that begins with ```` ```python exec ```` or ```` ```bash exec ```` runs in an empty folder, after those
-before it in the same page. In all bash blocks, every ``ctxai`` command is parsed by the command line's own parser; of
-commands in the text, stage and flags have to exist.
+A block that begins with ```` ```python exec ```` runs in an empty folder, after those before it in the same page. In
+all bash blocks, every ``ctxai`` command is parsed by the command line's own parser; of commands in the text, stage and
+flags have to exist. What needs more than pip, all bash blocks run for real, does so in system/test_docs_commands.py.
 """
 
 import functools
@@ -15,34 +15,19 @@ from pathlib import Path
 
 import pytest
 from jsonargparse import ArgumentError
+from pages import FENCE, PAGES, REPOSITORY, at_their_lines, blocks, name_of
 
 from ctxai.cli import STAGES, _bundled_configs, stage_parser
 from ctxai.errors import InputError
 
-REPOSITORY = Path(__file__).parents[1]
-PAGES = sorted(
-    [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "pipelines").glob("*.md")]
-)
-FENCE = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SAID = re.compile(r"`ctxai ([^`]+)`")  # in the text; it may go on in the next line
 SHELL = re.compile(r"\$\(\(.*?\)\)|\$\w+")  # $(( … )) and $NAME
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
 
 
-def name_of(page):
-    return page.relative_to(REPOSITORY).as_posix()
-
-
-def blocks(page, kind):
-    """(line number, text) of every block of a kind."""
-    text = page.read_text(encoding="utf-8")
-    found = [match for match in FENCE.finditer(text) if match["kind"].strip() == kind]
-    return [(text.count("\n", 0, match.start("text")) + 1, match["text"]) for match in found]
-
-
 def commands(page):
     """(line number, words) of every ``ctxai`` command in the page's bash blocks."""
-    for start, text in blocks(page, "bash") + blocks(page, "bash exec"):
+    for start, text in blocks(page, "bash"):
         joined = ""
         for offset, line in enumerate(text.splitlines()):
             joined += line.removesuffix("\\") + " "
@@ -98,10 +83,7 @@ def flags_of(stage):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python exec")], ids=name_of)
 def test_the_runnable_blocks_of_a_page_run_one_after_the_other(page, tmp_path):
-    lines = [""] * page.read_text(encoding="utf-8").count("\n")
-    for start, text in blocks(page, "python exec"):
-        code = text.splitlines()
-        lines[start - 1 : start - 1 + len(code)] = code  # so that a traceback names the line of the page
+    lines = at_their_lines(blocks(page, "python exec"))
     future = "from __future__ import annotations"  # has to come first; a page begins with its title
     lines = [future if future in lines else "", *("" if line == future else line for line in lines[1:])]
     script = tmp_path / "page.py"
@@ -111,17 +93,6 @@ def test_the_runnable_blocks_of_a_page_run_one_after_the_other(page, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "tests"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(script)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-
-
-@pytest.mark.system
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash exec")], ids=name_of)
-def test_the_commands_of_a_page_that_can_be_run_at_once_run(page, tmp_path):
-    script = "".join(text for _, text in blocks(page, "bash exec"))
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
 

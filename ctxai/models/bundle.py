@@ -99,7 +99,7 @@ class BundleNetwork(torch.nn.Module):
         hu = patches.as_tensor() if isinstance(patches, MetaTensor) else patches
         self.model.to(hu.device)
         predictions = self.run.predict(hu.squeeze(1).cpu())
-        return torch.from_numpy(predictions.to_numpy(np.float32)).to(hu.device)
+        return torch.tensor(predictions.to_numpy(np.float32), device=hu.device)
 
 
 def load_network(run_dir: str | Path) -> BundleNetwork:
