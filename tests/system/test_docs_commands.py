@@ -98,6 +98,7 @@ ADDRESSES = {
     "http://pacs:8042/dicom-web": "{dicomweb}",
     "http://127.0.0.1:8042/dicom-web": "{dicomweb}",
     "ORTHANC@127.0.0.1:4242": "{dimse}",
+    "RESEARCH@pacs:4242": "{dimse}",
     "--port 11112": "--port {port}",
     "1.2.840.113…": "{study}",
 }
