@@ -120,7 +120,7 @@ def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "give the folder that `ctxai explain` wrote into"),
+        (None, "expected the folder that `ctxai explain` wrote"),
         ("{", "not the predictions"),
         ('{"nodules": []}', "KeyError: 'software'"),
         ('{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}', "KeyError: 'nodule_id'"),

@@ -29,4 +29,4 @@ def test_predictions_without_maps_have_a_report_that_says_how_to_get_images(
 
 def test_another_folder_is_refused_in_one_line(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
-    assert "give the folder that `ctxai explain` wrote into" in capsys.readouterr().err
+    assert "expected the folder that `ctxai explain` wrote" in capsys.readouterr().err
