@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from jsonargparse import ArgumentError
-from pages import FENCE, PAGES, REPOSITORY, at_their_lines, blocks, name_of
 
 from ctxai.cli import STAGES, _bundled_configs, stage_parser
 from ctxai.errors import InputError
+
+from pages import FENCE, PAGES, REPOSITORY, at_their_lines, blocks, name_of
 
 SAID = re.compile(r"`ctxai ([^`]+)`")  # in the text; it may go on in the next line
 SHELL = re.compile(r"\$\(\(.*?\)\)|\$\w+")  # $(( … )) and $NAME

@@ -30,11 +30,11 @@ import SimpleITK as sitk
 import timm
 import torch
 from data.test_crops import collection
-from pages import REPOSITORY
 
 from ctxai.data.store import NoduleStore
 from ctxai.lidc.database import LidcDatabase
 
+from pages import REPOSITORY
 from system import warm_ctxai
 from system.slurm import wait_until
 

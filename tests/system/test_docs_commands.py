@@ -19,20 +19,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from pages import PAGES, REPOSITORY, at_their_lines, blocks, name_of
 from pydicom import dcmread
 
 from ctxai.models.run import Run
 from ctxai.viewer import find_ohif
 from ctxai.viewer.orthanc import HOST, free_port
 
+from pages import PAGES, REPOSITORY, at_their_lines, blocks, name_of
 from system.docs_world import CHECKOUT, PATIENTS, docs_world
 from system.orthanc import rest, started_orthanc
 from system.requirements import require
 
 pytestmark = pytest.mark.system
 
-_PATIENCE_S = 600
+_PATIENCE_S = 900
 
 #: What is there for every page, as in the root of the repository after `make install`; `/data` becomes `data`.
 ALWAYS = (*CHECKOUT, ".venv", "data=.")
@@ -119,13 +119,14 @@ BESIDES = {
     f"--config 'phantom={{patients: [{', '.join(PATIENTS[:5])}]}}'",
 }
 
-#: Commands that serve until they are told to end, and what is tried, again and again, until it succeeds.
+_ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], *map(str.encode, sys.argv[2:]))"
+#: The first line of every page's script: `ask URL [CONTENT]`, and an end at the first failure, with its line.
+FIRST = f"ask() {{ python -c '{_ASK}' \"$@\" 2> /dev/null; }}; shopt -s expand_aliases; set -eEuo pipefail; "
+FIRST += "trap 'echo \"line $LINENO: $BASH_COMMAND\" >&2' ERR"
+#: Commands that serve until they are told to end, and what is tried meanwhile, each until it succeeds.
 SERVING = {
-    "ctxai review": ["curl --fail --silent --output page.html $(grep --only-matching 'http[^ ]*' said)"],
-    "ctxai watch": [
-        "curl --fail --silent --data $SERIES $ORTHANC/modalities/CTXAI/store",
-        "ls spool/results/*/sent.json",
-    ],
+    "ctxai review": ["ask $(grep --only-matching 'http[^ ]*' said)"],
+    "ctxai watch": ["ask $ORTHANC/modalities/CTXAI/store $SERIES", "ls spool/results/*/sent.json"],
 }
 
 
@@ -169,8 +170,7 @@ def script(page: Path, addresses: Mapping[str, str]) -> str:
             if command.startswith(serving):
                 uses = "".join(f"until {use} || ! kill -0 $!; do sleep 0.2; done; " for use in tried)
                 lines[number] = f"{command} > said 2>&1 & {uses} kill $!; wait $! || {{ cat said >&2; false; }}"
-    first = "set -eEuo pipefail; shopt -s expand_aliases; trap 'echo \"line $LINENO: $BASH_COMMAND\" >&2' ERR"
-    return replaced("\n".join([first, *lines[1:], ""]), REPLACED | addresses)
+    return replaced("\n".join([FIRST, *lines[1:], ""]), REPLACED | addresses)
 
 
 def lay_out(page: Path, world: Path, folder: Path) -> None:

@@ -33,7 +33,12 @@ def call(address: str) -> int:
 
 
 def serve(address: str, besides: dict[str, str]) -> int:
-    """Listen at ``address`` for ever; in the fork that runs a command, its exit code."""
+    """Listen for ever; returns in forks only.
+
+    Args:
+        address: path of the socket.
+        besides: what commands get at their end, by words that are in them; the last that fits counts.
+    """
     from ctxai.cli import STAGES
 
     for stage in STAGES:
@@ -73,6 +78,7 @@ def _answer(caller: socket.socket, besides: dict[str, str]) -> int:
 
 
 def _run(words: list[str], folder: str, variables: dict[str, str], besides: dict[str, str]) -> NoReturn:
+    """Be the command that was called."""
     from ctxai.cli import main
 
     os.chdir(folder)
