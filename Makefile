@@ -43,8 +43,9 @@ test-system: .venv/installed
 	tests/system/install
 	$(PY) -m pytest -m "system and not soak" $(PARALLEL)
 
-# The long ones: many kills, long fuzzing.
+# The long ones: many kills, on SLURM too, and long fuzzing.
 soak: .venv/installed
+	tests/system/install
 	$(PY) -m pytest -m soak
 	$(MAKE) fuzz
 
