@@ -96,8 +96,8 @@ def work_of(what: str, folder: Path, rows: int) -> Callable[[], object]:
     store, tree, headers = folder / "store", folder / "dicom", folder / "headers.parquet"
 
     def shard() -> None:
-        groups = shard_rows(read_manifest(store), 0, max(rows // SCANS_PER_SHARD, 1))
-        read_headers(headers, tree, groups.keys())
+        own = shard_rows(read_manifest(store), 0, max(rows // SCANS_PER_SHARD, 1))
+        read_headers(headers, tree, set(own.series_uid))
 
     return {
         "store": lambda: NoduleStore.create(store, rows),

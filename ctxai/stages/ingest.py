@@ -105,10 +105,10 @@ def ingest(
     begin(store_dir, work.rows, work.findings, overwrite)
     if prepare:
         return
-    groups = shard_rows(work.rows, index, count)
-    images = {uid: images_of(work.sources[uid]) for uid in groups}
-    waiting = _waiting(store_dir, groups, images, rules, resume)
-    _ingest_series(store_dir, groups, waiting, work.sources, work.nodules, rules, workers)
+    rows = shard_rows(work.rows, index, count)
+    images = {uid: images_of(work.sources[uid]) for uid in rows.series_uid.unique()}
+    waiting = _waiting(store_dir, rows, images, rules, resume)
+    _ingest_series(store_dir, rows, waiting, work.sources, work.nodules, rules, workers)
     if count == 1:
         merge_parts(store_dir, report)
 
@@ -125,33 +125,30 @@ def _ingest_prepared(
     """Ingest a shard of a store that is prepared: nothing is read but what belongs to the shard."""
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
-    groups = shard_rows(read_manifest(store_dir), *shard)
-    images = read_images(headers, groups.keys())
-    if missing := groups.keys() - images.keys():
+    rows = shard_rows(read_manifest(store_dir), *shard)
+    images = read_images(headers, set(rows.series_uid))
+    if missing := set(rows.series_uid) - images.keys():
         raise InputError(f"{headers}: lacks {len(missing)} series of the manifest of {store_dir}; prepare both again")
-    waiting = _waiting(store_dir, groups, images, rules, resume)
-    outlined = not any({"x", "y", "z"} <= set(group) for group in groups.values())
-    nodules = nodules_by_series(waiting) if outlined else {}
+    waiting = _waiting(store_dir, rows, images, rules, resume)
+    nodules = {} if {"x", "y", "z"} <= set(rows) else nodules_by_series(waiting)
     sources = read_headers(headers, dicom_dir, waiting.keys())
-    _ingest_series(store_dir, groups, waiting, sources, nodules, rules, workers)
+    _ingest_series(store_dir, rows, waiting, sources, nodules, rules, workers)
 
 
-def shard_rows(rows: pd.DataFrame, index: int, count: int) -> dict[str, pd.DataFrame]:
-    """The manifest's rows of every series of a shard, by Series Instance UID."""
-    chosen = rows.groupby("series_uid", sort=False).ngroup() % count == index
-    return {str(uid): group for uid, group in rows[chosen].groupby("series_uid", sort=False)}
+def shard_rows(rows: pd.DataFrame, index: int, count: int) -> pd.DataFrame:
+    """The manifest's rows of the series of a shard."""
+    return rows[rows.groupby("series_uid", sort=False).ngroup() % count == index]
 
 
 def _waiting(
     store_dir: Path,
-    groups: Mapping[str, pd.DataFrame],
+    rows: pd.DataFrame,
     images: Mapping[str, set[str]],
     rules: GeometryRules,
     resume: bool,
 ) -> dict[str, str]:
     """The series that are not in the store yet, or from something else, with the digest of what they depend on now."""
-    texts = _texts(groups)
-    digests = {uid: digest_of(texts[uid], images[uid], rules) for uid in groups}
+    digests = {uid: digest_of(text, images[uid], rules) for uid, text in _texts(rows).items()}
     if not resume:
         return digests
     return {uid: digest for uid, digest in digests.items() if _digest_in(part_of(store_dir, uid)) != digest}
@@ -163,7 +160,7 @@ def _digest_in(part: Path) -> str | None:
 
 def _ingest_series(
     store_dir: Path,
-    groups: Mapping[str, pd.DataFrame],
+    rows: pd.DataFrame,
     waiting: Mapping[str, str],
     sources: Mapping[str, Source],
     nodules: Mapping[str, tuple[Nodule, ...]],
@@ -172,22 +169,22 @@ def _ingest_series(
 ) -> None:
     """Put the series that wait into the store."""
     jobs = [
-        (store_dir, groups[uid], sources[uid], nodules.get(uid, ()), part_of(store_dir, uid), digest, rules)
-        for uid, digest in waiting.items()
+        (store_dir, group, sources[uid], nodules.get(uid, ()), part_of(store_dir, uid), waiting[uid], rules)
+        for uid, group in rows[rows.series_uid.isin(waiting.keys())].groupby("series_uid", sort=False)
     ]
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):
         pass
 
 
-def _texts(groups: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Every group as CSV, cut out of one text: writing each takes most of a run that has nothing to do."""
-    if not groups:
-        return {}
-    heading, *lines = pd.concat(groups.values()).to_csv(lineterminator="\n").removesuffix("\n").split("\n")
-    if len(lines) != sum(map(len, groups.values())):  # a name with a line break in it
-        return {uid: group.to_csv(lineterminator="\n") for uid, group in groups.items()}
-    following = iter(lines)
-    return {uid: "\n".join([heading, *(next(following) for _ in group.index), ""]) for uid, group in groups.items()}
+def _texts(rows: pd.DataFrame) -> dict[str, str]:
+    """The rows of every series as CSV, cut out of one text, because cutting a large table takes long."""
+    heading, *lines = rows.to_csv(lineterminator="\n").removesuffix("\n").split("\n")
+    if len(lines) != len(rows):  # a name with a line break in it
+        return {uid: group.to_csv(lineterminator="\n") for uid, group in rows.groupby("series_uid", sort=False)}
+    parts: dict[str, list[str]] = {}
+    for uid, line in zip(rows.series_uid, lines, strict=True):
+        parts.setdefault(uid, [heading]).append(line)
+    return {uid: "\n".join([*part, ""]) for uid, part in parts.items()}
 
 
 def digest_of(rows: str, images: set[str], rules: GeometryRules) -> str:
