@@ -43,10 +43,10 @@ from ctxai.export import (
     write_secondary_capture,
     write_structured_report,
 )
-from ctxai.export.segmentation import heat_band_labels
+from ctxai.export.dicom.segmentation import heat_band_labels
+from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.overlays import write_overlays
 from ctxai.lidc.consensus import ReaderMasks
-from ctxai.stages.findings import Finding
-from ctxai.stages.overlays import write_overlays
 
 from synthetic_ct import ct_grid, write_ct
 
@@ -64,7 +64,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Case:
+class ExplanationBatch:
     """A CT with five nodules' maps and masks."""
 
     series: CTSeries
@@ -151,7 +151,7 @@ def plain_captures(folder: Path, pictures: dict[int, np.ndarray], source: Source
         ).save_as(folder / f"{number}.dcm")
 
 
-def make_case(folder: Path, slices: int) -> Case:
+def make_case(folder: Path, slices: int) -> ExplanationBatch:
     """A noisy CT, five random maps of 64 mm, five ball-shaped nodules of 12 mm."""
     grid = ct_grid((slices, 512, 512), (0.7, 0.7, 1.0), (-180.0, -180.0, -300.0))
     rng = np.random.default_rng(0)
@@ -165,19 +165,19 @@ def make_case(folder: Path, slices: int) -> Case:
         z, y, x = np.ogrid[-6:7, -9:10, -9:10]
         ball = z**2 + 0.49 * (y**2 + x**2) <= 36
         labels[middle - 6 : middle + 7, row - 9 : row + 10, column - 9 : column + 10][ball] = number
-    return Case(series, SourceSeries.from_series(series), patches, merge_maps(patches, grid), labels)
+    return ExplanationBatch(series, SourceSeries.from_series(series), patches, merge_maps(patches, grid), labels)
 
 
-def write_default_set(folder: Path, case: Case) -> None:
+def write_default_set(folder: Path, case: ExplanationBatch) -> None:
     """What ``ctxai explain`` writes once the maps are there."""
     nodules, lines = [], []
     for number, (values, grid) in enumerate(case.patches, start=1):
         where = np.argwhere(case.labels == number)
         low, high = where.min(axis=0), where.max(axis=0) + 1
         mask = case.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] == number
-        finding = Finding(f"nodule {number}", grid.centre, 12.0, ReaderMasks(mask[None], tuple(low.tolist())))
+        candidate = NoduleCandidate(f"nodule {number}", grid.centre, 12.0, ReaderMasks(mask[None], tuple(low.tolist())))
         maps = {("cdam", "malignancy"): FusedMap(values, values * 0, np.ones(values.shape, bool))}
-        nodules.append(SimpleNamespace(finding=finding, patch=SimpleNamespace(grid=grid), maps=maps, inside=None))
+        nodules.append(SimpleNamespace(candidate=candidate, patch=SimpleNamespace(grid=grid), maps=maps, inside=None))
         lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
     run = SimpleNamespace(name="run", weights_sha256="0" * 64)
     method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
@@ -190,7 +190,7 @@ def decode(series: CTSeries) -> None:
         pydicom.dcmread(header.path).pixel_array.sum()
 
 
-def rows(case: Case, folder: Path) -> list[Row]:
+def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
     """What is measured."""
     provenance, source, volume, labels = Provenance("CDAM", "malignancy"), case.source, case.volume, case.labels
     scale = float(np.abs(volume).max())

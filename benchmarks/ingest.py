@@ -40,11 +40,11 @@ from ctxai.ct.patch import resample, slices_touched
 from ctxai.ct.search import find_series
 from ctxai.ct.series import CTSeries
 from ctxai.data.store import NoduleStore
+from ctxai.ingestion.extraction import ingest_series
 from ctxai.lidc.annotations import load_manifest
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import LidcDatabase, Scan
-from ctxai.lidc.phantom import make_series, series_folder
-from ctxai.stages.cutting import ingest_series
+from ctxai.phantom import make_series, series_folder
 
 ROUNDS = 5
 SHAPE = (64, 64, 64)
@@ -88,7 +88,7 @@ print(sorted(times)[len(times) // 2])
 """
 
 
-class Case:
+class ExplanationBatch:
     """One scan: its files, and the nodules that the default cohort uses."""
 
     def __init__(self, scan: Scan, tree: Path, database: LidcDatabase, scratch: Path) -> None:
@@ -194,7 +194,7 @@ def bytes_read(work: Callable[[], object]) -> int:
     return so_far() - before
 
 
-def peak_mb(case: Case) -> tuple[float, float]:
+def peak_mb(case: ExplanationBatch) -> tuple[float, float]:
     """Peak resident memory of a process before and after it ingests the scan."""
     command = [sys.executable, __file__, "--peak", case.scan.series_uid, str(case.tree)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -206,7 +206,7 @@ def measure_peak(series_uid: str, tree: Path) -> None:
     """Print the peak memory before and after ingesting one scan, in MB."""
     database = LidcDatabase()
     with tempfile.TemporaryDirectory() as scratch:
-        case = Case(database.by_series[series_uid], tree, database, Path(scratch))
+        case = ExplanationBatch(database.by_series[series_uid], tree, database, Path(scratch))
         before = high_water_mb()
         case.ours()
     print(before, high_water_mb())
@@ -239,7 +239,7 @@ def main() -> None:
         for patient in arguments.patients:
             scan = next(scan for scan in database.scans if scan.patient_id == patient)
             make_series(scan, database.nodules(scan), tree, margin_mm=1000)
-            case = Case(scan, tree, database, Path(scratch))
+            case = ExplanationBatch(scan, tree, database, Path(scratch))
             case.place()
             times = {
                 "ctxai": seconds(case.ours),

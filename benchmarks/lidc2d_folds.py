@@ -29,12 +29,12 @@ from ctxai.data.labels import split_rows
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import render_own_views
-from ctxai.evaluate.baselines import features_scores, network_scores
-from ctxai.evaluate.scores import area_under_curve
+from ctxai.evaluate.predictions.baselines import features_scores, network_scores
+from ctxai.evaluate.predictions.scores import area_under_curve
 from ctxai.files import write_text
-from ctxai.models.run import Run
-from ctxai.models.run_config import RunConfig
 from ctxai.resources import resource
+from ctxai.run.config import RunConfig
+from ctxai.run.run import Run
 
 FOLDS = 5
 RESAMPLES = 1000

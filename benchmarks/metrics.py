@@ -24,10 +24,10 @@ import quantus
 import torch
 from torch import nn
 
-from ctxai.evaluate.case import Case
-from ctxai.evaluate.perturb import outputs_after_removal, ranks, steps_of
+from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.perturb import outputs_after_removal, ranks, steps_of
 from ctxai.explain import CDAM
-from ctxai.models.run import SHIPPED, Run
+from ctxai.run.run import SHIPPED, Run
 
 STEPS = 32
 
@@ -47,8 +47,8 @@ class Grey(nn.Module):
 def ways(run: Run, model: nn.Module, images: torch.Tensor, maps: torch.Tensor) -> dict[str, Callable[[], np.ndarray]]:
     """Functions to the target's outputs after every step, (N, steps), by name."""
 
-    def case() -> Case:
-        return Case(images, maps, model, views=run.views)
+    def case() -> ExplanationBatch:
+        return ExplanationBatch(images, maps, model, views=run.views)
 
     counts = steps_of(case(), STEPS)[1:]
     places = ranks(case().pixel_maps.flatten(1), "most").view(len(images), *images.shape[2:])

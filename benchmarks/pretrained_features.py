@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from feature_probes import compare_features
 
 from ctxai.cli import main as ctxai
 from ctxai.data.crops import import_crops
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import ViewConfig, render_own_views
-from ctxai.evaluate.bootstrap import bootstrap_patients
-from ctxai.evaluate.features import compare_features
-from ctxai.evaluate.scores import area_under_curve
+from ctxai.evaluate.predictions.bootstrap import bootstrap_patients
+from ctxai.evaluate.predictions.scores import area_under_curve
 from ctxai.files import write_text
 from ctxai.models.backbone import BackboneConfig, make_backbone
-from ctxai.models.run import SHIPPED, Run
+from ctxai.run.run import SHIPPED, Run
 
 FOLD = 0
 ROOT = Path(__file__).parents[1]

@@ -33,15 +33,15 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ctxai.commands.ingest import digest_of, ingest, shard_rows
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import read_headers, write_headers
 from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
+from ctxai.ingestion.bookkeeping import KNOWN, MANIFEST, part_of, read_manifest, write_findings
+from ctxai.ingestion.extraction import images_of
 from ctxai.lidc.annotations import load_manifest
-from ctxai.stages.cutting import images_of
-from ctxai.stages.ingest import digest_of, ingest, shard_rows
-from ctxai.stages.ingested import KNOWN, MANIFEST, part_of, read_manifest, write_findings
 
 REPOSITORY = Path(__file__).parents[1]
 SNAKEFILE = REPOSITORY / "pipelines" / "Snakefile"

@@ -22,9 +22,9 @@ from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
 from ctxai.help import EXAMPLES, StageHelp, print_help
 from ctxai.misuse import check_config, check_limits, say_what_is_wrong
-from ctxai.nearest import did_you_mean
-from ctxai.offline import tell_libraries
+from ctxai.offline import configure_offline_mode
 from ctxai.resources import resource
+from ctxai.suggestions import did_you_mean
 
 #: Stages in the order of the work, with what each is for.
 STAGES = {
@@ -39,11 +39,11 @@ STAGES = {
     "verify": "check a manifest, a nodule store and a DICOM tree against each other",
     "pretrain": "train a vision transformer on a store's images without labels",
     "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
-    "evaluate": "judge a run on its test fold, with intervals",
+    "evaluate": "evaluate a run on its test fold, with intervals",
     "export-bundle": "write a run as a MONAI bundle, for MONAI's own runner",
     "planted": "write a nodule store whose labels are tied to evidence in a known place",
     "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
-    "benchmark": "judge every explanation method by every metric, on real nodules or planted truth",
+    "benchmark": "score every explanation method by every metric, on real nodules or planted truth",
     "fetch-study": "fetch the CT series of a study from a PACS",
     "send": "send the DICOM objects of a result folder to a PACS",
     "watch": "listen for CTs, explain each and send the results to a PACS",
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         _begin_log()
-        tell_libraries()
+        configure_offline_mode()
         with explain_os_errors():
             run_stage(arguments)
     except InputError as error:
@@ -207,7 +207,7 @@ def _plain_values(function: Callable, values: dict[str, Any]) -> dict[str, Any]:
 
 def _stage_function(name: str) -> Callable:
     identifier = name.replace("-", "_")
-    return getattr(importlib.import_module(f"ctxai.stages.{identifier}"), identifier)
+    return getattr(importlib.import_module(f"ctxai.commands.{identifier}"), identifier)
 
 
 def _bundled_configs(arguments: list[str]) -> list[str]:

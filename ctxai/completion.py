@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser
 
 from ctxai.cli import STAGES, stage_parser
 from ctxai.errors import InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 
 def completion_script(shell: str) -> str:

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from ctxai.errors import InputError, one_line
 from ctxai.help import EXAMPLES
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 #: Least and most that options of these names take in every stage.
 _LIMITS = {"seed": (0, 2**63 - 1), "workers": (0, 4096), "port": (0, 65535), "move_port": (1, 65535)}

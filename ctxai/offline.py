@@ -12,7 +12,7 @@ def is_offline() -> bool:
     return os.environ.get(VARIABLE, "") not in ("", "0")
 
 
-def tell_libraries() -> None:
+def configure_offline_mode() -> None:
     """Tell libraries that may fetch weights, before they are imported, to leave the network alone where we must."""
     if is_offline():
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 _PACKAGE = Path(__file__).parent
 

@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+#: Fixtures that the tests of several folders share.
+pytest_plugins = ["trees"]
+
 REPOSITORY = Path(__file__).parent.parent
 
 

@@ -19,8 +19,8 @@ from ctxai.data.labels import FoldConfig
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.optim import OptimConfig
-from ctxai.models.training import fit
+from ctxai.training.optim import OptimConfig
+from ctxai.training.trainer import fit
 
 
 class Killed(NoduleClassifier):

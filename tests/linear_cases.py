@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ctxai.data.views import ViewConfig
-from ctxai.evaluate.case import Case
-from ctxai.evaluate.fills import make_fill
+from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.perturbation_baselines import make_fill
 
 VIEWS = ViewConfig(field_of_view_mm=12.0, pixels=6, mean=-600.0, std=400.0)
 
@@ -24,22 +24,22 @@ class AddingUp:
         return torch.einsum("mchw,kchw->mk", images, self.weights) + self.constant
 
 
-def random_case(seed: int = 0, **changes: object) -> Case:
+def random_case(seed: int = 0, **changes: object) -> ExplanationBatch:
     """Three images of 2 x 6 x 6, a model of three outputs that adds up, and the exact contributions to output 1."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(3, 2, 6, 6, generator=generator, dtype=torch.float64)
     weights = torch.randn(3, 2, 6, 6, generator=generator, dtype=torch.float64)
     masks = torch.rand(3, 6, 6, generator=generator) < 0.4
     given = {"images": images, "maps": (images * weights[1]).sum(dim=1), "model": AddingUp(weights), "target": 1}
-    return Case(**(given | {"views": VIEWS, "masks": masks} | changes))
+    return ExplanationBatch(**(given | {"views": VIEWS, "masks": masks} | changes))
 
 
-def one_pixel_case(shape: tuple[int, int] = (4, 4), **changes: object) -> Case:
+def one_pixel_case(shape: tuple[int, int] = (4, 4), **changes: object) -> ExplanationBatch:
     """One image in which one pixel alone makes the output 1, and the map that says so."""
     images = torch.zeros(1, 1, *shape, dtype=torch.float64)
     images[0, 0, 1, 2] = 1
     given = {"images": images, "maps": images[:, 0].clone(), "model": AddingUp(torch.ones(1, 1, *shape).double())}
-    return Case(**(given | changes))
+    return ExplanationBatch(**(given | changes))
 
 
 def order_of(values: Tensor, most: bool) -> list[int]:
@@ -48,27 +48,27 @@ def order_of(values: Tensor, most: bool) -> list[int]:
     return sorted(range(len(listed)), key=lambda i: -listed[i] if most else listed[i])
 
 
-def without(case: Case, place: int, pixels: list[int], fill: str, draw: int = 0) -> Tensor:
+def without(batch: ExplanationBatch, place: int, pixels: list[int], fill: str, draw: int = 0) -> Tensor:
     """The outputs (K,) of image ``place`` with some pixels (flat indices) filled, run by itself."""
-    replaced = make_fill(fill, case.images, case.views, case.seed + draw)[place]
-    image = case.images[place].clone()
+    replaced = make_fill(fill, batch.images, batch.views, batch.seed + draw)[place]
+    image = batch.images[place].clone()
     width = image.shape[2]
     for pixel in pixels:
         image[:, pixel // width, pixel % width] = replaced[:, pixel // width, pixel % width]
-    return case.model(image[None])[0]
+    return batch.model(image[None])[0]
 
 
-def slow_curve(case: Case, place: int, most: bool, counts: list[int], fill: str) -> Tensor:
+def slow_curve(batch: ExplanationBatch, place: int, most: bool, counts: list[int], fill: str) -> Tensor:
     """Outputs (len(counts), K) of one image along a curve, one image at a time."""
-    order = order_of(case.pixel_maps[place].flatten(), most)
-    return torch.stack([without(case, place, order[:count], fill) for count in counts])
+    order = order_of(batch.pixel_maps[place].flatten(), most)
+    return torch.stack([without(batch, place, order[:count], fill) for count in counts])
 
 
-def mask_case(maps: Tensor | list, masks: Tensor | list, **changes: object) -> Case:
+def mask_case(maps: Tensor | list, masks: Tensor | list, **changes: object) -> ExplanationBatch:
     """Maps (N, h, w) against masks (N, H, W), without a model; images are blank."""
     masks = torch.as_tensor(masks).bool()
     maps = torch.as_tensor(maps, dtype=torch.float64)
-    return Case(torch.zeros(len(masks), 1, *masks.shape[1:]), maps, masks=masks, **changes)
+    return ExplanationBatch(torch.zeros(len(masks), 1, *masks.shape[1:]), maps, masks=masks, **changes)
 
 
 def square_mask(side: int = 8, low: int = 2, high: int = 5) -> Tensor:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
-from stages.conftest import centred_grid, sphere_hu
 
+from sphere import centred_grid, sphere_hu
 from synthetic_ct import write_ct
 
 MARK = "QZMARKED"

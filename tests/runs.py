@@ -5,10 +5,10 @@ import torch
 from ctxai.data.labels import TARGETS
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
-from ctxai.models.calibration import Calibration
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.run import Run
-from ctxai.models.run_config import RunConfig
+from ctxai.run.calibration import Calibration
+from ctxai.run.config import RunConfig
+from ctxai.run.run import Run
 
 
 def untrained_run(**options):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctxai.cli import STAGES, _stage_function, main, stage_parser
-from ctxai.stages import manifest as manifest_stage
+from ctxai.commands import manifest as manifest_stage
 
 
 def test_help_names_every_stage_and_says_there_is_no_detector(capsys):
@@ -58,7 +58,7 @@ def test_a_file_where_a_folder_is_needed_gives_one_line(tmp_path, capsys):
 def unexpected(tmp_path, **environment):
     """What a fault whose words quote a patient says on the terminal."""
     code = (
-        "import sys; from ctxai.stages import manifest; from ctxai.cli import main\n"
+        "import sys; from ctxai.commands import manifest; from ctxai.cli import main\n"
         "manifest.load_rules = lambda cohort: int('DOE^JANE')\n"
         f"sys.exit(main(['manifest', {str(tmp_path)!r}]))"
     )
@@ -71,7 +71,7 @@ def unexpected(tmp_path, **environment):
 def test_an_unexpected_fault_tells_its_kind_and_place_and_quotes_nothing(tmp_path):
     said = unexpected(tmp_path)
     assert said.startswith("unexpected ValueError\n  ctxai.cli, line ")
-    assert "\n  ctxai.stages.manifest, line " in said
+    assert "\n  ctxai.commands.manifest, line " in said
     assert "DOE" not in said and str(Path(__file__).parents[1]) not in said
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.evaluate.fills import FILLS
-from ctxai.evaluate.metric import get_metric, list_metrics
+from ctxai.evaluate.explanations.metric import get_metric, list_metrics
+from ctxai.evaluate.explanations.perturbation_baselines import FILLS
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 BETTER = {True: "↑", False: "↓", None: "–"}

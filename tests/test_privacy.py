@@ -28,12 +28,13 @@ from marked_identity import BIRTH_DATE, MARK, marked, marked_ct, text_marks
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from reportlab.pdfgen.canvas import Canvas
-from stages.conftest import SPHERE
 
 from ctxai.cli import main
 from ctxai.ct.header import read_header
 from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
+
+from sphere import SPHERE
 
 FORMATS = "nifti,pmap,seg,fractional,sr,sc,pdf,readers"
 QUICK = ["--views.pixels", "16", "--backbone.depth", "1", "--optim.epochs", "1", "--accelerator", "cpu"]

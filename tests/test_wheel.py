@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ctxai.cli import STAGES
-from ctxai.models.run import SHIPPED
+from ctxai.run.run import SHIPPED
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ found = {
     "run": None,
 }
 if sys.argv[1] == "with run":
-    from ctxai.models.run import Run
+    from ctxai.run.run import Run
     found["run"] = str(Run.load(None).path)
 print(json.dumps(found))
 """

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from ctxai.errors import GeometryError, InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 
 class Fault(StrEnum):

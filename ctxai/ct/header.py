@@ -15,7 +15,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, CTImageStorage
 
-from ctxai.ct.damage import DAMAGE, refuse_bomb, without_warnings
+from ctxai.ct.dicom_errors import PARSE_ERRORS, refuse_bomb, without_warnings
 from ctxai.ct.elements import read_elements
 from ctxai.ct.header_values import HeaderValues
 from ctxai.errors import InputError, kind_of
@@ -150,7 +150,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
                 dataset, syntax, bytes_left = parsed, parsed.file_meta.get("TransferSyntaxUID"), size - file.tell()
     except InvalidDicomError:
         return None
-    except DAMAGE as error:
+    except PARSE_ERRORS as error:
         raise InputError(f"{path}: damaged DICOM file ({kind_of(error)}); export it again") from None
     try:
         with without_warnings():
@@ -161,7 +161,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
             expected = header.rows * header.columns * values.sample_bytes()
             if quick is not None and header.native:
                 header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
-    except DAMAGE as error:
+    except PARSE_ERRORS as error:
         raise InputError(f"{path}: damaged DICOM header ({kind_of(error)}); export it again") from None
     if header.native and bytes_left < expected:
         raise InputError(f"{path}: cut short: {expected} bytes of pixels expected, {bytes_left} found; export it again")

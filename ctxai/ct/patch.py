@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from ctxai.ct.geometry import Fault, GeometryReport, GeometryRules
 from ctxai.ct.grid import Grid
-from ctxai.ct.outside import extent, likely_mistake
+from ctxai.ct.point_diagnostics import extent, suggest_coordinate_fix
 from ctxai.ct.series import AIR_HU
 from ctxai.errors import GeometryError
 
@@ -84,7 +84,8 @@ def extract_patch(
     if not series.grid.contains(centre_lps):
         point = ", ".join(f"{value:g}" for value in centre_lps)
         raise GeometryError(
-            f"point ({point}) lies outside the CT ({extent(series.grid)}); {likely_mistake(series.grid, centre_lps)}"
+            f"point ({point}) lies outside the CT ({extent(series.grid)}); "
+            f"{suggest_coordinate_fix(series.grid, centre_lps)}"
         )
     grid = Grid.cube(centre_lps, shape, spacing_mm)
     start, stop = slices_touched(series.grid, grid, series.places)

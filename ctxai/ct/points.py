@@ -13,7 +13,7 @@ import numpy as np
 
 from ctxai.ct.spreadsheet import read_table
 from ctxai.errors import InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 #: More than any list of points takes.
 MAX_BYTES = 16 * 2**20

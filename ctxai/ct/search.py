@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctxai.ct.header import SliceHeader, read_header
 from ctxai.errors import InputError
-from ctxai.folders import it_is
+from ctxai.folder_kinds import describe_kind
 
 #: A process that reads headers takes this many files at a time; starting one takes as long as a few thousand files.
 _FILES_PER_JOB = 2000
@@ -57,7 +57,8 @@ def find_series(
             series.setdefault(found.series_uid, []).append(found)
     if not series:
         raise InputError(
-            f"{called}: no DICOM CT image found among {len(files)} file(s){it_is(folder)}; give a folder of a CT series"
+            f"{called}: no DICOM CT image found among {len(files)} file(s){describe_kind(folder)}; "
+            "give a folder of a CT series"
         )
     for headers in series.values():
         logger.debug("%s is in %s", headers[0].place, headers[0].path.parent)

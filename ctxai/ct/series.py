@@ -11,11 +11,11 @@ import pydicom
 from pydicom.encaps import generate_frames
 
 from ctxai.ct.codestream import coded_size
-from ctxai.ct.damage import DAMAGE, without_warnings
+from ctxai.ct.dicom_errors import PARSE_ERRORS, without_warnings
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
 from ctxai.ct.header import PlainPixels, SliceHeader, read_header, series_key
 from ctxai.ct.search import find_series
-from ctxai.ct.stack import stack
+from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
 
 __all__ = ["AIR_HU", "CTSeries", "SliceHeader", "find_series", "read_header", "read_series"]
@@ -187,7 +187,7 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
         else:
             with without_warnings():
                 stored = _decoded(header)
-    except (*DAMAGE, RuntimeError) as error:
+    except (*PARSE_ERRORS, RuntimeError) as error:
         reason = str(error).replace(str(header.path), "its file")
         mend = "pip install 'ctxai[codecs]' brings decoders" if _NO_DECODER in reason else "export it again"
         raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); {mend}") from None

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.errors import InputError, StoreError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 BIOMARKERS = (
     "subtlety",

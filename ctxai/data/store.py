@@ -17,7 +17,7 @@ import zarr
 
 from ctxai.errors import StoreError
 from ctxai.files import atomic_path, explain_os_errors, write_json
-from ctxai.folders import it_is
+from ctxai.folder_kinds import describe_kind
 
 ARRAYS = "patches.zarr"
 TABLE = "nodules.parquet"
@@ -178,7 +178,7 @@ def _create_arrays(target: Path, shape: tuple[int, ...]) -> None:
 def _read_layout(path: Path) -> dict[str, Any]:
     file = path / LAYOUT
     if not file.is_file():
-        raise StoreError(f"{path}: not a nodule store (no {LAYOUT}){it_is(path)}; make one with `ctxai ingest`")
+        raise StoreError(f"{path}: not a nodule store (no {LAYOUT}){describe_kind(path)}; make one with `ctxai ingest`")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except _DAMAGE as error:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import grid_sample
 
 from ctxai.errors import InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 PATCH_SPACING_MM = 1.0
 """Voxel size of the patches that views are cut from."""

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from ctxai.explain.base import Attribution

@@ -4,20 +4,20 @@ One file per kind of object; what all DICOM objects share is in ``derived``. A w
 (made by ``overlay``), a :class:`SourceSeries` and a :class:`Provenance`.
 """
 
-from ctxai.export.encapsulated_pdf import write_encapsulated_pdf
-from ctxai.export.fractional import write_fractional_evidence
+from ctxai.disclaimer import RESEARCH_USE_ONLY
+from ctxai.export.dicom.encapsulated_pdf import write_encapsulated_pdf
+from ctxai.export.dicom.fractional import write_fractional_evidence
+from ctxai.export.dicom.parametric_map import Evidence, write_parametric_map, write_parametric_maps
+from ctxai.export.dicom.secondary_capture import write_secondary_capture
+from ctxai.export.dicom.segmentation import HEAT_BANDS, SegmentedNodule, write_heat_bands, write_nodule_segmentation
+from ctxai.export.dicom.source import SourceSeries
+from ctxai.export.dicom.structured_report import write_structured_report
 from ctxai.export.nifti import write_nifti
+from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.export.overlay import Block, merge_maps, merge_masks, scale_of, to_ct_grid
-from ctxai.export.parametric_map import Evidence, write_parametric_map, write_parametric_maps
-from ctxai.export.pdf_page import NodulePage, pdf_report
+from ctxai.export.pdf import NodulePage, pdf_report
 from ctxai.export.provenance import Provenance
-from ctxai.export.reported import Estimate, Figure, ReportedNodule
-from ctxai.export.secondary_capture import write_secondary_capture
-from ctxai.export.segmentation import HEAT_BANDS, SegmentedNodule, write_heat_bands, write_nodule_segmentation
-from ctxai.export.source import SourceSeries
-from ctxai.export.structured_report import write_structured_report
-from ctxai.notice import RESEARCH_USE_ONLY
 
 __all__ = [
     "HEAT_BANDS",

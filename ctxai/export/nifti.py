@@ -11,10 +11,10 @@ import nibabel as nib
 import numpy as np
 
 from ctxai.ct.grid import Grid
+from ctxai.disclaimer import NOTICE
 from ctxai.errors import GeometryError, InputError
 from ctxai.export.provenance import Provenance
 from ctxai.files import atomic_path, write_json
-from ctxai.notice import NOTICE
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ctxai import __version__
+from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
-from ctxai.notice import NOTICE
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

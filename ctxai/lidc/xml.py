@@ -10,7 +10,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from ctxai.ct.stack import Stack
+from ctxai.ct.slice_sorting import Stack
 from ctxai.errors import InputError
 from ctxai.lidc.database import MAX_READERS, RATINGS, Contour, Nodule, Reading, Scan, cluster
 

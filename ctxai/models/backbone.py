@@ -14,8 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.errors import ModelError, one_line
-from ctxai.models.checkpoint_files import load_weights
 from ctxai.models.published import cached_weights, hub_repository
+from ctxai.models.weights_io import load_weights
 from ctxai.offline import VARIABLE, is_offline
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for

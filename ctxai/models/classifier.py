@@ -12,11 +12,11 @@ import torch
 from ctxai.data.labels import TARGETS, LabelKind, in_order
 from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.finetuning import TuneConfig, prepare_backbone
 from ctxai.models.heads import LossConfig, NoduleHeads, malignancy_loss, rating_loss
 from ctxai.models.lora import merge_lora
-from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
-from ctxai.models.processes import of_all_processes
-from ctxai.models.tuning import TuneConfig, prepare_backbone
+from ctxai.training.distributed import of_all_processes
+from ctxai.training.optim import OptimConfig, make_optimizer, parameter_groups
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""

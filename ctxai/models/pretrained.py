@@ -18,7 +18,7 @@ from ctxai.data.views import ViewConfig
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.dino import DinoConfig
-from ctxai.models.model_card import LIDC_DATA
+from ctxai.run.model_card import LIDC_DATA
 
 CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD = (
     "config.yaml",

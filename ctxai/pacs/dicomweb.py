@@ -12,7 +12,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset, dcmread, dcmwrite
 
 from ctxai.errors import PacsError
-from ctxai.pacs.peer import Outcome, RemoteSeries
+from ctxai.pacs.client import Outcome, RemoteSeries
 
 TOKEN = "CTXAI_DICOMWEB_TOKEN"
 _TIMEOUT_S = (10.0, 300.0)  # to connect; between bytes

@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (
 )
 
 from ctxai.errors import PacsError
-from ctxai.pacs.peer import Outcome, RemoteSeries
+from ctxai.pacs.client import Outcome, RemoteSeries
 
 _CONNECT_S = 10.0
 _TIMEOUT_S = 60.0

@@ -12,9 +12,9 @@ from string import Template
 import numpy as np
 import pandas as pd
 
-from ctxai.evaluate.comparison import CONTROLS, direction_of, order_methods
+from ctxai.disclaimer import NOTICE
+from ctxai.evaluate.explanations.comparison import CONTROLS, direction_of, order_methods
 from ctxai.files import write_text
-from ctxai.notice import NOTICE
 
 _TEMPLATE = Path(__file__).with_name("benchmark.html")
 _SIGNIFICANT = 0.05
@@ -27,7 +27,7 @@ class Findings:
     Attributes:
         title: which run and store.
         facts: what was run, by name, for a reader.
-        table: as :func:`ctxai.evaluate.comparison.compare` gives it, with a column ``forward_passes``.
+        table: as :func:`ctxai.evaluate.explanations.comparison.compare` gives it, with a column ``forward_passes``.
         claims: verdicts on claims and on readers' expectations.
         controls: the controls' figures where chance is 0.
         blind: which metrics cannot tell a method from chance.

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ctxai.evaluate.comparison import CONTROLS, order_methods
+from ctxai.disclaimer import PNG_TEXTS
+from ctxai.evaluate.explanations.comparison import CONTROLS, order_methods
 from ctxai.files import atomic_path
-from ctxai.notice import PNG_TEXTS
 from ctxai.report.tiles import plane_picture
 
 _INK, _BLUE, _GREY = "#333333", "#1f5a99", "#999999"

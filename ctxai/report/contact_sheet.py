@@ -10,8 +10,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ctxai.disclaimer import PNG_TEXTS
 from ctxai.files import atomic_path
-from ctxai.notice import PNG_TEXTS
 
 _WIDTH_INCHES = 11.0
 

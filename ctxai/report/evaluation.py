@@ -9,11 +9,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ctxai.evaluate.operating_points import POINTS, RATES
-from ctxai.evaluate.plots import CALIBRATION_TITLES
+from ctxai.disclaimer import NOTICE
+from ctxai.evaluate.predictions.operating_points import POINTS, RATES
+from ctxai.evaluate.predictions.plots import CALIBRATION_TITLES
 from ctxai.files import write_text
-from ctxai.models.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
-from ctxai.notice import NOTICE
+from ctxai.run.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
 
 _TEMPLATE = Path(__file__).with_name("evaluation.html")
 _BESIDE_READERS = {"mae": "mean absolute error", "spearman": "Spearman", "within_one": "within one point", "auc": "AUC"}
@@ -26,7 +26,7 @@ def write_evaluation_report(path: Path, name: str, metrics: Mapping[str, Any], p
     Args:
         path: HTML file to write.
         name: of the run.
-        metrics: the run's, with ``test`` as `ctxai.evaluate.predictions.judge` gives it.
+        metrics: the run's, with ``test`` as `ctxai.evaluate.predictions.evaluation.evaluate_predictions` gives it.
         plots: folder of the figures; those that are missing are left out.
     """
     test = metrics["test"]
@@ -95,7 +95,7 @@ def _decisions(malignancy: Mapping[str, Any], thresholds: Mapping[str, float]) -
         "positive pred. value",
         "negative pred. value",
     )
-    caption = f"Thresholds were chosen on the validation fold and are judged on the test fold. {_INTERVALS}"
+    caption = f"Thresholds were chosen on the validation fold and are evaluated on the test fold. {_INTERVALS}"
     return _section("Decisions", _table(caption, headings, rows))
 
 

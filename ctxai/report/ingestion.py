@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ctxai.data.store import NoduleStore
+from ctxai.disclaimer import NOTICE
 from ctxai.files import write_text
-from ctxai.notice import NOTICE
 
 _TEMPLATE = Path(__file__).with_name("ingestion.html")
 _WINDOW_HU = (-1200, 400)
@@ -45,7 +45,7 @@ def write_ingestion_report(
             name=html.escape(store.path.name),
             notice=html.escape(NOTICE),
             flow="\n".join(f"<li><b>{count}</b> {html.escape(what)}</li>" for what, count in flow),
-            findings=_findings(report) or '<tr><td colspan="4">none</td></tr>',
+            issues=_findings(report) or '<tr><td colspan="4">none</td></tr>',
             ratings=_png(_ratings_figure(usable)),
             agreement=_png(_agreement_figure(usable, shares)),
             sample=_png(_sample_figure(store, usable, samples)),

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from string import Template
 
-from ctxai.notice import NOTICE
+from ctxai.disclaimer import NOTICE
 from ctxai.report.tiles import evidence_colours
 
 _ASSETS = Path(__file__).with_name("assets")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
-from ctxai.folders import it_is
+from ctxai.folder_kinds import describe_kind
 
 PREDICTIONS = "predictions.json"
 
@@ -41,7 +41,9 @@ def read_results(folder: Path) -> Results:
     """
     path = folder / PREDICTIONS
     if not path.is_file():
-        raise InputError(f"{folder}: no {PREDICTIONS}{it_is(folder)}; expected the folder that `ctxai explain` wrote")
+        raise InputError(
+            f"{folder}: no {PREDICTIONS}{describe_kind(folder)}; expected the folder that `ctxai explain` wrote"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         results = Results(

@@ -11,10 +11,10 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SegmentationStorage
 
-from ctxai.ct.damage import DAMAGE
+from ctxai.ct.dicom_errors import PARSE_ERRORS
+from ctxai.deidentification.ct import CLEAN_CT
 from ctxai.errors import InputError, kind_of
-from ctxai.export.clean_ct import CLEAN_CT
-from ctxai.nearest import did_you_mean
+from ctxai.suggestions import did_you_mean
 
 #: The file of an explained series that says it is done; its ``ct`` says where the images were read.
 DONE = "explained.json"
@@ -143,5 +143,5 @@ def _object(path: Path) -> WrittenObject:
             str(dataset.SeriesInstanceUID),
             str(dataset.get("ContentLabel") or ""),
         )
-    except (InvalidDicomError, *DAMAGE) as error:
+    except (InvalidDicomError, *PARSE_ERRORS) as error:
         raise InputError(f"{path}: damaged DICOM object ({kind_of(error)}); run `ctxai explain` again") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ctxai.errors import StoreError
-from ctxai.stages.ingested import read_manifest
+from ctxai.ingestion.bookkeeping import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "benchmarks" / "scale.py"

@@ -3,7 +3,8 @@ import torch
 from tiny_vits import make_images, make_model
 
 from ctxai.errors import InputError
-from ctxai.explain import CDAM, LIME, AttentionMap, Contrast, TransformerAttribution, cdam, last_block
+from ctxai.explain import CDAM, LIME, AttentionMap, Contrast, TransformerAttribution, last_block
+from ctxai.explain.methods import cdam
 
 
 @pytest.mark.parametrize("kind", ["vit", "registers", "query and key norm", "pooled", "classifier"])

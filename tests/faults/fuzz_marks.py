@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ctxai.ct.points import read_points
-from ctxai.ct.stack import Stack, stack
+from ctxai.ct.slice_sorting import Stack, stack
+from ctxai.deidentification.pseudonyms import Pseudonymizer
+from ctxai.ingestion.sources import from_points
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import RATINGS
 from ctxai.lidc.xml import nodules_from_xml, read_xml
-from ctxai.stages.patients import PatientNames
-from ctxai.stages.sources import from_points
 
 from faults.fuzz_ct import ALL_REPAIRS, sound_images
 
@@ -51,8 +51,8 @@ def annotations() -> list[bytes]:
 
 
 @functools.cache
-def _names() -> PatientNames:
-    return PatientNames(Path(tempfile.mkdtemp(prefix="ctxai-fuzz-")) / "key")
+def _names() -> Pseudonymizer:
+    return Pseudonymizer(Path(tempfile.mkdtemp(prefix="ctxai-fuzz-")) / "key")
 
 
 def points(data: bytes, folder: Path) -> None:

@@ -16,10 +16,10 @@ import yaml
 from safetensors.torch import save
 from timm.models.vision_transformer import VisionTransformer
 
-from ctxai.models.checkpoint_files import load_weights
-from ctxai.models.novelty import Novelty
-from ctxai.models.run_config import RunConfig
-from ctxai.models.run_files import READERS
+from ctxai.models.weights_io import load_weights
+from ctxai.run.config import RunConfig
+from ctxai.run.files import READERS
+from ctxai.run.ood import Novelty
 
 from runs import untrained_run
 

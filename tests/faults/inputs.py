@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from ctxai.ct.damage import without_warnings
+from ctxai.ct.dicom_errors import without_warnings
 
 from cohorts import sphere_store
 from runs import untrained_run

@@ -5,7 +5,7 @@ import pytest
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.search import find_series
-from ctxai.ct.stack import stack
+from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
 from ctxai.lidc.database import RATINGS, LidcDatabase
 from ctxai.lidc.xml import nodules_from_xml, read_xml

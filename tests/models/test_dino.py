@@ -10,7 +10,7 @@ from ctxai.data.views import ViewConfig
 from ctxai.errors import ModelError
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.dino import Dino, DinoConfig
-from ctxai.models.dino_training import fit_dino
+from ctxai.training.dino_trainer import fit_dino
 
 VIEWS = ViewConfig(views=("axial",), pixels=16)
 BACKBONE = BackboneConfig(depth=1, drop_path_rate=0.0)

@@ -11,8 +11,8 @@ from ctxai.data.labels import FoldConfig
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.optim import OptimConfig
-from ctxai.models.tuning import TuneConfig
+from ctxai.models.finetuning import TuneConfig
+from ctxai.training.optim import OptimConfig
 
 from cohorts import sphere_store
 

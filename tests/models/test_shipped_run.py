@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ctxai.data.crops import import_crops
-from ctxai.evaluate.predictions import judge, predict_rows
-from ctxai.models.run import SHIPPED, Run
+from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
+from ctxai.run.run import SHIPPED, Run
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_its_folds_share_no_patient(shipped):
 
 
 def test_its_figures_follow_from_its_predictions(shipped):
-    assert judge(shipped.predictions) == shipped.metrics["test"]
+    assert evaluate_predictions(shipped.predictions) == shipped.metrics["test"]
 
 
 def test_its_recorded_predictions_come_out_again_on_the_real_nodules(shipped, real_data, tmp_path):

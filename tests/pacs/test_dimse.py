@@ -12,8 +12,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import build_context
 
 from ctxai.errors import PacsError
+from ctxai.pacs.client import RemoteSeries
 from ctxai.pacs.dimse import DimsePeer
-from ctxai.pacs.peer import RemoteSeries
 from ctxai.viewer.orthanc import free_port
 
 

@@ -3,8 +3,8 @@ import re
 import pytest
 from predictions_table import predictions
 
-from ctxai.evaluate.plots import write_plots
-from ctxai.evaluate.predictions import judge
+from ctxai.evaluate.predictions.evaluation import evaluate_predictions
+from ctxai.evaluate.predictions.plots import write_plots
 from ctxai.report.evaluation import write_evaluation_report
 
 
@@ -18,7 +18,7 @@ def page(tmp_path_factory):
         malignancy_ratings="3|4|5",
         manufacturer="<A & B>",
     )
-    metrics = {"test": judge(table, resamples=20), "validation": {"thresholds": {"youden": 0.4321}}}
+    metrics = {"test": evaluate_predictions(table, resamples=20), "validation": {"thresholds": {"youden": 0.4321}}}
     write_plots(table, metrics["test"], folder)
     write_evaluation_report(folder / "page.html", "a <run>", metrics, folder)
     return (folder / "page.html").read_text(encoding="utf-8"), metrics["test"]
@@ -56,6 +56,6 @@ def test_numbers_below_zero_have_a_minus_sign(page):
 
 def test_a_run_of_biomarkers_alone_has_a_page_too(tmp_path):
     table = predictions()[["patient_id", "label_malignancy", "margin", "margin_low", "margin_high", "margin_readers"]]
-    write_evaluation_report(tmp_path / "page.html", "run", {"test": judge(table, resamples=5)}, tmp_path)
+    write_evaluation_report(tmp_path / "page.html", "run", {"test": evaluate_predictions(table, resamples=5)}, tmp_path)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Decisions" not in text and "margin" in text

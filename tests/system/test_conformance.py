@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from ctxai.ct.series import read_series
+from ctxai.deidentification.ct import write_clean_ct
+from ctxai.deidentification.profile import Confidentiality, parse_retained
 from ctxai.export import (
     Estimate,
     Figure,
@@ -32,9 +34,7 @@ from ctxai.export import (
     write_secondary_capture,
     write_structured_report,
 )
-from ctxai.export.clean_ct import write_clean_ct
-from ctxai.export.confidentiality import Confidentiality, parse_retained
-from ctxai.export.rating_codes import RATING_VALUES
+from ctxai.export.dicom.rating_codes import RATING_VALUES
 
 from synthetic_ct import SCANS, ct_grid, write_ct
 

@@ -21,7 +21,7 @@ import pytest
 import torch
 from pydicom import dcmread
 
-from ctxai.models.run import Run
+from ctxai.run.run import Run
 from ctxai.viewer import find_ohif
 from ctxai.viewer.orthanc import HOST, free_port
 
@@ -67,8 +67,8 @@ RUN_ELSEWHERE = {
     "make install": ".ci/run",
     "make test": ".ci/run",
     "make viewer": "tests/system/install",
-    "make demo": "tests/stages/test_demo.py",
-    "ctxai demo --out demo-out": "tests/stages/test_demo.py",
+    "make demo": "tests/commands/test_demo.py",
+    "ctxai demo --out demo-out": "tests/commands/test_demo.py",
     "python3 -m venv .venv && . .venv/bin/activate": "tests/test_wheel.py",
     "pip install --constraint constraints.txt '.[codecs]'": "tests/test_wheel.py",
     "pip install --constraint constraints.txt '.[cluster]'": "tests/test_wheel.py",

@@ -45,7 +45,7 @@ def test_nothing_is_loaded_from_elsewhere(site):
 def test_the_reference_is_generated(site):
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     assert all(f'id="{stage}"' in commands for stage in STAGES)
-    assert 'id="ctxai.explain.cdam.CDAM"' in (site / "reference" / "explain.html").read_text(encoding="utf-8")
+    assert 'id="ctxai.explain.methods.cdam.CDAM"' in (site / "reference" / "explain.html").read_text(encoding="utf-8")
     assert "generate:" not in commands
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
-from stages.conftest import SPHERE, centred_grid, sphere_hu
-from stages.test_watch import until, watching
 
 from ctxai.cli import main
+from ctxai.commands import send as send_stage
 from ctxai.ct.series import read_series
-from ctxai.stages import send as send_stage
 from ctxai.viewer.orthanc import Orthanc, free_port
 
+from commands.test_watch import until, watching
 from runs import untrained_run
+from sphere import SPHERE, centred_grid, sphere_hu
 from synthetic_ct import write_ct
 from system.orthanc import rest, started_orthanc, stored_bytes
 

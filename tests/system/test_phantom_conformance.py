@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.stages.phantom import phantom
+from ctxai.commands.phantom import phantom
 
 pytestmark = pytest.mark.system
 

@@ -13,8 +13,8 @@ import pytest
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
+from ctxai.inference.overlays import FORMATS
 from ctxai.pacs import peer_of
-from ctxai.stages.overlays import FORMATS
 
 from system.browser import opened_page
 from system.ohif import coloured, is_there, look_at, open_series, started_viewer

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from ctxai.cli import main
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
-from ctxai.models.run import Run
+from ctxai.run.run import Run
 
 from cohorts import sphere_store
 from system.slurm import wait_until

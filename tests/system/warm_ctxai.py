@@ -42,7 +42,7 @@ def serve(address: str, besides: dict[str, str]) -> int:
     from ctxai.cli import STAGES
 
     for stage in STAGES:
-        importlib.import_module(f"ctxai.stages.{stage.replace('-', '_')}")
+        importlib.import_module(f"ctxai.commands.{stage.replace('-', '_')}")
     gc.freeze()  # else every fork's first collection copies all that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that answer
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

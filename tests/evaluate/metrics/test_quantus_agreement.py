@@ -12,12 +12,12 @@ from linear_cases import AddingUp, mask_case, random_case
 from tiny_vits import linear_model, make_images, make_model
 from torch import nn
 
-from ctxai.evaluate.case import Case
-from ctxai.evaluate.metrics.class_sensitivity import ClassSensitivity
-from ctxai.evaluate.metrics.energy_inside import EnergyInside
-from ctxai.evaluate.metrics.max_sensitivity import MaxSensitivity
-from ctxai.evaluate.metrics.pointing_game import PointingGame
-from ctxai.evaluate.perturb import outputs_after_removal
+from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.perturb import outputs_after_removal
+from ctxai.evaluate.metrics.localisation.energy_inside import EnergyInside
+from ctxai.evaluate.metrics.localisation.pointing_game import PointingGame
+from ctxai.evaluate.metrics.randomisation.class_sensitivity import ClassSensitivity
+from ctxai.evaluate.metrics.robustness.max_sensitivity import MaxSensitivity
 from ctxai.explain import CDAM, InputXGradient
 
 quantus = pytest.importorskip("quantus", reason="pip install quantus")
@@ -36,31 +36,31 @@ class Module(nn.Module):
         return self.model(images.double()).float()
 
 
-def run(metric, model, case, **more):
-    batch = {"x_batch": case.images.numpy(), "y_batch": np.full(len(case), case.target)}
-    batch |= {"a_batch": case.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
+def run(metric, model, batch, **more):
+    batch = {"x_batch": batch.images.numpy(), "y_batch": np.full(len(batch), batch.target)}
+    batch |= {"a_batch": batch.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
     return np.array(metric(model=model, **(batch | more)))
 
 
 def test_deletion_curves_agree_with_pixel_flipping():
     both = random_case()
-    case = random_case(images=both.images[:, :1], model=AddingUp(both.model.weights[:, :1]))  # one channel, no ties
+    batch = random_case(images=both.images[:, :1], model=AddingUp(both.model.weights[:, :1]))  # one channel, no ties
     flipping = quantus.PixelFlipping(features_in_step=4, perturb_baseline=0.0, **PLAIN)
-    (most,) = outputs_after_removal(case, ["most"], range(4, 37, 4), "zero")
-    np.testing.assert_allclose(case.explained(most), run(flipping, Module(case.model).eval(), case), atol=1e-5)
+    (most,) = outputs_after_removal(batch, ["most"], range(4, 37, 4), "zero")
+    np.testing.assert_allclose(batch.explained(most), run(flipping, Module(batch.model).eval(), batch), atol=1e-5)
 
 
 def test_localisation_agrees_with_relevance_mass_and_pointing_game():
     generator = torch.Generator().manual_seed(0)
     masks = torch.rand(6, 8, 8, generator=generator) < 0.3
-    case = mask_case(torch.rand(6, 8, 8, generator=generator), masks)
+    batch = mask_case(torch.rand(6, 8, 8, generator=generator), masks)
     segments = {"s_batch": masks[:, None].numpy().astype(int)}
     model = Module(AddingUp(torch.zeros(1, 1, 8, 8).double())).eval()
-    mass = run(quantus.RelevanceMassAccuracy(**PLAIN), model, case, **segments)
-    np.testing.assert_allclose(EnergyInside().score(case), mass, rtol=1e-6)
-    hits = run(quantus.PointingGame(**PLAIN), model, case, **segments)
+    mass = run(quantus.RelevanceMassAccuracy(**PLAIN), model, batch, **segments)
+    np.testing.assert_allclose(EnergyInside().score(batch), mass, rtol=1e-6)
+    hits = run(quantus.PointingGame(**PLAIN), model, batch, **segments)
     assert len(set(hits)) == 2
-    np.testing.assert_array_equal(PointingGame().score(case), hits)
+    np.testing.assert_array_equal(PointingGame().score(batch), hits)
 
 
 def explain_by(method):
@@ -77,19 +77,19 @@ def test_class_sensitivity_agrees_with_random_logit_between_two_classes():
     model.head.weight.data[2:] = 0
     images = make_images(model, 3)
     method = CDAM(model)
-    case = Case(images, method.attribute(images, 0), model, target=0, second_target=1, method=method)
+    batch = ExplanationBatch(images, method.attribute(images, 0), model, target=0, second_target=1, method=method)
     metric = quantus.RandomLogit(similarity_func=quantus.similarity_func.correlation_pearson, num_classes=2, **PLAIN)
-    expected = run(metric, model, case, explain_func=explain_by(CDAM))
-    np.testing.assert_allclose(ClassSensitivity().score(case), expected, atol=1e-5)
+    expected = run(metric, model, batch, explain_func=explain_by(CDAM))
+    np.testing.assert_allclose(ClassSensitivity().score(batch), expected, atol=1e-5)
 
 
 def test_max_sensitivity_agrees_for_the_same_change():
     model = linear_model().float()
     images = make_images(model, 2)
     method = InputXGradient(model)
-    case = Case(images, method.attribute(images, 1), model, target=1, method=method, seed=8)
+    batch = ExplanationBatch(images, method.attribute(images, 1), model, target=1, method=method, seed=8)
     draw = torch.rand(1, 1, 3, 32, 32, generator=torch.Generator().manual_seed(8))
     change = (0.1 * (2 * draw - 1)).flatten().numpy()
     metric = quantus.MaxSensitivity(nr_samples=1, perturb_func=lambda arr, indices, **unused: arr + change, **PLAIN)
-    expected = run(metric, model, case, explain_func=explain_by(InputXGradient))
-    np.testing.assert_allclose(MaxSensitivity(radius=0.1, draws=1).score(case), expected, rtol=1e-4)
+    expected = run(metric, model, batch, explain_func=explain_by(InputXGradient))
+    np.testing.assert_allclose(MaxSensitivity(radius=0.1, draws=1).score(batch), expected, rtol=1e-4)

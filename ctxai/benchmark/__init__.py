@@ -1,0 +1,1 @@
+"""Every explanation method scored by every metric."""

@@ -1,0 +1,1 @@
+"""What each ``ctxai COMMAND`` does: one thin file per command."""

@@ -1,0 +1,209 @@
+"""``ctxai evaluate``: evaluate_predictions a run on its test fold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ctxai.data.labels import Split, split_rows
+from ctxai.data.store import NoduleStore
+from ctxai.errors import InputError
+from ctxai.evaluate.predictions.baselines import NETWORKS, features_scores, network_scores
+from ctxai.evaluate.predictions.evaluation import CALIBRATIONS, SCORE, evaluate_predictions, predict_rows
+from ctxai.evaluate.predictions.operating_points import calls, choose_thresholds
+from ctxai.evaluate.predictions.plots import write_plots
+from ctxai.evaluate.predictions.worst_cases import write_worst_cases
+from ctxai.files import write_text
+from ctxai.report.evaluation import write_evaluation_report
+from ctxai.resources import resource
+from ctxai.run.calibration import other_probabilities
+from ctxai.run.run import Run
+from ctxai.suggestions import did_you_mean
+
+_BASELINES = "baselines"
+_DECIMALS = 6
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    run_dir: Path,
+    store_dir: Path,
+    *,
+    features: Path | None = None,
+    baselines: list[str] | None = None,
+    pictures: bool = True,
+    seed: int = 0,
+    accelerator: str = "auto",
+) -> None:
+    """Judge a run on its test fold, with intervals, beside baselines and beside the readers themselves.
+
+    Writes metrics.json, predictions.csv, plots, the model card and evaluation.html into the run folder, and prints the
+    figures. The figures follow from predictions.csv alone. Intervals are 95 %, from a bootstrap over patients.
+    Thresholds and calibrations come from the validation fold. For cross-validation, train and evaluate a run for each
+    fold, with --folds.test and --folds.validation.
+
+    Args:
+        run_dir: run folder.
+        store_dir: the store the run was trained on.
+        features: CSV of hand-made features (`nodule_id` and numbers) for a logistic regression to compare with.
+        baselines: networks to train on the same nodules and compare with: resnet18 (MONAI's, from scratch),
+            random_vit (the run's own shape from random weights). They take as long as the run did; finished ones are
+            kept in the run folder and compared with ever after.
+        pictures: show the worst predicted nodules; --no-pictures where images must not be passed on.
+        seed: of the bootstrap.
+        accelerator: hardware to train baselines on, such as cpu or gpu.
+    """
+    run = Run.load(run_dir)
+    store = NoduleStore(store_dir)
+    table = store.table
+    split = split_rows(table, run.config.folds)
+    _check_unseen(run, table, split, store_dir)
+    predictions = predict_rows(run, store, split.test)
+    predictions = _with_scan_facts(predictions, table.iloc[split.test])
+    thresholds: dict[str, float] = {}
+    if "malignancy_logit" in predictions:
+        thresholds = _add_decisions(predictions, predict_rows(run, store, split.validation))
+        for name, scores in _scores(run, store_dir, table, split, features, baselines or (), accelerator).items():
+            predictions[f"{name}{SCORE}"] = scores.round(_DECIMALS)
+    metrics = evaluate_predictions(predictions, seed)
+    write_plots(predictions, metrics, run_dir / "plots")
+    worst = run_dir / "plots" / "worst_cases.png"
+    if pictures:
+        write_worst_cases(worst, predictions, store, split.test, run.views)
+    else:
+        worst.unlink(missing_ok=True)
+    run.record({"test": metrics, "validation": {"thresholds": thresholds}}, predictions)
+    write_evaluation_report(run_dir / "evaluation.html", run.name, run.metrics, run_dir / "plots")
+    _print(run, metrics)
+
+
+def _check_unseen(run: Run, table: pd.DataFrame, split: Split, store_dir: Path) -> None:
+    if run.config.folds.unit == "nodule":
+        logger.warning("folds by nodule: patients lie on both sides of the split, and every figure is too good")
+        return
+    seen = sorted({p for p in table["patient_id"].iloc[split.test] if run.in_sample(p)})
+    if seen:
+        raise InputError(
+            f"{store_dir}: {len(seen)} patients of its test fold were trained or calibrated on (first {seen[0]}); "
+            "evaluate with the store the run was trained on"
+        )
+
+
+def _add_decisions(predictions: pd.DataFrame, validation: pd.DataFrame) -> dict[str, float]:
+    """Add the columns of other calibrations and of calls, fitted on validation nodules; returns the thresholds."""
+    known = validation[validation["label_malignancy"].notna()]
+    labels = known["label_malignancy"].to_numpy(float)
+    logits, chosen = (each["malignancy_logit"].to_numpy(float) for each in (known, predictions))
+    for name, values in other_probabilities(logits, labels, chosen).items():
+        predictions[CALIBRATIONS[name]] = values.round(_DECIMALS)
+    thresholds = choose_thresholds(labels, known["malignancy_probability"].to_numpy(float))
+    for name, called in calls(predictions["malignancy_probability"].to_numpy(float), thresholds).items():
+        predictions[name] = called
+    return {name: round(threshold, _DECIMALS) for name, threshold in thresholds.items()}
+
+
+def _scores(
+    run: Run,
+    store_dir: Path,
+    table: pd.DataFrame,
+    split: Split,
+    features: Path | None,
+    baselines: Sequence[str],
+    accelerator: str,
+) -> dict[str, np.ndarray]:
+    """Scores of the test rows by every baseline: those asked for, and those the run folder has."""
+    scores = {}
+    if features is not None:
+        if not features.is_file():
+            raise InputError(f"{features}: no such file; give a CSV with nodule_id and a column of numbers per feature")
+        scores["features"] = features_scores(pd.read_csv(features), table, split.training, split.test)
+    ids = table["nodule_id"].iloc[split.test].astype(str)
+    folder = run.path / _BASELINES
+    unknown = sorted(set(baselines) - set(NETWORKS))
+    if unknown:
+        meant = did_you_mean(unknown[0], NETWORKS)
+        raise InputError(f"--baselines {unknown[0]}: expected some of {', '.join(NETWORKS)}{meant}")
+    for name in NETWORKS:
+        kept = folder / f"{name}.csv"
+        if not kept.is_file() and name in baselines:
+            work_dir = folder / f".{name}.training"
+            found = network_scores(name, run.config, store_dir, split.test, work_dir, accelerator)
+            text = pd.DataFrame({"nodule_id": ids, "score": found.round(_DECIMALS)}).to_csv(index=False)
+            write_text(kept, text)
+        if kept.is_file():
+            values = pd.read_csv(kept, dtype={"nodule_id": str}).set_index("nodule_id")["score"]
+            if set(ids) - set(values.index):
+                raise InputError(f"{kept}: made of other test nodules; remove it to train the baseline again")
+            scores[name] = values.loc[ids].to_numpy(float)
+    return scores
+
+
+def _with_scan_facts(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Add what LIDC-IDRI's manifest knows and the store does not: slice thickness, and each reader's diameter."""
+    table = table.reset_index(drop=True)
+    if "slice_thickness_mm" not in predictions:
+        scans = pd.read_csv(resource("data_manifests", "scans.csv")).set_index("series_uid")["slice_thickness_mm"]
+        thickness = table["series_uid"].map(scans[~scans.index.duplicated()])
+        if thickness.notna().any():
+            predictions = predictions.assign(slice_thickness_mm=thickness)
+    if "reading_ids" in table and "diameter_ratings" not in predictions:
+        readings = pd.read_csv(resource("data_manifests", "readings.csv")).set_index("reading_id")["diameter_mm"]
+        values = [
+            "|".join(f"{readings[int(i)]:g}" for i in str(ids).split("|") if i and int(i) in readings.index)
+            for ids in table["reading_ids"].fillna("")
+        ]
+        if any(values):
+            predictions = predictions.assign(diameter_ratings=values)
+    return predictions
+
+
+def _print(run: Run, metrics: dict[str, Any]) -> None:
+    console = Console()
+    if "malignancy" in metrics:
+        console.print(_malignancy_table(run.name, metrics["malignancy"]))
+    title = f"agreement with the readers' mean, beside one reader's; intervals of {1 - run.calibration.alpha:.0%}"
+    targets = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # whole on 80 columns
+    for heading in ("target", "nodules", "MAE", "reader", "Spearman", "reader", "coverage", "width"):
+        targets.add_column(heading, justify="left" if heading == "target" else "right", no_wrap=True)
+    for name, row in metrics["targets"].items():
+        reader = row.get("readers", {}).get("reader", {})
+        figures = (row["mae"], reader.get("mae"), row["spearman"], reader.get("spearman"), row["coverage"])
+        targets.add_row(
+            *(name, str(row["nodules"])),
+            *("–" if each is None else _number(each["value"]) for each in figures),
+            _number(row["interval_width"]),
+        )
+    console.print(targets)
+    console.print(f"{run.path / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
+
+
+def _malignancy_table(name: str, malignancy: dict[str, Any]) -> Table:
+    summary = Table(
+        title=f"{name}: {malignancy['nodules']} test nodules ({malignancy['malignant']} rated malignant) "
+        f"of {malignancy['patients']} patients"
+    )
+    for heading, side in (("malignancy", "left"), ("value", "right"), ("95 %", "right")):
+        summary.add_column(heading, justify=side)
+    rows = [("AUC", "auc"), ("precision-recall area", "pr_auc")]
+    for key in malignancy:
+        if key.startswith("auc_minus_"):
+            baseline = key.removeprefix("auc_minus_")
+            rows += [(f"AUC, {baseline}", f"{baseline}_auc"), ("  difference, paired", key)]
+    rows += [("accuracy", "accuracy"), ("Brier score", "brier"), ("calibration error", "ece")]
+    for title, key in rows:
+        value = malignancy[key]
+        summary.add_row(title, _number(value["value"]), f"{_number(value['low'])} – {_number(value['high'])}")
+    return summary
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,89 @@
+"""``ctxai phantom``: a synthetic LIDC-IDRI tree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ctxai.errors import InputError
+from ctxai.files import write_json
+from ctxai.lidc.database import LidcDatabase, Nodule, Scan
+from ctxai.phantom import make_series, series_folder
+from ctxai.phantom.demo import demo_cohort
+from ctxai.phantom.nodule.traits import check_trait
+from ctxai.progress import run_jobs
+
+_RECORD = "phantom.json"
+_LAYOUT = 1
+
+
+def phantom(
+    out_dir: Path,
+    *,
+    patients: int | list[str] | None = None,
+    seed: int = 0,
+    margin_mm: float = 16.0,
+    planted: str | None = None,
+    workers: int = 0,
+    resume: bool = True,
+) -> None:
+    """Write a synthetic LIDC-IDRI: CT series of real patients' geometry, drawn from the radiologists' outlines.
+
+    No patient's image is in it. Each series has the UIDs, slice positions and pixel spacing of the real one, for the
+    slices round its nodules, and every nodule lies where its readers drew it and looks as they rated it. Every object
+    says that it is synthetic. A killed run goes on where it stopped and ends with the same bytes.
+
+    Args:
+        out_dir: root of the tree: OUT_DIR/<patient>/<study>/<series>/*.dcm.
+        patients: how many patients (a balanced choice by the seed; 100 by default), or their ids.
+        seed: the same seed gives the same bytes.
+        margin_mm: how far the slices reach beyond the nodules.
+        planted: draw only this trait from the ratings (texture, margin, spiculation, lobulation, calcification or
+            subtlety), the others as in a typical nodule: ground truth for what an explanation must find.
+        workers: processes; 0 works in this one.
+        resume: keep the series that are already there; false makes them again.
+    """
+    check_trait(planted)
+    if margin_mm < 0:
+        raise InputError(f"--margin_mm {margin_mm:g}: expected millimetres, 0 or more")
+    database = LidcDatabase()
+    chosen = _choose(database, patients, seed, margin_mm)
+    _open_tree(out_dir, {"layout": _LAYOUT, "seed": seed, "margin_mm": margin_mm, "planted": planted})
+    if not resume:
+        for scan, _ in chosen:
+            shutil.rmtree(series_folder(scan, out_dir), ignore_errors=True)
+    jobs = [(scan, nodules, out_dir, seed, margin_mm, planted) for scan, nodules in chosen]
+    for _ in run_jobs(_make, jobs, "Drawing CT series", workers):
+        pass
+
+
+def _make(
+    scan: Scan, nodules: tuple[Nodule, ...], out_dir: Path, seed: int, margin_mm: float, planted: str | None
+) -> Path:
+    return make_series(scan, nodules, out_dir, seed=seed, margin_mm=margin_mm, planted=planted)
+
+
+def _choose(
+    database: LidcDatabase, patients: int | list[str] | None, seed: int, margin_mm: float
+) -> list[tuple[Scan, tuple[Nodule, ...]]]:
+    if patients is None or isinstance(patients, int):
+        return demo_cohort(database, 100 if patients is None else patients, seed, margin_mm)
+    known = {scan.patient_id for scan in database.scans}
+    missing = sorted(set(patients) - known)
+    if missing or not patients:
+        raise InputError(
+            f"{', '.join(missing) or 'patients'}: no patient of LIDC-IDRI; give ids such as LIDC-IDRI-0001, or a number"
+        )
+    return [(scan, database.nodules(scan)) for scan in database.scans if scan.patient_id in set(patients)]
+
+
+def _open_tree(out_dir: Path, record: dict[str, object]) -> None:
+    """Note what the tree is made with, and refuse to mix two kinds in one."""
+    path = out_dir / _RECORD
+    if not path.is_file():
+        write_json(path, record)
+    elif (found := json.loads(path.read_text())) != record:
+        raise InputError(
+            f"{out_dir}: holds another kind of phantom (found {found}, expected {record}); give an empty folder"
+        )

@@ -1,0 +1,68 @@
+"""Damaged and hostile DICOM files: what pydicom raises and warns of, and what would fill the memory."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from ctxai.errors import InputError
+
+#: What a deflated data set may grow to.
+_MAX_INFLATED = 2**28
+#: What pydicom raises on damaged content.
+PARSE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Let pydicom read what breaks DICOM's rules in silence: its warnings quote values, and what counts is checked."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        yield
+
+
+def refuse_bomb(file: BinaryIO, path: Path) -> None:
+    """Refuse a deflated data set that would fill the memory, because pydicom inflates it whole.
+
+    Args:
+        file: the open file, at any place.
+        path: its name.
+
+    Raises:
+        InputError: when it inflates to more than any CT image does.
+    """
+    if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    file.seek(0)
+    read_preamble(file, force=False)
+    read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    inflated, inflater = 0, zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflater.eof and (data := inflater.unconsumed_tail or file.read(1 << 16)):
+        inflated += len(inflater.decompress(data, 1 << 20))
+        if inflated > _MAX_INFLATED:
+            raise InputError(f"{path}: inflates to more than {_MAX_INFLATED >> 20} MiB, which no CT image does")

@@ -1,0 +1,1 @@
+"""DICOM's confidentiality profile (PS3.15 Annex E), pseudonyms and the deidentified CT."""

@@ -1,0 +1,1 @@
+"""How explanation methods are scored and compared."""

@@ -1,0 +1,1 @@
+"""How few pixels does a map need?"""

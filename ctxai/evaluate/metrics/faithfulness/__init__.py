@@ -1,0 +1,1 @@
+"""Does removing what a map points at change the answer?"""

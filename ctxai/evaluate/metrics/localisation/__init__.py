@@ -1,0 +1,1 @@
+"""Does a map lie where the evidence is?"""

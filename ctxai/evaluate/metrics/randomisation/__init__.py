@@ -1,0 +1,1 @@
+"""Does a map change with the model's weights and classes?"""

@@ -1,0 +1,64 @@
+"""Whether a map changes when the model forgets what it learnt."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ctxai.errors import InputError
+from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.randomise import cascade, randomised
+from ctxai.evaluate.explanations.similarity import spearman
+
+
+@dataclass(frozen=True)
+class Randomisation(Metric):
+    """Sanity check: |Spearman's correlation| of the map with those of the model as its weights are randomised.
+
+    From the outputs down to the patches, each stage on top of the last one; the mean over the stages. 1 for a map that
+    does not depend on the weights, such as a random one that depends on the image alone, or an edge detector. The
+    absolute value, since a map that only changes sign shows the same picture.
+
+    Args:
+        cascading: mean over all stages; otherwise only the last, where everything is random, at the same cost for
+            randomising and one map instead of many.
+        draws: randomisations that are averaged; one is little, since all images share it.
+
+    Raises:
+        InputError: for fewer draws than 1.
+    """
+
+    cascading: bool = True
+    draws: int = 1
+
+    name = "randomisation"
+    higher_is_better = False
+    units = "|Spearman correlation|"
+    needs = frozenset({"method"})
+    reference = "arXiv:1810.03292"
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise InputError(f"expected at least one draw, found {self.draws}")
+
+    def stages(self, batch: ExplanationBatch) -> Tensor:
+        """Spearman's correlation, with its sign, after every stage: (draws, N, stages) float64."""
+        return torch.stack([self._stages(batch, batch.seed + draw) for draw in range(self.draws)])
+
+    def _stages(self, batch: ExplanationBatch, seed: int) -> Tensor:
+        if not self.cascading:
+            return self._correlation(batch, randomised(batch.method.model, seed))[:, None]
+        return torch.stack([self._correlation(batch, model) for model in cascade(batch.method.model, seed)], dim=1)
+
+    @staticmethod
+    def _correlation(batch: ExplanationBatch, model: nn.Module) -> Tensor:
+        method = copy.copy(batch.method)
+        method.model = model
+        return spearman(batch.maps.flatten(1), batch.explain(batch.images, batch.target, method).flatten(1))
+
+    def _score(self, batch: ExplanationBatch) -> Tensor:
+        return self.stages(batch).abs().mean(dim=(0, 2))

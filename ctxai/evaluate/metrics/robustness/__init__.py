@@ -1,0 +1,1 @@
+"""Does a map hold under small changes of its input?"""

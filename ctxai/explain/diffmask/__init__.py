@@ -1,0 +1,1 @@
+"""Vision DiffMask's gates and their training."""

@@ -1,0 +1,160 @@
+"""How the gates of Vision DiffMask are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from timm.optim import Lookahead
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ctxai.errors import ModelError
+from ctxai.explain.diffmask import hard_concrete
+from ctxai.explain.diffmask.gates import Gates, hidden_states, run_masked
+from ctxai.explain.network import Network
+from ctxai.explain.targets import DEFAULT_NAME
+
+
+@dataclass(frozen=True)
+class DiffMaskSettings:
+    """Settings of the optimisation; the defaults are the published ones.
+
+    Attributes:
+        margin: how much the answer may change, in the divergence's unit.
+        learning_rate: of the gates.
+        placeholder_rate: learning rate of the placeholder.
+        alpha_rate: learning rate of the multipliers.
+        alpha: first value of the multipliers.
+        alpha_maximum: their upper limit.
+        warmup_steps: steps in which the rates of gates and placeholder rise to their values.
+        scale, offset: of the gates' logits.
+        divergence: between the answers: "categorical" (a softmax over all outputs), "bernoulli" (a sigmoid of each),
+            "mixed" (a sigmoid of malignancy, squared errors of all others), or "auto": mixed for a model that names an
+            output malignancy, bernoulli for a single output, else categorical.
+    """
+
+    margin: float = 0.1
+    learning_rate: float = 2e-5
+    placeholder_rate: float = 1e-3
+    alpha_rate: float = 0.3
+    alpha: float = 20.0
+    alpha_maximum: float = 200.0
+    warmup_steps: int = 1200
+    scale: float = 15.0
+    offset: float = 8.0
+    divergence: Literal["auto", "categorical", "bernoulli", "mixed"] = "auto"
+
+
+@dataclass(frozen=True)
+class DiffMaskStep:
+    """One training step: the last layer whose gate was used, the divergence, log L0 and that layer's multiplier."""
+
+    layer: int
+    divergence: float
+    log_kept: float
+    alpha: float
+
+
+class Batches:
+    """Any iterable of batches as one loader; Lightning takes a list for several loaders."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._batches)
+
+
+class DiffMaskTraining(pl.LightningModule):
+    """Minimises the log-probability of keeping patches over gates and placeholder, so that the answer stays.
+
+    A step draws a layer and uses the gates up to it. With D the divergence between the answers to whole and masked
+    images, the loss is alpha_layer * (D - margin) + mean over tokens of the log-probability that all these gates are
+    open; gates and placeholder descend, the multipliers alpha explicitly ascend.
+
+    Attributes:
+        steps: what happened in every step.
+    """
+
+    def __init__(self, network: Network, gates: Gates, settings: DiffMaskSettings) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.gates = gates
+        self.alpha = nn.Parameter(torch.full((gates.states,), settings.alpha, device=network.device))
+        self.steps: list[DiffMaskStep] = []
+        self._network, self._settings = network, settings
+
+    def configure_optimizers(self) -> Any:
+        """Lookahead over Adam for both players, as published; ascent for the multipliers."""
+        settings = self._settings
+        groups = [
+            {"params": [*self.gates.layers.parameters(), self.gates.offsets], "lr": settings.learning_rate},
+            {"params": [self.gates.placeholder], "lr": settings.placeholder_rate},
+        ]
+        descent = Lookahead(torch.optim.Adam(groups), alpha=0.5, k=6)
+        ascent = Lookahead(torch.optim.Adam([self.alpha], lr=settings.alpha_rate, maximize=True), alpha=0.5, k=6)
+        self._rates = [settings.learning_rate, settings.placeholder_rate]
+        return descent, ascent
+
+    def training_step(self, batch: Any, batch_index: int) -> None:
+        """One step of both players.
+
+        Raises:
+            ModelError: when the loss is not finite.
+        """
+        network, settings = self._network, self._settings
+        images = (batch if isinstance(batch, Tensor) else batch[0]).to(network.device, network.dtype)
+        layer = int(torch.randint(self.gates.states, ()))
+        with torch.no_grad():
+            readout, states = hidden_states(network, images)
+        logits = self.gates.logits(states[: layer + 1])
+        keep = hard_concrete.sample(logits).prod(dim=0)
+        masked = run_masked(network, images, keep, self.gates.placeholder)
+        divergence = self._divergence(readout.outputs, masked.outputs)
+        log_kept = hard_concrete.log_open(logits).sum(dim=0).mean()
+        loss = self.alpha[layer] * (divergence - settings.margin) + log_kept
+        if not loss.isfinite():
+            raise ModelError(
+                f"step {len(self.steps)}: expected a finite loss, found {float(loss.detach())}; lower the rates"
+            )
+        descent, ascent = self.optimizers()
+        warm = min(1.0, (len(self.steps) + 1) / max(1, settings.warmup_steps))
+        for group, rate in zip(descent.param_groups, self._rates, strict=True):
+            group["lr"] = rate * warm
+        descent.zero_grad()
+        ascent.zero_grad()
+        self.manual_backward(loss)
+        descent.step()
+        ascent.step()
+        with torch.no_grad():
+            self.alpha.clamp_(0, settings.alpha_maximum)
+        numbers = (float(value.detach()) for value in (divergence, log_kept, self.alpha[layer]))
+        self.steps.append(DiffMaskStep(layer, *numbers))
+
+    def _divergence(self, whole: Tensor, masked: Tensor) -> Tensor:
+        names = self._network.target_names
+        kind = self._settings.divergence
+        if kind == "auto":
+            single = "bernoulli" if whole.shape[1] == 1 else "categorical"
+            kind = "mixed" if DEFAULT_NAME in names else single
+        if kind == "categorical":
+            return F.kl_div(masked.log_softmax(1), whole.log_softmax(1), log_target=True, reduction="batchmean")
+        if kind == "bernoulli":
+            return _bernoulli(whole, masked).sum(dim=1).mean()
+        if DEFAULT_NAME not in names:
+            raise ModelError(f"expected an output named {DEFAULT_NAME!r}, found {names or 'no names'}")
+        index = names.index(DEFAULT_NAME)
+        others = [other for other in range(whole.shape[1]) if other != index]
+        squared = (whole[:, others] - masked[:, others]).square().sum(dim=1)
+        return (_bernoulli(whole[:, index], masked[:, index]) + squared).mean()
+
+
+def _bernoulli(whole: Tensor, masked: Tensor) -> Tensor:
+    """Divergence of sigmoid(masked) from sigmoid(whole), elementwise."""
+    probability = whole.sigmoid()
+    cross = F.binary_cross_entropy_with_logits(masked, probability, reduction="none")
+    return cross - F.binary_cross_entropy_with_logits(whole, probability, reduction="none")

@@ -1,0 +1,1 @@
+"""DICOM objects in the CT's own geometry."""

@@ -1,0 +1,178 @@
+"""What all derived DICOM objects share: identity from content, origin, dates, and writing.
+
+A writer of one kind of object calls :func:`shared_arguments` for its highdicom constructor, adds what is its own, and
+ends with :func:`finish_and_write`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from highdicom import ContributingEquipment
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import UID
+
+from ctxai.disclaimer import RESEARCH_USE_ONLY
+from ctxai.export.dicom import codes
+from ctxai.export.dicom.source import SourceSeries, slice_distance_mm
+from ctxai.export.provenance import Provenance, shorten
+from ctxai.files import atomic_path
+
+BODY_PART = "CHEST"
+
+_PLACEHOLDER = UID("2.25.0")
+_PIXELS = ("PixelData", "FloatPixelData")
+_STATED_BY_SOURCE = "LongitudinalTemporalInformationModified"
+_BULK = (*_PIXELS, "EncapsulatedDocument")
+_ROOT = uuid.uuid5(uuid.NAMESPACE_DNS, "ctxai")
+
+
+def content_uid(*parts: str) -> UID:
+    """The UID of what ``parts`` spell: equal for equal parts, under 2.25 (DICOM PS3.5 B.2, a name-based UUID)."""
+    return UID(f"2.25.{uuid.uuid5(_ROOT, chr(0).join(parts)).int}")
+
+
+def tracking_uid(source: SourceSeries, nodule_id: str) -> UID:
+    """The UID by which all objects of one CT series mean the same nodule."""
+    return content_uid("nodule", str(source.first.SeriesInstanceUID), nodule_id)
+
+
+def shared_arguments(source: SourceSeries, provenance: Provenance, title: str, series_number: int) -> dict[str, Any]:
+    """Arguments that all of highdicom's constructors take.
+
+    Args:
+        source: the CT.
+        provenance: how the content was made.
+        title: what a person reads in a list of series; the notice "research use only" is added.
+        series_number: number of the new series.
+    """
+    date, time = source.created
+    return {
+        "series_instance_uid": _PLACEHOLDER,
+        "sop_instance_uid": _PLACEHOLDER,
+        "series_number": series_number,
+        "instance_number": 1,
+        "manufacturer": "ctxai",
+        "manufacturer_model_name": provenance.software,
+        "software_versions": provenance.version,
+        "device_serial_number": provenance.weights_sha256[:16] or "none",
+        "series_description": series_description(title),
+        "content_date": date,
+        "content_time": time,
+        "series_date": date,
+        "series_time": time,
+        "contributing_equipment": [equipment(provenance)],
+    }
+
+
+def document_arguments(source: SourceSeries) -> dict[str, Any]:
+    """What :func:`shared_arguments` lacks for objects that highdicom does not make from source images.
+
+    Patient and study are to be copied afterwards, by highdicom's ``copy_patient_and_study_information``.
+    """
+    return {"study_instance_uid": source.first.StudyInstanceUID, "specific_character_set": "ISO_IR 192"}
+
+
+def series_description(title: str) -> str:
+    """``title`` with the notice, at most the 64 characters that DICOM allows."""
+    notice = f" - {RESEARCH_USE_ONLY}"
+    return shorten(title, 64 - len(notice)) + notice
+
+
+def equipment(provenance: Provenance) -> ContributingEquipment:
+    """The software as contributing equipment: version, method, options, target and the weights' checksum."""
+    return ContributingEquipment(
+        manufacturer="ctxai",
+        purpose_of_reference=codes.PROCESSING_EQUIPMENT,
+        manufacturer_model_name=provenance.software,
+        software_versions=provenance.version,
+        contribution_description=provenance.describe(1024),
+    )
+
+
+def state_slice_distance(dataset: Dataset, source: SourceSeries) -> None:
+    """Give a multi-frame object the measured distance of the CT's slices."""
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
+
+
+def finish_and_write(dataset: Dataset, source: SourceSeries, provenance: Provenance, path: Path | str) -> Dataset:
+    """:func:`finish_and_write_series` of a series of one object."""
+    (reference,) = finish_and_write_series([dataset], source, provenance, [path])
+    return reference
+
+
+def finish_and_write_series(
+    datasets: Sequence[Dataset], source: SourceSeries, provenance: Provenance, paths: Sequence[Path | str]
+) -> list[Dataset]:
+    """Give the objects of one series their dates and UIDs and write them, so that the same inputs make the same files.
+
+    The UIDs are made from all that the objects say, pixels included: an object that differs in anything has another
+    SOP Instance UID, and a series that differs in any object another Series Instance UID.
+
+    Returns:
+        For each object what another needs in order to refer to it: its class and its three UIDs.
+    """
+    digests = []
+    for dataset in datasets:
+        # New elements: those that are there belong to the source's images as well.
+        with config.disable_value_validation():  # its warnings would quote them
+            for keyword, value in source.identity.items():
+                dataset.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), value)
+        if any(keyword in dataset for keyword in _PIXELS):
+            dataset.BodyPartExamined = BODY_PART
+            dataset.DerivationDescription = provenance.describe(1024)
+        dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
+        if _STATED_BY_SOURCE in source.first:  # highdicom copies the rest of what deidentification says of itself
+            dataset[_STATED_BY_SOURCE] = source.first[_STATED_BY_SOURCE]
+        for item in dataset.get("ContributingEquipmentSequence", []):
+            if item.get("ManufacturerModelName") == "highdicom":
+                del item.ContributionDateTime  # the moment of writing
+        digests.append(_digest(dataset))
+    series_uid = content_uid("series", *digests)
+    for dataset, digest, path in zip(datasets, digests, paths, strict=True):
+        dataset.SOPInstanceUID = content_uid("instance", digest)
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.SeriesInstanceUID = series_uid
+        _set_dimension_organization(dataset, content_uid("dimensions", digest))
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+    return [_reference_to(dataset) for dataset in datasets]
+
+
+def _reference_to(dataset: Dataset) -> Dataset:
+    reference = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(reference, keyword, dataset[keyword].value)
+    return reference
+
+
+def _set_dimension_organization(dataset: Dataset, uid: UID) -> None:
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(keyword, []):
+            item.DimensionOrganizationUID = uid
+
+
+def _digest(dataset: Dataset) -> str:
+    """SHA-256 of all that an object says, besides the UIDs that are made from it."""
+    _set_dimension_organization(dataset, _PLACEHOLDER)
+    sha256 = hashlib.sha256()
+    rest = Dataset()
+    for element in dataset:
+        if element.keyword in _BULK:
+            sha256.update(element.value)
+        else:
+            rest.add(element)
+    encoded = DicomBytesIO()
+    encoded.is_little_endian, encoded.is_implicit_VR = True, False
+    write_dataset(encoded, rest)
+    sha256.update(encoded.getvalue())
+    return sha256.hexdigest()

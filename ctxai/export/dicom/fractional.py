@@ -1,0 +1,92 @@
+"""DICOM Segmentations of type FRACTIONAL: a map as graded evidence, for viewers that draw it with shades (PS3.3 A.51).
+
+Values are rounded to 255 steps. The true ones are in the Parametric Map.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from highdicom import PlanePositionSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationFractionalTypeValues,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from pydicom.dataset import Dataset
+
+from ctxai.export.dicom import codes
+from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
+from ctxai.export.dicom.parametric_map import Evidence
+from ctxai.export.dicom.segmentation import algorithm_of, slices_with_content
+from ctxai.export.dicom.source import SourceSeries
+from ctxai.export.overlay import require_sign, scale_of
+from ctxai.export.provenance import Provenance, shorten
+
+_SERIES_NUMBER = 9003
+_COLOURS = {Evidence.FOR: (221, 30, 30), Evidence.AGAINST: (66, 133, 244)}
+
+
+def write_fractional_evidence(
+    path: Path | str,
+    volume: np.ndarray,
+    source: SourceSeries,
+    provenance: Provenance,
+    scale: float | None = None,
+) -> Dataset:
+    """Write |map| / scale as one segment of evidence for the target and, of a signed method, one of evidence against.
+
+    Args:
+        path: file to write.
+        volume: float32 [slice, row, column] on the CT's grid.
+        source: the CT.
+        provenance: how the map was made.
+        scale: the map's value that is stored as 255; the volume's largest magnitude when not given.
+
+    Returns:
+        A reference to the object.
+
+    Raises:
+        InputError: when the volume is not on the CT's grid, holds values that are not finite, or negative ones of an
+            unsigned method.
+    """
+    source.require_shape(volume.shape)
+    require_sign(volume, provenance)
+    scale = max(scale_of(volume) if scale is None else scale, scale_of(volume))
+    halves = list(Evidence) if provenance.signed else [Evidence.FOR]
+    kept, anything = slices_with_content(volume)
+    share = volume[kept] / np.float32(scale)
+    values = np.stack([np.maximum(share if half is Evidence.FOR else -share, 0) for half in halves], axis=-1)
+    title = f"{provenance.method} {provenance.target}: graded"
+    dataset = Segmentation(
+        source_images=source.images,
+        pixel_array=values,
+        segmentation_type=SegmentationTypeValues.FRACTIONAL,
+        fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
+        max_fractional_value=255,
+        segment_descriptions=[
+            SegmentDescription(
+                segment_number=number,
+                segment_label=shorten(f"{provenance.target}: evidence {half}", 64),
+                segmented_property_category=codes.SPATIAL_CONCEPT,
+                segmented_property_type=codes.CLASS_ACTIVATION,
+                algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=algorithm_of(provenance),
+                anatomic_regions=[codes.LUNG],
+                display_color=CIELabColor.from_rgb(*_COLOURS[half]),
+            )
+            for number, half in enumerate(halves, start=1)
+        ],
+        omit_empty_frames=anything,
+        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
+        content_label="GRADED_EVIDENCE",
+        content_description=shorten(title, 64),
+        content_creator_name="",
+        **shared_arguments(source, provenance, title, _SERIES_NUMBER),
+    )
+    state_slice_distance(dataset, source)
+    return finish_and_write(dataset, source, provenance, path)

@@ -1,0 +1,92 @@
+"""DICOM Secondary Capture series: colour pictures of CT slices, for viewers that overlay nothing (PS3.3 A.8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from highdicom import PatientOrientationValuesBiped
+from highdicom.sc import SCImage
+from highdicom.spatial import get_closest_patient_orientation
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+
+from ctxai.ct.grid import Grid
+from ctxai.errors import InputError
+from ctxai.export.dicom import codes
+from ctxai.export.dicom.derived import document_arguments, finish_and_write_series, shared_arguments
+from ctxai.export.dicom.source import SourceSeries
+from ctxai.export.provenance import Provenance
+
+_SERIES_NUMBER = 9301
+
+
+def write_secondary_capture(
+    folder: Path | str, pictures: Mapping[int, np.ndarray], source: SourceSeries, provenance: Provenance
+) -> list[Dataset]:
+    """Write one picture per slice as a series of its own, in the order of the slices.
+
+    Each keeps its slice's position, orientation and pixel spacing, so that viewers scroll it along with the CT.
+
+    Args:
+        folder: where; the files are named by method, target and slice.
+        pictures: uint8 [row, column, (red, green, blue)] of the CT's rows and columns, by slice of the CT's grid.
+        source: the CT.
+        provenance: how the pictures' content was made.
+
+    Returns:
+        References to the objects.
+
+    Raises:
+        InputError: when there is no picture, or one is not of the CT's size.
+    """
+    if not pictures:
+        raise InputError(f"{folder}: no slice to show")
+    numbers = sorted(pictures)
+    for number in numbers:
+        picture = pictures[number]
+        if picture.dtype != np.uint8 or picture.shape != (*source.grid.shape[1:], 3):
+            raise InputError(
+                f"picture of slice {number}: expected uint8 {(*source.grid.shape[1:], 3)}, found {picture.dtype} "
+                f"{picture.shape}"
+            )
+    datasets = [
+        _image(pictures[number], source.images[number], place, source, provenance)
+        for place, number in enumerate(numbers, start=1)
+    ]
+    paths = [Path(folder) / f"{provenance.stem}_{number:04d}.dcm" for number in numbers]
+    return finish_and_write_series(datasets, source, provenance, paths)
+
+
+def _image(picture: np.ndarray, image: Dataset, number: int, source: SourceSeries, provenance: Provenance) -> SCImage:
+    title = f"{provenance.method} {provenance.target} on CT"
+    dataset = SCImage(
+        pixel_array=picture,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=_patient_orientation(source.grid),
+        **shared_arguments(source, provenance, title, _SERIES_NUMBER) | {"instance_number": number},
+        **document_arguments(source),
+    )
+    dataset.copy_patient_and_study_information(source.first)
+    dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = source.created
+    dataset.ConversionType = "SYN"  # synthetic image
+    dataset.BurnedInAnnotation = "NO"  # nothing in the picture tells who the patient is
+    dataset.FrameOfReferenceUID = image.FrameOfReferenceUID
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        setattr(dataset, keyword, image[keyword].value)
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = image.SOPClassUID
+    reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
+    reference.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_FOR_PROCESSING)]
+    dataset.SourceImageSequence = [reference]
+    return dataset
+
+
+def _patient_orientation(grid: Grid) -> Sequence[PatientOrientationValuesBiped]:
+    """The sides of the patient that rows and columns run to; a tilt of the stack does not matter."""
+    axes = np.eye(4)
+    axes[:3, :3] = np.column_stack([*(grid.affine[:3, :2] / grid.spacing_mm[:2]).T, grid.normal])
+    return get_closest_patient_orientation(axes)[:2]

@@ -1,0 +1,248 @@
+"""DICOM Segmentations: nodules, and an explanation map as bands of evidence (PS3.3 A.51, BINARY)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom.dataset import Dataset
+
+from ctxai.errors import InputError
+from ctxai.export.dicom import codes
+from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
+from ctxai.export.dicom.source import SourceSeries
+from ctxai.export.overlay import require_sign, scale_of
+from ctxai.export.provenance import Provenance, require_identifier, shorten
+
+_NODULES_SERIES_NUMBER = 9001
+_BANDS_SERIES_NUMBER = 9002
+_NODULE_COLOURS = ((0, 200, 83), (0, 176, 255), (213, 0, 249), (255, 214, 0), (118, 255, 3), (29, 233, 182))
+
+
+@dataclass(frozen=True)
+class SegmentedNodule:
+    """One segment of a nodule segmentation.
+
+    Attributes:
+        nodule_id: names the nodule in all objects of the series.
+        drawn: who drew it: ``MANUAL`` (readers), ``SEMIAUTOMATIC`` or ``AUTOMATIC``.
+    """
+
+    nodule_id: str
+    drawn: SegmentAlgorithmTypeValues = SegmentAlgorithmTypeValues.MANUAL
+
+
+@dataclass(frozen=True)
+class HeatBand:
+    """A range of evidence that is drawn in one colour.
+
+    Attributes:
+        low: shares of the study's largest magnitude, from ``low`` …
+        high: … to below ``high``; the highest band includes it. Negative for evidence against the target.
+        colour: red, green, blue, 0 to 255.
+    """
+
+    low: float
+    high: float
+    colour: tuple[int, int, int]
+
+    def label(self, target: str) -> str:
+        """What a person reads in the list of segments, at most the 64 characters that DICOM allows."""
+        side = "against" if self.high <= 0 else "for"
+        low, high = sorted((abs(self.low), abs(self.high)))
+        share = f"{low:.0%} to {high:.0%} of maximum".replace("%", " %")
+        words = f": evidence {side}, {share}"
+        if len(target) + len(words) > 64:
+            words = f": {side}, {share}"
+        return shorten(target, 64 - len(words)) + words
+
+
+#: Disjoint bands; weaker evidence is not drawn. The last is evidence against the target.
+HEAT_BANDS = (
+    HeatBand(0.25, 0.50, (255, 221, 87)),
+    HeatBand(0.50, 0.75, (255, 143, 0)),
+    HeatBand(0.75, 1.00, (221, 30, 30)),
+    HeatBand(-1.00, -0.25, (66, 133, 244)),
+)
+
+
+def write_nodule_segmentation(
+    path: Path | str,
+    labels: np.ndarray,
+    nodules: Sequence[SegmentedNodule],
+    source: SourceSeries,
+    provenance: Provenance,
+    series_number: int = _NODULES_SERIES_NUMBER,
+) -> Dataset:
+    """Write nodules as one segment each, with a tracking UID shared by all objects of the CT series.
+
+    Args:
+        path: file to write.
+        labels: uint8 or uint16 [slice, row, column] on the CT's grid; i + 1 in ``nodules[i]``, 0 elsewhere.
+        nodules: the segments, in the order of the labels.
+        source: the CT.
+        provenance: how the masks came to be; its method stands in the series' description.
+        series_number: number of the series.
+
+    Returns:
+        A reference to the object.
+
+    Raises:
+        InputError: when the labels are not on the CT's grid, or do not fit the nodules.
+    """
+    source.require_shape(labels.shape)
+    if labels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: labels are {labels.dtype}, expected uint8 or uint16")
+    if not nodules:
+        raise InputError(f"{path}: no nodule to write")
+    voxels = np.bincount(labels[labels > 0], minlength=len(nodules) + 1)
+    if len(voxels) > len(nodules) + 1:
+        raise InputError(f"{path}: labels go up to {len(voxels) - 1}, but {len(nodules)} nodule(s) are named")
+    segments = []
+    for number, nodule in enumerate(nodules, start=1):
+        require_identifier(nodule.nodule_id)
+        if not voxels[number]:
+            raise InputError(f"{path}: nodule {nodule.nodule_id} has no voxel in the CT; leave it out")
+        drawn = SegmentAlgorithmTypeValues(nodule.drawn)
+        segments.append(
+            SegmentDescription(
+                segment_number=number,
+                segment_label=nodule.nodule_id,
+                segmented_property_category=codes.ABNORMAL_STRUCTURE,
+                segmented_property_type=codes.NODULE,
+                algorithm_type=drawn,
+                algorithm_identification=(
+                    None if drawn is SegmentAlgorithmTypeValues.MANUAL else algorithm_of(provenance)
+                ),
+                tracking_id=nodule.nodule_id,
+                tracking_uid=tracking_uid(source, nodule.nodule_id),
+                anatomic_regions=[codes.LUNG],
+                display_color=CIELabColor.from_rgb(*_NODULE_COLOURS[(number - 1) % len(_NODULE_COLOURS)]),
+            )
+        )
+    title = f"Nodules: {provenance.method}"
+    return _write(path, labels, segments, source, provenance, title, "NODULES", series_number)
+
+
+def write_heat_bands(
+    path: Path | str,
+    volume: np.ndarray,
+    source: SourceSeries,
+    provenance: Provenance,
+    scale: float | None = None,
+) -> Dataset:
+    """Write a map as disjoint bands of evidence, the overlay that viewers without Parametric Maps show.
+
+    All bands are described also where no voxel falls into them, so that their numbers always mean the same. A map
+    that is 0 everywhere gives one empty frame per band.
+
+    Args:
+        path: file to write.
+        volume: float32 [slice, row, column] on the CT's grid.
+        source: the CT.
+        provenance: how the map was made; of an unsigned method, only bands of positive values are written.
+        scale: the value that counts as 100 %; the volume's largest magnitude when not given.
+
+    Returns:
+        A reference to the object.
+
+    Raises:
+        InputError: when the volume is not on the CT's grid, holds values that are not finite, or negative ones of an
+            unsigned method.
+    """
+    source.require_shape(volume.shape)
+    require_sign(volume, provenance)
+    bands = [band for band in HEAT_BANDS if provenance.signed or band.high > 0]
+    labels = heat_band_labels(volume, scale_of(volume) if scale is None else scale, bands)
+    segments = [
+        SegmentDescription(
+            segment_number=number,
+            segment_label=band.label(provenance.target),
+            segmented_property_category=codes.SPATIAL_CONCEPT,
+            segmented_property_type=codes.CLASS_ACTIVATION,
+            algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm_of(provenance),
+            anatomic_regions=[codes.LUNG],
+            display_color=CIELabColor.from_rgb(*band.colour),
+        )
+        for number, band in enumerate(bands, start=1)
+    ]
+    title = f"{provenance.method} {provenance.target}: bands"
+    return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
+
+
+def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand] = HEAT_BANDS) -> np.ndarray:
+    """Number of the band that each voxel falls into, uint8 of the volume's shape; 0 for none.
+
+    Args:
+        volume: map of any shape.
+        scale: the value that counts as 100 %, positive; values beyond it belong to the outermost band.
+        bands: the bands 1, 2, …
+    """
+    labels = np.zeros(volume.shape, dtype=np.uint8)
+    for number, band in enumerate(bands, start=1):
+        if band.high <= 0:
+            inside = volume <= band.high * scale
+            if band.low > -1:
+                inside &= volume > band.low * scale
+        else:
+            inside = volume >= band.low * scale
+            if band.high < 1:
+                inside &= volume < band.high * scale
+        labels[inside] = number
+    return labels
+
+
+def slices_with_content(volume: np.ndarray) -> tuple[slice, bool]:
+    """From the first slice with a value other than 0 to the last, of [slice, row, column]; and whether there is one.
+
+    The middle slice where all is 0, because a Segmentation without a frame is not allowed.
+    """
+    used = np.flatnonzero(volume.any(axis=(1, 2)))
+    first, last = (used[0], used[-1]) if used.size else (len(volume) // 2, len(volume) // 2)
+    return slice(first, last + 1), bool(used.size)
+
+
+def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
+    """Method, version, target and options as a Segmentation has them."""
+    parameters = {"target": provenance.target} | {name: str(value) for name, value in provenance.options.items()}
+    return AlgorithmIdentificationSequence(
+        name=shorten(provenance.method, 64),
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        version=provenance.version,
+        source=provenance.software,
+        parameters={shorten(name, 64): shorten(value, 1024) for name, value in parameters.items()},
+    )
+
+
+def _write(
+    path: Path | str,
+    labels: np.ndarray,
+    segments: Sequence[SegmentDescription],
+    source: SourceSeries,
+    provenance: Provenance,
+    title: str,
+    content_label: str,
+    series_number: int,
+) -> Dataset:
+    """Write the slices that hold a label; highdicom then looks at these only."""
+    kept, anything = slices_with_content(labels)
+    dataset = Segmentation(
+        source_images=source.images,
+        pixel_array=labels[kept],
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        omit_empty_frames=anything,
+        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
+        content_label=content_label,
+        content_description=shorten(title, 64),
+        content_creator_name="",
+        **shared_arguments(source, provenance, title, series_number),
+    )
+    state_slice_distance(dataset, source)
+    return finish_and_write(dataset, source, provenance, path)

@@ -1,0 +1,181 @@
+"""The CT series that derived DICOM objects refer to, read once and made fit for a strict writer."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.valuerep import validate_value
+
+from ctxai.ct.dicom_errors import without_warnings
+from ctxai.ct.grid import Grid
+from ctxai.ct.series import CTSeries
+from ctxai.deidentification.profile import Confidentiality
+from ctxai.errors import InputError
+
+# Attributes that every derived object must carry, empty where the CT says nothing (DICOM type 2).
+_MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+# What identifies patient, study and image is kept as it is, valid or not: an archive matches by it.
+_KEPT = ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+_IDENTITY = ("PatientID", "PatientName", "AccessionNumber")
+
+_TEXT = ("AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
+_DATE = re.compile(r"\d{8}")
+_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_EPOCH = ("19700101", "000000")
+
+
+@dataclass(frozen=True)
+class SourceSeries:
+    """A CT series as the source of derived objects; make it once and write many objects from it.
+
+    Attributes:
+        grid: where the voxels are.
+        images: the images' data sets without pixels, ascending along the normal like the grid's slices. Attributes
+            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
+            the patient is empty: an unusual value would be quoted in a warning.
+        identity: what names the patient, by keyword, as in the images.
+    """
+
+    grid: Grid
+    images: tuple[Dataset, ...]
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def from_series(cls, series: CTSeries, confidentiality: Confidentiality | None = None) -> SourceSeries:
+        """Read the headers of a series.
+
+        Args:
+            series: the CT.
+            confidentiality: where given, the headers are deidentified first, and so is all that is made from them.
+
+        Raises:
+            InputError: when the images have no frame of reference, or several: nothing could be placed on them.
+        """
+        datasets = series.source_datasets()
+        if confidentiality is not None:
+            with config.disable_value_validation():
+                datasets = [confidentiality.header(dataset) for dataset in datasets]
+        with without_warnings():
+            frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
+        if len(frames) != 1 or "" in frames:
+            raise InputError(
+                f"{series.place}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
+                f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
+            )
+        if not _is_valid("UI", next(iter(frames))):
+            raise InputError(f"{series.place}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not")
+        with without_warnings():  # they would quote the patient's data
+            images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
+        identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
+        for image in images:
+            for keyword in _IDENTITY:
+                image.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), "")
+        return cls(series.grid, images, identity)
+
+    @property
+    def first(self) -> Dataset:
+        """The lowest image along the normal."""
+        return self.images[0]
+
+    @property
+    def created(self) -> tuple[str, str]:
+        """Date and time that derived objects carry, as DICOM writes them.
+
+        SOURCE_DATE_EPOCH where that environment variable is set (UTC), else the series' own; never the present.
+
+        Raises:
+            InputError: when SOURCE_DATE_EPOCH is no number of seconds.
+        """
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None:
+            return _series_date(self.first)
+        try:
+            moment = datetime.datetime.fromtimestamp(int(epoch), tz=datetime.UTC)
+        except (ValueError, OverflowError, OSError):
+            raise InputError(f"SOURCE_DATE_EPOCH is {epoch!r}, expected whole seconds since 1970") from None
+        return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
+
+    def require_shape(self, shape: Sequence[int]) -> None:
+        """Refuse an array that is not on the CT's grid.
+
+        Raises:
+            InputError: with both shapes.
+        """
+        if tuple(shape) != self.grid.shape:
+            raise InputError(
+                f"array [slice, row, column] has the shape {tuple(shape)}, the CT {self.grid.shape}; "
+                "bring it to the CT's grid first"
+            )
+
+
+def _cleaned(dataset: Dataset, first: Dataset, grid: Grid) -> Dataset:
+    """A copy of an image's header without what a strict writer refuses."""
+    dataset.decode()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for element in list(dataset):
+        if element.keyword not in _KEPT and not _is_valid(element.VR, element.value):
+            del dataset[element.tag]
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    if dataset.PatientSex not in ("", "M", "F", "O"):
+        dataset.PatientSex = ""
+    if not dataset.get("SliceThickness"):
+        dataset.SliceThickness = f"{slice_distance_mm(grid):.6g}"
+    dataset.pop("SpacingBetweenSlices", None)  # often wrong; derived objects state the measured distance
+    dataset.ImageOrientationPatient = first.ImageOrientationPatient  # equal but for rounding, as the series was checked
+    return dataset
+
+
+def slice_distance_mm(grid: Grid) -> float:
+    """Distance of neighbouring slices along the normal, also where they are stacked off it."""
+    return float(grid.affine[:3, 2] @ grid.normal)
+
+
+def _is_valid(vr: str, value: object) -> bool:
+    """Whether each value of a text attribute obeys its value representation."""
+    if vr not in _TEXT or value is None:
+        return True
+    try:
+        for part in value if isinstance(value, MultiValue) else [value]:
+            validate_value(vr, str(part), config.RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _series_date(dataset: Dataset) -> tuple[str, str]:
+    """Date and time of the series, else of its study, acquisition or content; 1970 where there is none."""
+    for kind in ("Series", "Study", "Acquisition", "Content"):
+        date = str(dataset.get(f"{kind}Date") or "")
+        if _DATE.fullmatch(date):
+            time = str(dataset.get(f"{kind}Time") or "")
+            return date, time if _TIME.fullmatch(time) else "000000"
+    return _EPOCH
+
+
+def position_along_normal(dataset: Dataset, grid: Grid) -> float:
+    """Position, mm along the grid's normal, of an image or of a frame's plane."""
+    return float(np.array([float(v) for v in dataset.ImagePositionPatient]) @ grid.normal)

@@ -1,0 +1,69 @@
+"""What a folder is, told by the files in it: a store where a run was expected is the commonest slip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctxai.errors import InputError
+
+STORE = "a nodule store"
+RUN = "a run"
+BACKBONE = "a pretrained backbone"
+RESULTS = "results of `ctxai explain`"
+#: A file of each kind of folder; the first that is there tells.
+_KINDS = {
+    "layout.json": STORE,
+    "calibration.json": RUN,
+    "weights.safetensors": BACKBONE,
+    "predictions.json": RESULTS,
+    "datapackage.json": "the tables of a manifest",
+    "benchmark.html": "results of `ctxai benchmark`",
+    "phantom.json": "a tree of drawn CTs",
+}
+
+
+def kind_of(folder: Path) -> str:
+    """What a folder is, empty where nothing tells."""
+    return next((kind for name, kind in _KINDS.items() if (folder / name).is_file()), "")
+
+
+def describe_kind(folder: Path) -> str:
+    """End of an error's line about a folder that is another than was expected: ``; it is a nodule store``, or empty."""
+    kind = kind_of(folder)
+    return f"; it is {kind}" if kind else ""
+
+
+def refuse_other(out_dir: Path, own: str, inputs: tuple[Path | None, ...] = ()) -> None:
+    """Refuse to write into a folder of another kind, or into what is read.
+
+    Args:
+        out_dir: folder that is to be written; it may be absent.
+        own: the kind that may be there already, as :func:`kind_of` names it.
+        inputs: folders that are read.
+
+    Raises:
+        InputError: naming ``out_dir`` and what it is.
+    """
+    kind = kind_of(out_dir)
+    if kind not in ("", own):
+        raise InputError(f"{out_dir}: is {kind}, and {own} would be written into it; give another folder")
+    if out_dir.exists() and any(each is not None and each.exists() and out_dir.samefile(each) for each in inputs):
+        raise InputError(f"{out_dir}: is read and would be written; give another folder for {own}")
+
+
+def refuse_to_replace(out_dir: Path, own: str) -> None:
+    """Refuse to write a folder as a whole in place of something else; an empty folder may be there.
+
+    Args:
+        out_dir: folder that is to be written; it may be absent.
+        own: the kind that may be replaced.
+
+    Raises:
+        InputError: when ``out_dir`` is a file, or a folder of anything else.
+    """
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return
+    if kind_of(out_dir) != own:
+        raise InputError(
+            f"{out_dir}: is there and is not {own}{describe_kind(out_dir)}; give a folder that does not exist yet"
+        )

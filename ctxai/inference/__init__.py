@@ -1,0 +1,1 @@
+"""From a CT and its nodules to predictions, maps and result files."""

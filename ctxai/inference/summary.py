@@ -1,0 +1,83 @@
+"""What is said of each explained nodule: a line of predictions.csv and the readers' outlines, ready for a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ctxai.ct.series import CTSeries
+from ctxai.data.labels import SCALES
+from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
+from ctxai.inference.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
+from ctxai.inference.nodules import NoduleCandidate
+from ctxai.report.trust import map_trust, prediction_warnings
+
+#: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
+_TRUST = {
+    "_fidelity_percentile": ("fidelity, percentile among random maps", 100.0),
+    "_fidelity": ("fidelity", None),
+    "_stability": ("stability under noise", None),
+    "_sanity": ("changes with shuffled weights (1 = yes)", None),
+    "_inside": ("positive evidence inside the nodule", 1.0),
+}
+
+
+def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str, Any]) -> ReportedNodule:
+    """One nodule with its prediction, the readers' ratings and the trust figures.
+
+    Args:
+        series: the CT.
+        nodule: the nodule.
+        row: its line of predictions.csv; columns that other versions lack may be absent.
+    """
+    candidate = nodule.candidate
+    masks = candidate.masks
+    consensus = None if masks is None or not masks.consensus().any() else masks.consensus()
+    return ReportedNodule(
+        nodule_id=candidate.nodule_id,
+        outline=outline_of(series, candidate),
+        estimates=tuple(_estimates(row)),
+        figures=tuple(_figures(row, nodule)),
+        ratings=candidate.readings,
+        volume_mm3=None if consensus is None else float(consensus.sum()) * series.grid.voxel_volume_mm3,
+        diameter_mm=candidate.diameter_mm,
+        doubts=tuple(_doubts(row, nodule)),
+    )
+
+
+def outline_of(series: CTSeries, candidate: NoduleCandidate) -> Outline:
+    """The border of the readers' consensus; of a point, and where the readers agree on no voxel, a circle."""
+    if candidate.masks is not None and candidate.masks.consensus().any():
+        return outline_of_mask(candidate.masks.consensus(), candidate.masks.start)
+    return outline_of_point(series.grid, candidate.centre_lps, candidate.diameter_mm or UNMEASURED_DIAMETER_MM)
+
+
+def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
+    for name in (column.removesuffix("_low") for column in row if column.endswith("_low")):
+        readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
+        yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
+
+
+def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Figure]:
+    if _known(row.get("malignancy_probability")):
+        yield Figure("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
+    if _known(row.get("novelty_percentile")):
+        yield Figure("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
+    for method, target in nodule.maps:
+        for ending, (words, whole) in _TRUST.items():
+            value = row.get(f"{method}_{target}{ending}")
+            if _known(value):
+                yield Figure(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
+
+
+def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:
+    yield from prediction_warnings(row)
+    for method, target in nodule.maps:
+        for reason in map_trust(row, f"{method}_{target}").warnings:
+            yield f"The map of {method} for {target}: {reason}."
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))

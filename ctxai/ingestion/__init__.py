@@ -1,0 +1,1 @@
+"""From annotated CT series to a nodule store."""

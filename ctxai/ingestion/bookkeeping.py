@@ -1,0 +1,92 @@
+"""What ``ctxai ingest`` keeps beside the voxels of a store: the manifest, what is known before, a file per series."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pandas as pd
+
+from ctxai.ct.header import series_key
+from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
+from ctxai.errors import StoreError
+from ctxai.files import write_text
+from ctxai.lidc.quality import QualityIssue
+
+#: The rows of the manifest that a store is made of, in its order.
+MANIFEST = "manifest.csv"
+#: One file per finished series.
+PARTS = "parts"
+#: What was known before a voxel was read.
+KNOWN = "issues.csv"
+#: That, and what each nodule's voxels showed.
+REPORT = "report.csv"
+#: The same to look at.
+PAGE = "report.html"
+
+_TEXTS = ("nodule_id", "patient_id", "series_uid", "reading_ids")
+
+
+def begin(store_dir: Path, rows: pd.DataFrame, issues: Sequence[QualityIssue], overwrite: bool) -> None:
+    """Write the manifest, what is known, and the empty store, where they are not there yet.
+
+    Args:
+        store_dir: the store.
+        rows: the manifest.
+        issues: what is known before a voxel is read.
+        overwrite: empty a store that was begun with another manifest.
+
+    Raises:
+        StoreError: when the store was begun with another manifest.
+    """
+    manifest = rows.to_csv(index=False, lineterminator="\n")
+    if overwrite:
+        _empty(store_dir, manifest)
+    _write_once(store_dir / MANIFEST, manifest)
+    NoduleStore.create(store_dir, len(rows))
+    write_findings(store_dir / KNOWN, issues)
+
+
+def write_findings(path: Path, issues: Sequence[QualityIssue]) -> None:
+    """Write issues as CSV."""
+    columns = [field.name for field in fields(QualityIssue)]
+    table = pd.DataFrame([asdict(issue) for issue in issues], columns=columns)
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_manifest(store_dir: Path) -> pd.DataFrame:
+    """The manifest's rows as they were before they were written."""
+    texts = dict.fromkeys(_TEXTS, str)  # "007" is no number, and "NA" a name
+    rows = pd.read_csv(store_dir / MANIFEST, dtype=texts, keep_default_na=False, na_values=[""])
+    for name in rows.columns[rows.columns.str.endswith("_ratings")]:
+        rows[name] = rows[name].astype(object).where(rows[name].notna(), "").astype(str)
+    return rows
+
+
+def part_of(store_dir: Path, series_uid: str) -> Path:
+    """The file that says that a series is in the store, and what it was made from."""
+    return store_dir / PARTS / f"{series_key(series_uid)}.json"
+
+
+def _empty(store_dir: Path, manifest: str) -> None:
+    """Remove everything of a store that was begun with another manifest; the manifest, which tells, last."""
+    path = store_dir / MANIFEST
+    if not path.is_file() or path.read_bytes() == manifest.encode():
+        return
+    for name in (TABLE, LAYOUT, REPORT, PAGE, KNOWN):
+        (store_dir / name).unlink(missing_ok=True)
+    for name in (ARRAYS, PARTS):
+        shutil.rmtree(store_dir / name, ignore_errors=True)
+    path.unlink()
+
+
+def _write_once(path: Path, text: str) -> None:
+    if path.is_file() and path.read_bytes() != text.encode():
+        raise StoreError(
+            f"{path.parent}: was begun with another cohort, other patients or another --key; give an empty folder, or "
+            "--overwrite"
+        )
+    if not path.is_file():
+        write_text(path, text)

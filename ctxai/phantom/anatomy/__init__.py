@@ -1,0 +1,1 @@
+"""The thorax about the nodules: bones, organs, vessels, airways, chest wall."""

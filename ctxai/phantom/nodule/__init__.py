@@ -1,0 +1,1 @@
+"""Nodules drawn from the radiologists' outlines and ratings."""

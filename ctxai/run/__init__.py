@@ -1,0 +1,1 @@
+"""The run folder: configuration, weights, calibration, model card, MONAI bundle."""

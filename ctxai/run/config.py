@@ -1,0 +1,143 @@
+"""The resolved options of a run, as `config.yaml` holds them and as `ctxai train --config` reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctxai.data.augment import AugmentConfig
+from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
+from ctxai.data.views import ViewConfig
+from ctxai.errors import RunError, one_line
+from ctxai.models.backbone import BackboneConfig
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.finetuning import TuneConfig
+from ctxai.models.heads import LossConfig
+from ctxai.training.optim import OptimConfig
+from ctxai.training.trainer import ComputeConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run learns, apart from the store.
+
+    Args:
+        views: images the run was trained for, with the training fold's statistics.
+        backbone: the vision transformer.
+        optim: the training budget.
+        augment: random changes while training.
+        folds: which nodules were for what.
+        label: how malignancy is given: soft or hard labels, or the rating itself.
+        shuffle_labels: whether labels were permuted between training patients.
+        half_precision: whether weights are stored in half precision.
+        seed: of the initial weights and of every random draw.
+        targets: what is predicted, some of `TARGETS`.
+        tune: which weights of the backbone learn.
+        loss: what is minimised.
+        compute: precision, compilation, accumulation.
+    """
+
+    views: ViewConfig = field(default_factory=ViewConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    folds: FoldConfig = field(default_factory=FoldConfig)
+    label: LabelKind = "soft"
+    shuffle_labels: bool = False
+    half_precision: bool = False
+    seed: int = 0
+    targets: tuple[str, ...] = TARGETS
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def make_model(self, initialise: bool = True) -> NoduleClassifier:
+        """The classifier of these options.
+
+        Args:
+            initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
+
+        Raises:
+            InputError: when options do not exist or do not fit each other.
+        """
+        return NoduleClassifier(
+            self.backbone,
+            self.views.pixels,
+            self.optim,
+            initialise,
+            targets=self.targets,
+            label=self.label,
+            tune=self.tune,
+            loss=self.loss,
+            compiled=self.compute.compile,
+        )
+
+    def to_yaml(self) -> str:
+        """YAML text with every option, in the order above."""
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, default_flow_style=None)
+
+    @classmethod
+    def from_yaml(cls, text: str | bytes) -> RunConfig:
+        """The reverse of :meth:`to_yaml`.
+
+        Raises:
+            RunError: for anything that is not such a document.
+        """
+        try:
+            return _build(cls, yaml.safe_load(text))
+        except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise RunError(
+                f"config.yaml: damaged or of another version ({one_line(error)}); train the run again"
+            ) from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = set(values) - set(hints)
+    if unknown:
+        raise TypeError(f"unknown option {', '.join(sorted(unknown))}")
+    return kind(**{name: _value(hints[name], value) for name, value in values.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    if isinstance(value, list):
+        value = tuple(value)
+    if hint == Path | None and value is not None:
+        value = Path(value)
+    if not _fits(hint, value):
+        raise TypeError(f"found {value!r}, expected {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type that the options have; numbers are finite."""
+    parts = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case typing.Literal:
+            return value in parts
+        case types.UnionType:
+            return any(_fits(part, value) for part in parts)
+        case origin if origin is tuple:
+            parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts
+            return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
+    if hint in (int, float):
+        kinds = int if hint is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint)

@@ -1,0 +1,179 @@
+"""The model card of a run: what it saw, how well it did, what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ctxai.run.config import RunConfig
+
+NOT_A_DIAGNOSIS = (
+    "Malignancy is what a radiologist thought on looking at one CT, from 1 (highly unlikely) to 5 (highly suspicious): "
+    "no biopsy, no follow-up, no outcome. A model of such ratings can be no better than they are, and does clearly "
+    "worse against pathology than against the ratings.",
+    "The readers knew nothing of the patient and were to rate as if each were a smoker of 60 years. A high rating is "
+    "no probability of cancer in anyone, and a calibrated probability here is one of a rating above 3, not of cancer.",
+    "Readers differ: the figures of a single reader say by how much. The class (median above or below 3) leaves out "
+    "the nodules on which they could not decide, which makes every area under a curve look better than in practice.",
+    "Ratings follow size: the diameter alone does nearly as well as anything. A good figure does not mean that a model "
+    "sees more than size; the paired difference to the diameter does, where its interval lies above 0.",
+    "Biomarkers are impressions too, on scales with few steps whose ends are rarely used; calcification is a list of "
+    "kinds rather than a scale.",
+)
+"""What a radiologist's rating is not."""
+
+BASELINE_TITLES = {
+    "diameter": "diameter alone",
+    "features": "logistic regression on hand-made features",
+    "resnet18": "ResNet-18 from scratch",
+    "random_vit": "the same network from random weights",
+}
+"""How baselines are called in tables and figures."""
+
+_LIMITS = """\
+- Research use only: not a medical device, and no output may guide the care of a patient.
+- The nodule has to be found by someone else and centred in the image; there is no detector.
+- Probabilities and intervals were calibrated on nodules of the same collection; other scanners, protocols and
+  populations void their guarantees.
+"""
+_NOVELTY = """\
+- `novelty_percentile` tells how unlike the training nodules an image is. It rises on what is no lung nodule (air, bone,
+  another window, damaged images), not on hard nodules, and hardly on a spacing that is wrong by less than a half.
+"""
+_ONE_SLICE = """\
+- It sees one axial slice, the one through the nodule's centre, and nothing above or below it; it was never shown a
+  nodule off that centre by more than the training's shifts.
+"""
+_BACKBONE = (
+    "- What the backbone saw before is told where its weights come from. If that includes images of the test fold, "
+    "even without labels, the figures below are transductive."
+)
+LIDC_DATA = """\
+## Data
+
+LIDC-IDRI, The Cancer Imaging Archive, CC BY 3.0: Armato SG III et al., 2015, doi 10.7937/K9/TCIA.2015.LO9QL9SX; Armato
+SG III et al., Medical Physics 38:915-931, 2011; Clark K et al., Journal of Digital Imaging 26:1045-1057, 2013.
+"""
+
+
+def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Markdown text, from the run's own records alone."""
+    views = config.views
+    lines = [
+        f"# {name}",
+        "",
+        "A vision transformer that rates lung nodules on CT as LIDC-IDRI's readers would: malignancy and eight "
+        "biomarkers.",
+        "",
+        "## Input",
+        "",
+        f"- Views: {', '.join(views.views)}; {views.field_of_view_mm:g} mm field of view, {views.pixels} x "
+        f"{views.pixels} pixels, centred on the nodule, from voxels of 1 mm.",
+        f"- HU clamped to {views.hu_window[0]:g} … {views.hu_window[1]:g}, standardised with mean {views.mean:g} and "
+        f"standard deviation {views.std:g}.",
+        f"- Slices averaged, mm from the centre: {', '.join(f'{offset:g}' for offset in views.slice_offsets_mm)}.",
+        "",
+        "## Training",
+        "",
+        f"- Backbone {config.backbone.name}, patch size {config.backbone.patch_size or 'of the architecture'}, depth "
+        f"{config.backbone.depth or 'of the architecture'}; {_start(config)}.",
+        f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
+    ]
+    if config.backbone.weights is not None:
+        lines.append(_BACKBONE)
+    if config.shuffle_labels:
+        lines.append("- **Labels were permuted between patients: a chance-level control, useless for anything else.**")
+    for part, role in (("training", "trained on"), ("validation", "calibrated on"), ("test", "held out for testing")):
+        lines.append(
+            f"- {role.capitalize()}: {len(provenance['nodules'][part])} nodules of "
+            f"{len(provenance['patients'][part])} patients."
+        )
+    training = metrics.get("training", {})
+    lines += [
+        "- **Folds by nodule: patients lie on both sides of the split, and every figure is too good.**"
+        if config.folds.unit == "nodule"
+        else "- Folds hold whole patients.",
+        f"- **Selected by {training['selected_by']}.**"
+        if "selected_by" in training
+        else "- Nothing was selected by the validation or the test fold.",
+        "- `provenance.json` lists every patient and nodule.",
+        f"- Command: `ctxai train STORE_DIR {name} --config config.yaml`, with this folder's `config.yaml` and a store "
+        f"of {provenance['store']['nodules']} nodules whose `nodules.parquet` has the SHA-256 "
+        f"`{provenance['store']['table_sha256']}`.",
+        "",
+        *_figures(metrics),
+        "## What a rating is not",
+        "",
+        *(f"- {line}" for line in NOT_A_DIAGNOSIS),
+        "",
+        "## Limits",
+        "",
+        _LIMITS + _NOVELTY + (_ONE_SLICE if views.views == ("axial",) and len(views.slice_offsets_mm) == 1 else ""),
+    ]
+    if any(str(patient).startswith("LIDC-IDRI-") for patient in provenance["patients"]["training"]):
+        lines.append(LIDC_DATA)
+    return "\n".join(lines)
+
+
+def _start(config: RunConfig) -> str:
+    if config.backbone.pretrained:
+        return "started from timm's published weights"
+    return "from random weights" if config.backbone.weights is None else f"from {config.backbone.weights.name}"
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    test = metrics.get("test")
+    if not test:
+        return ["## Figures", "", "Not evaluated yet: `ctxai evaluate RUN_DIR STORE_DIR`.", ""]
+    lines = ["## Figures on the test fold", "", "In brackets: 95 % intervals, bootstrap over patients.", ""]
+    if "malignancy" in test:
+        lines += _malignancy(test["malignancy"])
+    lines += [
+        "Against the readers' mean; beside it, one reader against the mean of the others.",
+        "",
+        "| target | nodules | mean absolute error | a reader's | Spearman | a reader's | interval coverage | width |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for target, row in test["targets"].items():
+        reader = row.get("readers", {}).get("reader", {})
+        figures = (row["mae"], reader.get("mae"), row["spearman"], reader.get("spearman"), row["coverage"])
+        cells = (target, str(row["nodules"]), *map(_interval, figures), _number(row["interval_width"]))
+        lines.append("| " + " | ".join(cells) + " |")
+    for attribute, groups in test.get("subgroups", {}).items():
+        cells = [f"{name}: {_interval(row['auc'])} (n {row['nodules']})" for name, row in groups.items()]
+        lines += ["", f"AUC by {attribute}: {'; '.join(cells)}."]
+    return [*lines, ""]
+
+
+def _malignancy(malignancy: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{malignancy['nodules']} nodules of {malignancy['patients']} patients with a median rating other than 3 "
+        f"({malignancy['malignant']} above 3).",
+        "",
+        "| | AUC | this run's minus it, paired |",
+        "|---|---|---|",
+        f"| this run | {_interval(malignancy['auc'])} | |",
+    ]
+    for key in malignancy:
+        if key.startswith("auc_minus_"):
+            name = key.removeprefix("auc_minus_")
+            area, difference = _interval(malignancy[f"{name}_auc"]), _interval(malignancy[key], "+")
+            lines.append(f"| {BASELINE_TITLES.get(name, name)} | {area} | {difference} |")
+    return [
+        *lines,
+        "",
+        f"Area under the precision-recall curve {_interval(malignancy['pr_auc'])}. Accuracy "
+        f"{_interval(malignancy['accuracy'])} at a probability of 0.5, Brier score {_interval(malignancy['brier'])}, "
+        f"expected calibration error {_interval(malignancy['ece'])}.",
+        "",
+    ]
+
+
+def _interval(figure: Mapping[str, float | None] | None, sign: str = "") -> str:
+    if figure is None or figure["value"] is None:
+        return "–"
+    return f"{figure['value']:{sign}.3f} ({_number(figure['low'], sign)} – {_number(figure['high'], sign)})"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.3f}"

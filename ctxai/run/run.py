@@ -1,0 +1,227 @@
+"""A run: a trained classifier with everything that explaining and reproducing its predictions needs, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from ctxai.data.labels import SCALES
+from ctxai.data.views import ViewConfig, as_patches, render_own_views
+from ctxai.errors import InputError, RunError, one_line
+from ctxai.files import atomic_folder, sha256, write_json, write_text
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.run.calibration import Calibration
+from ctxai.run.config import RunConfig
+from ctxai.run.files import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    METRICS,
+    NOVELTY,
+    PLOTS,
+    PREDICTIONS,
+    PROVENANCE,
+    WEIGHTS,
+    read_run_files,
+)
+from ctxai.run.model_card import model_card
+from ctxai.run.ood import Novelty, outputs_and_features
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
+
+_BATCH = 32
+
+
+@dataclass
+class Run:
+    """A classifier ready to predict, and where it comes from.
+
+    Args:
+        name: the run folder's name.
+        config: resolved options.
+        model: the classifier, in evaluation mode.
+        calibration: probability and intervals.
+        provenance: versions, store checksum, seed, git commit, and the patients and nodules of every fold.
+        metrics: what was measured.
+        predictions: predictions of the last evaluation, one row per nodule.
+        weights_sha256: checksum of the weights file; empty before the run is saved.
+        path: the run folder; None before the run is saved.
+        novelty: what the training nodules look like; None in a run that does not tell how unlike them a nodule is.
+    """
+
+    name: str
+    config: RunConfig
+    model: NoduleClassifier
+    calibration: Calibration
+    provenance: dict[str, Any]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weights_sha256: str = ""
+    path: Path | None = None
+    novelty: Novelty | None = None
+
+    @property
+    def views(self) -> ViewConfig:
+        """Views, field of view and statistics that the run was trained for."""
+        return self.config.views
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the model's outputs: `TARGETS`, or those of them that it was trained for."""
+        return self.model.target_names
+
+    def in_sample(self, patient_id: str, nodule_id: str | None = None) -> bool:
+        """Whether the run has learnt from this patient, in training or in calibration.
+
+        A nodule counts as seen with any other nodule of its patient, so ``nodule_id`` changes nothing; it may be
+        given for clarity.
+        """
+        del nodule_id
+        patients = self.provenance["patients"]
+        return patient_id in patients["training"] or patient_id in patients["validation"]
+
+    def outputs(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Raw outputs, float32 (nodule, output), averaged over the run's views and slices.
+
+        Args:
+            hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
+
+        Raises:
+            InputError: for other shapes, or single slices given to a run of several views.
+        """
+        return self._pass(hu)[0]
+
+    def features(self, hu: np.ndarray | torch.Tensor) -> np.ndarray:
+        """What novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
+
+        Args:
+            hu: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        return self._pass(hu)[1].numpy()
+
+    @torch.inference_mode()
+    def _pass(self, hu: np.ndarray | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and features of nodules."""
+        patches = as_patches(hu)
+        if patches.ndim != 4:
+            raise InputError(
+                f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
+            )
+        if not torch.isfinite(patches).all():
+            bad = int((~torch.isfinite(patches)).flatten(1).any(1).sum())
+            raise InputError(f"patches: {bad} of {len(patches)} hold NaN or infinite HU; expected finite numbers")
+        self.model.eval()
+        outputs = [torch.empty(0, len(self.target_names))]
+        features = [torch.empty(0, 0)]
+        for block in patches.split(_BATCH) if len(patches) else ():
+            images = render_own_views(block, self.views)
+            found = outputs_and_features(self.model, images.flatten(0, 1).to(self.model.device))
+            for values, collected in zip(found, (outputs, features), strict=True):
+                collected.append(values.unflatten(0, images.shape[:2]).mean(1).cpu())
+        return torch.cat(outputs), torch.cat(features[1:] or features)
+
+    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+        """Predictions of nodules, one row each.
+
+        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
+        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
+        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
+        split-conformal interval of `Calibration`. Last, where the run has a `Novelty`, ``novelty_percentile``: the
+        share of the training nodules, in percent, that are less unlike the others; near 100, the other columns are
+        extrapolation.
+
+        Args:
+            hu: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        outputs, features = self._pass(hu)
+        units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
+        columns: dict[str, np.ndarray] = {}
+        if "malignancy" in self.target_names:
+            logits = outputs[:, 0].double().numpy()
+            columns |= {"malignancy_logit": logits, "malignancy_probability": self.calibration.probability(logits)}
+        for place, target in enumerate(self.target_names):
+            values = np.clip(units[:, place], *SCALES[target])
+            low, high = self.calibration.interval(target, values)
+            columns |= {target: values, f"{target}_low": low, f"{target}_high": high}
+        if self.novelty is not None:
+            known = len(features) > 0
+            columns["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
+        return pd.DataFrame(columns)
+
+    def save(self, path: Path | str) -> None:
+        """Write the run folder; it appears whole, and replaces one that is there.
+
+        Raises:
+            InputError: when the folder cannot be written.
+        """
+        path = Path(path)
+        with atomic_folder(path) as folder:
+            (folder / WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
+            self.weights_sha256 = sha256(folder / WEIGHTS)
+            self.provenance["weights_sha256"] = self.weights_sha256
+            write_text(folder / CONFIG, self.config.to_yaml())
+            write_json(folder / CALIBRATION, self.calibration.to_json())
+            write_json(folder / PROVENANCE, self.provenance)
+            if self.novelty is not None:
+                (folder / NOVELTY).write_bytes(save(self.novelty.to_tensors()))
+            (folder / PLOTS).mkdir()
+            self.name, self.path = path.name, path
+            self._write_results(folder)
+
+    def record(self, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
+        """Put an evaluation's figures and predictions in the run's folder, and rewrite its model card."""
+        if self.path is None:
+            raise RunError(f"run {self.name}: save it before recording an evaluation")
+        self.metrics |= metrics
+        self.predictions = predictions
+        self._write_results(self.path)
+
+    def _write_results(self, folder: Path) -> None:
+        write_json(folder / METRICS, self.metrics)
+        write_text(folder / PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / CARD, model_card(self.name, self.config, self.provenance, self.metrics))
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Run:
+        """Open a run folder; None opens the shipped run.
+
+        Raises:
+            RunError: when it is not a run, a file is missing or altered, or the weights do not fit the configuration.
+        """
+        folder = SHIPPED if path is None else Path(path)
+        files = read_run_files(folder)
+        model = files.config.make_model(initialise=False)
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except (RuntimeError, SafetensorError) as error:
+            raise RunError(f"{folder / WEIGHTS}: weights do not fit {CONFIG}: {one_line(error)}") from None
+        return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
+
+
+def round_weights(model: NoduleClassifier) -> None:
+    """Round the parameters to half precision in place, so that a half-precision file loses nothing more."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+
+
+def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
+    parameters = {name for name, _ in model.named_parameters()}
+    return {
+        name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+    }

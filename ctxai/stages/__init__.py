@@ -1,1 +1,0 @@
-"""One file per stage of the command line: the only place that knows more than one part."""

@@ -1,0 +1,1 @@
+"""Lightning training: the Trainer's set-up, checkpoints, distributed stop, optimisers."""

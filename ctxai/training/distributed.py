@@ -1,0 +1,115 @@
+"""The processes that share a training: who started them, and how they stay together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from ctxai.errors import InputError, RunError
+
+logger = logging.getLogger(__name__)
+
+
+def process_environment(devices: int, num_nodes: int) -> ClusterEnvironment:
+    """What tells Lightning which of the processes this one is: SLURM's ``srun``, ``torchrun``, or Lightning itself.
+
+    A process that SLURM runs alone (a batch script, a job of one task) starts the others as it would without SLURM.
+    Lightning does not put jobs back into SLURM's queue: it would leave a checkpoint of its own in the working folder.
+
+    Args:
+        devices: processes on each machine.
+        num_nodes: machines.
+
+    Raises:
+        InputError: when there are more or fewer processes than ``devices`` times ``num_nodes``, or nothing has started
+            those of the other machines.
+    """
+    if TorchElasticEnvironment.detect():
+        starter, found = "torchrun", int(os.environ["WORLD_SIZE"])
+    else:
+        starter, found = "srun", int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if found == 1 and num_nodes == 1:
+        return LightningEnvironment()
+    if found == 1:
+        raise InputError(f"num_nodes is {num_nodes}, but nothing started processes there; use srun or torchrun")
+    if found != devices * num_nodes:
+        raise InputError(
+            f"{starter} started {found} processes, expected devices × num_nodes = {devices} × {num_nodes}; "
+            "give as many devices as there are processes on each machine"
+        )
+    if starter == "torchrun":
+        return TorchElasticEnvironment()
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # which srun knows only when it was asked for
+    return SLURMEnvironment(auto_requeue=False)
+
+
+def of_all_processes(trainer: pl.Trainer, values: torch.Tensor) -> torch.Tensor:
+    """Every process's own ``values`` (n,), the same number in each: (process, n), the same in all of them."""
+    rows = values.new_zeros((trainer.world_size, len(values)), device=trainer.strategy.root_device)
+    rows[trainer.global_rank] = values
+    return trainer.strategy.reduce(rows, reduce_op="sum")
+
+
+class CoordinatedStop(Callback):
+    """All processes begin at the same step, and end after the same one as soon as any of them gets SIGTERM.
+
+    Batch systems send SIGTERM before they kill. Lightning's own answer to it talks to the other processes from within
+    the signal, in the middle of what they exchange at that moment, and they wait for each other for ever.
+
+    Attributes:
+        began: whether training has begun, with everything loaded that it goes on from.
+        ends: whether all processes end before their next batch.
+    """
+
+    def __init__(self) -> None:
+        self.began = self.ends = self._asked = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare where the processes begin; listen for SIGTERM until Lightning puts the former listeners back.
+
+        Raises:
+            RunError: when they begin at different steps.
+        """
+        steps = of_all_processes(trainer, torch.tensor([trainer.global_step])).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise RunError(
+                f"the processes found checkpoints of the steps {', '.join(map(str, sorted(set(steps))))}; all machines "
+                "have to see the same folder: give the command again when its file system has settled"
+            )
+        self.began, self._asked = True, trainer.received_sigterm
+        if trainer.is_global_zero:
+            logger.info("training begins at step %d, on %d processes", trainer.global_step, trainer.world_size)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Agree after every step."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self.ends = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """End, once that was agreed; the checkpoint is written by then."""
+        if self.ends:
+            raise SIGTERMException

@@ -1,0 +1,52 @@
+import json
+import shutil
+
+import numpy as np
+
+from ctxai.benchmark.plan import contenders, unseen_rows
+from ctxai.cli import main
+from ctxai.data.store import NoduleStore
+from ctxai.run.run import Run
+
+
+def test_cdam_comes_first_and_the_controls_last(axial_run):
+    found, missing = contenders(Run.load(axial_run), ["attention_map", "cdam"], seed=0)
+    assert list(found) == ["cdam", "attention_map", "random_map", "cdam_randomised"]
+    assert not missing
+
+
+def test_the_nodules_are_those_of_the_test_fold(axial_run, crops_store):
+    store = NoduleStore(crops_store)
+    rows, check = unseen_rows(Run.load(axial_run), store)
+    assert check is None
+    np.testing.assert_array_equal(rows, np.flatnonzero(store.table["fold"] == 0))
+
+
+def test_methods_that_were_not_run_are_listed_with_the_reason(axial_run, crops_store, tmp_path):
+    command = ["benchmark", str(axial_run), str(crops_store), str(tmp_path), "--methods", "cdam", "vision_diffmask"]
+    assert main([*command, "--metrics", "compactness", "--targets", "malignancy", "--limit", "2"]) == 0
+    record = json.loads((tmp_path / "benchmark.json").read_text())
+    assert "train-diffmask" in record["not_run"]["vision_diffmask"]
+    assert set(record["methods"]) == {"cdam", "random_map", "cdam_randomised"}
+
+
+def test_a_model_that_has_not_learnt_the_planted_trait_is_not_scored(axial_run, planted_store, tmp_path, capsys):
+    assert main(["benchmark", str(axial_run), str(planted_store), str(tmp_path)]) == 2
+    assert "has not learnt the trait" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_has_seen_the_test_patients_is_refused(axial_run, crops_store, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(axial_run, run)
+    table = NoduleStore(crops_store).table
+    record = json.loads((run / "provenance.json").read_text())
+    record["patients"]["training"] = sorted(np.unique(table.loc[table["fold"] == 0, "patient_id"]))
+    (run / "provenance.json").write_text(json.dumps(record))
+    assert main(["benchmark", str(run), str(crops_store), str(tmp_path / "out")]) == 2
+    assert "were trained or calibrated on" in capsys.readouterr().err
+
+
+def test_an_unknown_target_is_refused(axial_run, crops_store, tmp_path, capsys):
+    assert main(["benchmark", str(axial_run), str(crops_store), str(tmp_path), "--targets", "halo"]) == 2
+    assert "the run has malignancy" in capsys.readouterr().err

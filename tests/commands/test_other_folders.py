@@ -1,0 +1,67 @@
+"""Stages that are given a folder of another kind to write into say so and leave it as it is."""
+
+import pytest
+
+from ctxai.cli import main
+from ctxai.commands.train import train
+from ctxai.errors import InputError
+
+from cohorts import sphere_store
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(arguments, said, capsys, folder):
+    before = contents(folder)
+    assert main([str(word) for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert contents(folder) == before
+
+
+def test_results_are_not_written_into_a_store_or_the_ct(sphere_ct, write_points, planted_store, run_folder, capsys):
+    options = ["--run", run_folder, "--points", write_points()]
+    refused(["explain", sphere_ct, planted_store, *options], "is a nodule store", capsys, planted_store)
+    refused(["explain", sphere_ct, sphere_ct, *options], "is read and would be written", capsys, sphere_ct)
+
+
+def test_a_store_is_not_written_into_a_run_or_the_ct(sphere_ct, write_points, run_folder, capsys):
+    options = ["--points", write_points()]
+    refused(["ingest", sphere_ct, run_folder, *options], "is a run", capsys, run_folder)
+    refused(["ingest", sphere_ct, sphere_ct, *options], "is read and would be written", capsys, sphere_ct)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_replaces_no_folder_of_anything_else(tmp_path, resume):
+    store = sphere_store(tmp_path / "store", nodules=40)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("ten years of work")
+    with pytest.raises(InputError, match="is there and is not a run; give a folder that does not exist yet"):
+        train(store.path, mine, accelerator="cpu", resume=resume)
+    assert (mine / "thesis.txt").read_text() == "ten years of work"
+
+
+def test_swapped_folders_are_named(planted_store, run_folder, tmp_path, capsys):
+    for arguments, said in (
+        (["evaluate", planted_store, run_folder], "it is a nodule store"),
+        (["train", run_folder, tmp_path / "run"], "it is a run"),
+        (["explain", run_folder, tmp_path / "out"], "it is a run"),
+        (["report", planted_store], "it is a nodule store"),
+    ):
+        assert main([str(word) for word in arguments]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_nodules_come_from_one_source(sphere_ct, tmp_path, capsys):
+    arguments = ["ingest", sphere_ct, tmp_path / "store", "--points", "points.csv", "--xml", "lidc.xml"]
+    assert main([str(word) for word in arguments]) == 2
+    assert "--xml --points: each says where the nodules are" in capsys.readouterr().err
+
+
+def test_the_end_of_an_explanation_names_the_page(sphere_ct, write_points, run_folder, tmp_path, capsys):
+    options = ["--run", run_folder, "--points", write_points(), "--no-maps"]
+    assert main([str(word) for word in ["explain", sphere_ct, tmp_path / "out", *options]]) == 0
+    assert capsys.readouterr().err.endswith(f"1 nodule(s) of 1 series -> {tmp_path / 'out' / 'report.html'}\n")

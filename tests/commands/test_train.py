@@ -1,0 +1,134 @@
+import json
+import shutil
+
+import pytest
+
+from ctxai.cli import main, stage_parser
+from ctxai.commands.evaluate import evaluate
+from ctxai.commands.train import train
+from ctxai.data.augment import AugmentConfig
+from ctxai.data.views import VIEWS, ViewConfig
+from ctxai.errors import InputError, RunError, StoreError
+from ctxai.models.backbone import BackboneConfig
+from ctxai.models.classifier import OptimConfig
+from ctxai.resources import resource
+from ctxai.run.run import Run
+
+from cohorts import sphere_store
+
+QUICK = {
+    "views": ViewConfig(pixels=16),
+    "backbone": BackboneConfig(depth=1),
+    "optim": OptimConfig(epochs=2, batch_size=8),
+    "accelerator": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return sphere_store(tmp_path_factory.mktemp("stage") / "store", nodules=40)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_run_folder_appears_whole_and_records_its_folds(store, tmp_path):
+    train(store.path, tmp_path / "run", **QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    run = Run.load(tmp_path / "run")
+    table = store.table
+    for part, folds in {"test": {0}, "validation": {1}, "training": {2, 3, 4}}.items():
+        expected = sorted(set(table.loc[table["fold"].isin(folds), "patient_id"]))
+        assert run.provenance["patients"][part] == expected
+    assert run.calibration.counts["malignancy"] == 8
+    assert len(run.metrics["training"]["epoch_losses"]) == 2
+    assert run.views.mean != ViewConfig().mean
+
+
+def test_the_same_command_gives_the_same_bytes(store, tmp_path):
+    for name in ("a", "b"):
+        train(store.path, tmp_path / name / "run", half_precision=True, **QUICK)
+    assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
+
+
+def test_the_calibration_is_fitted_on_the_validation_fold_alone(store, tmp_path):
+    train(store.path, tmp_path / "plain", **QUICK)
+    other = tmp_path / "store"
+    shutil.copytree(store.path, other)
+    table = store.table
+    table.loc[table["fold"] == 0, "malignancy_mean"] = 3.3  # test labels may be anything
+    type(store)(other).write_table(table)
+    train(other, tmp_path / "other", **QUICK)
+    calibrations = [json.loads((tmp_path / name / "calibration.json").read_text()) for name in ("plain", "other")]
+    assert calibrations[0] == calibrations[1]
+
+
+def test_a_finished_run_is_kept_and_another_one_is_not_overwritten(store, tmp_path):
+    train(store.path, tmp_path / "run", **QUICK)
+    before = contents(tmp_path / "run")
+    train(store.path, tmp_path / "run", **QUICK)
+    assert contents(tmp_path / "run") == before
+    with pytest.raises(RunError, match="holds a run of other options"):
+        train(store.path, tmp_path / "run", **QUICK, seed=1)
+    train(store.path, tmp_path / "run", **QUICK, seed=1, resume=False)
+    assert Run.load(tmp_path / "run").config.seed == 1
+
+
+def test_a_half_finished_training_of_other_options_is_not_gone_on_with(store, tmp_path):
+    work = tmp_path / ".run.training"
+    work.mkdir()
+    (work / "config.yaml").write_text("seed: 9\n")
+    (work / "last.ckpt").write_bytes(b"of another training")
+    train(store.path, tmp_path / "run", **QUICK)
+    assert not work.exists()
+
+
+def test_unusable_stores_are_refused_before_anything_is_written(store, tmp_path):
+    with pytest.raises(StoreError, match="not a nodule store"):
+        train(tmp_path / "absent", tmp_path / "run", **QUICK)
+    other = tmp_path / "store"
+    shutil.copytree(store.path, other)
+    type(store)(other).write_table(store.table.assign(label_malignancy=1.0))
+    with pytest.raises(StoreError, match="both classes are needed"):
+        train(other, tmp_path / "run", **QUICK)
+    with pytest.raises(InputError, match="not one of timm's vision transformers"):
+        train(store.path, tmp_path / "run", **(QUICK | {"backbone": BackboneConfig(name="resnet18")}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
+    store = sphere_store(tmp_path / "store", nodules=50, depth=1)
+    train(
+        store.path,
+        tmp_path / "run",
+        views=ViewConfig(views=("axial",), pixels=16),
+        backbone=BackboneConfig(depth=2),
+        optim=OptimConfig(epochs=8, batch_size=8, learning_rate=1e-3),
+        augment=AugmentConfig(noise_hu=0.0),
+        shuffle_labels=shuffled,
+        accelerator="cpu",
+    )
+    evaluate(tmp_path / "run", store.path)
+    test = Run.load(tmp_path / "run").metrics["test"]
+    error = test["targets"]["malignancy"]["mae"]["value"]
+    assert error > 1.0 if shuffled else error < 0.8  # always the middle of the scale is wrong by 1.5
+    if not shuffled:
+        assert test["malignancy"]["auc"]["value"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["default", "lidc2d", "tiny"])
+def test_every_bundled_training_config_is_understood(name):
+    parser = stage_parser("train")
+    values = parser.parse_args(["store", "run", "--config", str(resource("configs", f"{name}.yaml"))])
+    assert set(values.views.views) <= set(VIEWS)
+    assert values.optim.epochs > 1
+
+
+def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):
+    train(store.path, tmp_path / "a" / "run", **QUICK)
+    assert (
+        main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(tmp_path / "a/run/config.yaml")]) == 0
+    )
+    assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")

@@ -1,0 +1,76 @@
+"""Trust figures where the best, the worst and the empty map are known."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_vits import grid_of, linear_model, make_images, make_model, pixel_weights
+
+from ctxai.data.views import ViewConfig
+from ctxai.evaluate.explanations.map_quality import MapReliability
+from ctxai.evaluate.explanations.perturbation_baselines import make_fill
+from ctxai.explain import CDAM, RandomMap
+
+VIEWS = ViewConfig()
+TARGETS = ("benign", "malignancy", "margin", "texture", "other")
+TARGET = 1
+
+
+def best_map(model, images):
+    """What every token really adds to the output of a linear model, against the lung's mean HU."""
+    change = images - make_fill("lung_mean", images, VIEWS, 0)
+    per_pixel = (change * pixel_weights(model, TARGET)).sum(dim=1)
+    rows, columns = grid_of(model)
+    return torch.nn.functional.adaptive_avg_pool2d(per_pixel, (rows, columns))
+
+
+@pytest.fixture(scope="module")
+def linear():
+    model = linear_model()
+    images = make_images(model, 2)
+    return model, images, MapReliability(model, images, VIEWS, TARGETS)
+
+
+def judged(linear, change):
+    model, images, gauge = linear
+    return gauge.assess(CDAM(model), TARGETS[TARGET], change(best_map(model, images)))
+
+
+def test_the_true_map_of_a_linear_model_beats_every_random_map(linear):
+    found = judged(linear, lambda best: best)
+    assert found.fidelity > 0
+    assert found.fidelity_percentile == 100
+
+
+def test_the_reversed_map_has_minus_its_fidelity_and_loses_to_every_random_map(linear):
+    best, worst = judged(linear, lambda best: best), judged(linear, lambda best: -best)
+    assert worst.fidelity == -best.fidelity
+    assert worst.fidelity_percentile == 0
+
+
+def test_a_constant_map_is_at_chance(linear):
+    found = judged(linear, torch.zeros_like)
+    assert found.fidelity == 0
+    assert found.fidelity_percentile == 50
+
+
+def test_a_map_that_ignores_the_weights_fails_the_sanity_check_and_cdam_does_not():
+    model = make_model("vit")
+    images = make_images(model, 2)
+    gauge = MapReliability(model, images, VIEWS, TARGETS)
+    random, cdam = RandomMap(model), CDAM(model)
+    assert gauge.assess(random, TARGETS[TARGET], random.attribute(images)).sanity is False
+    found = gauge.assess(cdam, TARGETS[TARGET], cdam.attribute(images, TARGET))
+    assert found.sanity is True
+    assert -1 <= found.stability <= 1
+
+
+def test_figures_do_not_depend_on_what_was_judged_before():
+    model = make_model("vit")
+    images = make_images(model, 2)
+    cdam = CDAM(model)
+    maps = cdam.attribute(images, [0, TARGET])
+    gauge = MapReliability(model, images, VIEWS, TARGETS)
+    gauge.assess(cdam, TARGETS[0], maps[:, 0])
+    alone = MapReliability(model, images, VIEWS, TARGETS).assess(cdam, TARGETS[TARGET], maps[:, 1])
+    assert gauge.assess(cdam, TARGETS[TARGET], maps[:, 1]) == alone
+    assert np.isfinite([alone.fidelity, alone.randomisation]).all()

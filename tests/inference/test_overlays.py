@@ -1,0 +1,148 @@
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pydicom
+import pytest
+
+from ctxai.ct.grid import Grid
+from ctxai.ct.series import read_series
+from ctxai.errors import InputError
+from ctxai.explain import FusedMap
+from ctxai.export.dicom.segmentation import HEAT_BANDS
+from ctxai.export.overlay import merge_maps
+from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.overlays import FORMATS, merge_spreads, parse_formats, write_overlays
+
+from synthetic_ct import ct_grid, write_ct
+
+KEY = ("cdam", "malignancy")
+
+
+def nodule(centre, value, spread):
+    """A nodule with a constant map on a patch of 8 voxels."""
+    fused = FusedMap(*(np.full((8, 8, 8), number, np.float32) for number in (value, spread)), np.ones((8,) * 3, bool))
+    return SimpleNamespace(maps={KEY: fused}, patch=SimpleNamespace(grid=Grid.cube(np.array(centre), (8, 8, 8), 1.0)))
+
+
+def test_a_voxel_shows_the_spread_of_the_nodule_whose_value_it_shows():
+    grid = ct_grid((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    low = nodule(grid.centre - 2, 1.0, 0.75)
+    high = nodule(grid.centre + 2, -2.0, 0.25)
+    zero = nodule(grid.centre + np.array([0.0, 0.0, -4.0]), 0.0, 0.5)
+    nodules = [zero, low, high]
+    values = merge_maps(((n.maps[KEY].values, n.patch.grid) for n in nodules), grid)
+    spread = merge_spreads(nodules, KEY, grid)
+    np.testing.assert_array_equal(spread[values == 1], 0.75)
+    np.testing.assert_array_equal(spread[values == -2], 0.25)
+    assert set(np.unique(spread[values == 0])) == {0.0, 0.5}
+    assert (values == 1).sum() > 0
+    assert (values == -2).sum() == 8**3
+
+
+def test_unknown_formats_are_refused():
+    assert parse_formats("nifti, seg") == ("nifti", "seg")
+    with pytest.raises(InputError, match="expected some of"):
+        parse_formats("png")
+
+
+def test_a_long_target_still_fits_the_label_of_a_segment():
+    against = HEAT_BANDS[-1]
+    assert against.label("malignancy") == "malignancy: evidence against, 25 % to 100 % of maximum"
+    assert against.label("calcification-spiculation") == "calcification-spiculation: against, 25 % to 100 % of maximum"
+    for band in HEAT_BANDS:
+        assert len(band.label("a" * 64)) <= 64
+
+
+def write(folder, ct, formats, method="cdam"):
+    """Write the objects of a made-up map of one marked nodule in the middle of a CT."""
+    series = read_series(ct)
+    values = np.zeros((64, 64, 64), np.float32)
+    values[28:36, 30:38, 26:34] = np.linspace(-0.5, 1, 512, dtype=np.float32).reshape(8, 8, 8)
+    candidate = NoduleCandidate("nodule", series.grid.centre, 6.0)
+    patch = SimpleNamespace(grid=Grid.cube(series.grid.centre, (64,) * 3, 1.0), hu=np.zeros((64,) * 3, np.int16))
+    maps = {(method, "malignancy"): FusedMap(values, values * 0, np.ones(values.shape, bool))}
+    nodules = [SimpleNamespace(candidate=candidate, patch=patch, maps=maps, inside=None)]
+    rows = [{"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0, "malignancy_probability": 0.5}]
+    run = SimpleNamespace(name="run", weights_sha256="0" * 64)
+    methods = [SimpleNamespace(name=method, options={"variant": "pre_norm"}, reference="a paper", signed=True)]
+    write_overlays(folder, series, nodules, rows, run, methods, ["malignancy"], formats)
+
+
+@pytest.fixture
+def ct(tmp_path):
+    grid = ct_grid((16, 40, 44), (1.5, 1.5, 3.0))
+    write_ct(tmp_path / "ct", np.zeros(grid.shape, np.int16), grid)
+    return tmp_path / "ct"
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_format_has_its_place_and_a_rerun_writes_the_same_bytes(ct, tmp_path):
+    write(tmp_path / "out", ct, FORMATS)
+    written = files_of(tmp_path / "out")
+    assert {name for name in written if "/sc/" not in name} == {
+        "ct.nii.gz",
+        "ct.json",
+        "maps/cdam_malignancy.nii.gz",
+        "maps/cdam_malignancy.json",
+        "dicom/pmap/cdam_malignancy_for.dcm",
+        "dicom/pmap/cdam_malignancy_against.dcm",
+        "dicom/seg/cdam_malignancy_bands.dcm",
+        "dicom/seg/cdam_malignancy_graded.dcm",
+        "dicom/sr/nodules.dcm",
+        "dicom/pdf/nodules.dcm",
+    }
+    assert {name for name in written if "/sc/" in name} == {
+        f"dicom/sc/cdam_malignancy_{number:04d}.dcm" for number in (7, 8)
+    }
+    write(tmp_path / "out", ct, FORMATS)
+    assert files_of(tmp_path / "out") == written
+
+
+def test_the_report_refers_to_every_map_and_segmentation_written_with_it(ct, tmp_path):
+    write(tmp_path / "out", ct, ("pmap", "seg", "fractional", "sr"))
+    report = pydicom.dcmread(tmp_path / "out" / "dicom" / "sr" / "nodules.dcm")
+    referenced = {e.value for e in report.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    for kind in ("pmap", "seg"):
+        for file in (tmp_path / "out" / "dicom" / kind).iterdir():
+            assert pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID in referenced
+
+
+def test_what_an_earlier_run_left_is_taken_away(ct, tmp_path):
+    write(tmp_path / "out", ct, ("nifti", "seg", "sr"), method="agcam")
+    (tmp_path / "out" / "views").mkdir()
+    (tmp_path / "out" / "views" / "nodule.png").write_bytes(b"picture")
+    write(tmp_path / "out", ct, ("seg",))
+    assert set(files_of(tmp_path / "out")) == {"dicom/seg/cdam_malignancy_bands.dcm", "views/nodule.png"}
+
+
+def test_a_failed_run_leaves_what_was_there(ct, tmp_path, monkeypatch):
+    write(tmp_path / "out", ct, ("nifti", "seg"))
+    before = files_of(tmp_path / "out")
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full)
+    with pytest.raises(InputError, match="no space left"):
+        write(tmp_path / "out", ct, ("seg", "sr"), method="agcam")
+    assert files_of(tmp_path / "out") == before
+
+
+def test_a_ct_that_ohif_was_not_tried_on_gets_bands_and_a_word(tmp_path, caplog):
+    grid = ct_grid((16, 40, 44), (1.5, 1.5, 3.0), tilt_deg=20.0)
+    write_ct(tmp_path / "ct", np.zeros(grid.shape, np.int16), grid)
+    with caplog.at_level(logging.WARNING):
+        write(tmp_path / "out", tmp_path / "ct", ("pmap",))
+    assert "stacked 20 degrees off their normal; OHIF may misplace its Parametric Map" in caplog.text
+    assert "dicom/seg/cdam_malignancy_bands.dcm" in files_of(tmp_path / "out")
+
+
+def test_a_ct_like_those_that_ohif_shows_rightly_gets_what_was_asked_for(ct, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        write(tmp_path / "out", ct, ("pmap",))
+    assert caplog.text == ""
+    assert not (tmp_path / "out" / "dicom" / "seg").exists()
