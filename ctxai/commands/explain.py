@@ -38,7 +38,7 @@ from ctxai.inference.results import (
 from ctxai.inference.selection import choose_series
 from ctxai.inference.table import prediction_row, warn_of_strangers
 from ctxai.inference.targets import name_of, parse_targets
-from ctxai.ingestion.extraction import without_place
+from ctxai.ingestion.extraction import without_source_label
 from ctxai.progress import console, track
 from ctxai.report.explanation import REPORT
 from ctxai.report.tiles import nodule_tile
@@ -160,7 +160,7 @@ def explain(
                 explained[name] = _explain_series(CTSeries(group), out_dir, marked, request, resume)
             except InputError as error:
                 failures[name] = error
-                left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
+                left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
                 if len(series) > 1:
                     logger.warning("left out: %s", error)
     if shard is not None:
