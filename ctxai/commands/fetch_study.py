@@ -10,9 +10,10 @@ from rich.console import Console
 
 from ctxai.errors import InputError, PacsError
 from ctxai.files import atomic_path
-from ctxai.pacs import PacsClient, RemoteSeries, Tls, peer_of
+from ctxai.pacs import PacsClient, RemoteSeries, peer_of
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.pacs.names import object_file, series_folder
+from ctxai.pacs.tls import Tls
 from ctxai.progress import track
 
 
@@ -23,7 +24,7 @@ def fetch_study(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     move_port: int | None = None,
 ) -> None:
     """Fetch the CT series of a study from a PACS, so that `ctxai explain` can start from there.

@@ -19,18 +19,18 @@ from pytorch_lightning.utilities import rank_zero_only
 from ctxai import __version__
 from ctxai.ct.series import CTSeries, find_series
 from ctxai.data.datamodule import with_statistics
-from ctxai.data.multicrop import MultiCropConfig, MultiCropDataModule
+from ctxai.data.multicrop import MultiCropDataModule
 from ctxai.data.patches import Patches
 from ctxai.data.random_patches import PretrainingPatches, random_patches
+from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.data.store import TABLE, NoduleStore
-from ctxai.data.views import ViewConfig
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import RunError, StoreError
 from ctxai.files import sha256, write_text
 from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_replace
-from ctxai.models.backbone import BackboneConfig
-from ctxai.models.dino import Dino, DinoConfig
+from ctxai.models.dino import Dino
 from ctxai.models.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
+from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.progress import track
 from ctxai.run.provenance import git_commit
 from ctxai.training.dino_trainer import fit_dino
@@ -47,10 +47,10 @@ def pretrain(
     series: list[Path] | None = None,
     key: Path | None = None,
     windows: int = 256,
-    views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
-    backbone: BackboneConfig = BackboneConfig(drop_path_rate=0.0),  # noqa: B008
-    crops: MultiCropConfig = MultiCropConfig(),  # noqa: B008
-    optim: DinoConfig = DinoConfig(),  # noqa: B008
+    views: ViewConfig = ViewConfig(),
+    backbone: BackboneConfig = BackboneConfig(drop_path_rate=0.0),
+    crops: MultiCropConfig = MultiCropConfig(),
+    optim: DinoConfig = DinoConfig(),
     leave_out_fold: int | None = None,
     half_precision: bool = False,
     seed: int = 0,

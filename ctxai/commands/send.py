@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ctxai.errors import InputError, PacsError
-from ctxai.pacs import Outcome, PacsClient, Tls, peer_of
+from ctxai.pacs import Outcome, PacsClient, peer_of
 from ctxai.pacs.sent_log import SentLog
+from ctxai.pacs.tls import Tls
 from ctxai.progress import track
 
 _FIRST_PAUSE_S = 1.0
@@ -23,7 +24,7 @@ def send(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     attempts: int = 4,
     resume: bool = True,
 ) -> None:

@@ -12,24 +12,21 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, LabelKind, in_order, targets_of
+from ctxai.data.labels import NODULE_FOLDS, TARGETS, in_order, targets_of
 from ctxai.data.patches import Patches
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError
 from ctxai.folder_kinds import RUN, kind_of, refuse_to_replace
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import LossConfig
+from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
-from ctxai.training.optim import OptimConfig
-from ctxai.training.trainer import ComputeConfig, fit
+from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.training.trainer import fit
 
 _BLOCK = 64
 
@@ -40,11 +37,11 @@ def train(
     store_dir: Path,
     run_dir: Path,
     *,
-    views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
-    backbone: BackboneConfig = BackboneConfig(),  # noqa: B008
-    optim: OptimConfig = OptimConfig(),  # noqa: B008
-    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
-    folds: FoldConfig = FoldConfig(),  # noqa: B008
+    views: ViewConfig = ViewConfig(),
+    backbone: BackboneConfig = BackboneConfig(),
+    optim: OptimConfig = OptimConfig(),
+    augment: AugmentConfig = AugmentConfig(),
+    folds: FoldConfig = FoldConfig(),
     label: LabelKind = "soft",
     shuffle_labels: bool = False,
     half_precision: bool = False,
@@ -54,9 +51,9 @@ def train(
     devices: int = 1,
     num_nodes: int = 1,
     targets: list[str] | None = None,
-    tune: TuneConfig = TuneConfig(),  # noqa: B008
-    loss: LossConfig = LossConfig(),  # noqa: B008
-    compute: ComputeConfig = ComputeConfig(),  # noqa: B008
+    tune: TuneConfig = TuneConfig(),
+    loss: LossConfig = LossConfig(),
+    compute: ComputeConfig = ComputeConfig(),
     resume: bool = True,
     overwrite: bool = False,
 ) -> None:

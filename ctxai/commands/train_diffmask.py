@@ -13,8 +13,9 @@ from rich.console import Console
 
 from ctxai.data.labels import split_rows
 from ctxai.data.patches import Patches
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.views import render_own_views
 from ctxai.errors import InputError, RunError
 from ctxai.explain.diffmask.training import DiffMaskSettings
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask

@@ -16,8 +16,9 @@ from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
 from ctxai.inference.overlays import parse_formats
 from ctxai.inference.results import refuse_mixture
-from ctxai.pacs import PacsClient, Tls, peer_of
+from ctxai.pacs import PacsClient, peer_of
 from ctxai.pacs.inbox import Arrived, Inbox
+from ctxai.pacs.tls import Tls
 from ctxai.progress import console
 from ctxai.run.run import Run
 
@@ -53,7 +54,7 @@ def watch(
     host: str = "127.0.0.1",
     port: int = 11112,
     callers: list[str] = [],  # noqa: B006 (never changed)
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     run: Path | None = None,
     points: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006
