@@ -80,7 +80,7 @@ def test_a_baseline_is_trained_once_and_compared_with_ever_after(trained, monkey
     evaluate(run_dir, store.path, baselines=["resnet18"], accelerator="cpu")
     first = Run.load(run_dir).metrics["test"]["malignancy"]
     assert 0 <= first["resnet18_auc"]["value"] <= 1
-    monkeypatch.setattr("ctxai.commands.evaluate.network_scores", None)
+    monkeypatch.setattr("ctxai.evaluate.predictions.baselines.network_scores", None)
     evaluate(run_dir, store.path, baselines=["resnet18"])
     evaluate(run_dir, store.path)
     assert Run.load(run_dir).metrics["test"]["malignancy"] == first

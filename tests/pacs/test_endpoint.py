@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ctxai.errors import InputError
-from ctxai.pacs import peer_of
 from ctxai.pacs.dicomweb import DicomWebPeer
 from ctxai.pacs.dimse import DimsePeer
+from ctxai.pacs.endpoint import peer_of
 from ctxai.pacs.tls import Tls
 
 
