@@ -1,13 +1,11 @@
-"""The page that shows what an ingestion gave: cohort, faults and repairs, ratings, agreement, sample patches."""
+"""Page of an ingestion: cohort, faults and repairs, ratings, agreement of the readers, sample patches."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,14 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ctxai.data.store import NoduleStore
-from ctxai.disclaimer import NOTICE
 from ctxai.files import write_text
+from ctxai.report.page import render_page
 
-_TEMPLATE = Path(__file__).with_name("ingestion.html")
 _WINDOW_HU = (-1200, 400)
 _NAMED_PATIENTS = 6
 _COLUMNS = 6
-_STYLE = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def write_ingestion_report(
@@ -39,32 +36,28 @@ def write_ingestion_report(
     """
     table = store.table
     usable = table[table.fault == ""]
-    shares = [_share_agreed(store, row, int(n)) for row, n in usable.n_readers.items() if n > 1]
+    shares = [
+        _share_agreed(store, int(row), int(n)) for row, n in zip(usable.index, usable.n_readers, strict=True) if n > 1
+    ]
     with matplotlib.rc_context(_STYLE):
-        page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-            name=html.escape(store.path.name),
-            notice=html.escape(NOTICE),
-            flow="\n".join(f"<li><b>{count}</b> {html.escape(what)}</li>" for what, count in flow),
-            issues=_findings(report) or '<tr><td colspan="4">none</td></tr>',
-            ratings=_png(_ratings_figure(usable)),
-            agreement=_png(_agreement_figure(usable, shares)),
-            sample=_png(_sample_figure(store, usable, samples)),
-        )
-    write_text(path, page)
+        pictures = {
+            "ratings": _png(_ratings_figure(usable)),
+            "agreement": _png(_agreement_figure(usable, shares)),
+            "sample": _png(_sample_figure(store, usable, samples)),
+        }
+    content = {"name": store.path.name, "flow": flow, "issues": _issues(report)}
+    write_text(path, render_page("ingestion.html", style="tables.css", **content, **pictures))
 
 
-def _findings(report: pd.DataFrame) -> str:
-    lines = []
+def _issues(report: pd.DataFrame) -> list[dict[str, object]]:
+    """Lines of report.csv counted by name and action, with the first patients."""
+    issues = []
     for (name, action), group in report.groupby(["name", "action"], sort=True):
         patients = sorted(set(group.patient_id) - {""})
-        named = ", ".join(patients[:_NAMED_PATIENTS])
         more = len(patients) - _NAMED_PATIENTS
-        named += f" and {more} more" if more > 0 else ""
-        lines.append(
-            f'<tr><td>{html.escape(name)}</td><td>{html.escape(action)}</td><td class="number">{len(group)}</td>'
-            f"<td>{html.escape(named)}</td></tr>"
-        )
-    return "\n".join(lines)
+        named = ", ".join(patients[:_NAMED_PATIENTS]) + (f" and {more} more" if more > 0 else "")
+        issues.append({"name": name, "action": action, "lines": len(group), "patients": named})
+    return issues
 
 
 def _ratings_figure(usable: pd.DataFrame) -> Figure:
@@ -125,7 +118,7 @@ def _share_agreed(store: NoduleStore, row: int, readers: int) -> float:
     return float((agreement >= readers / 2).sum() / max((agreement > 0).sum(), 1))
 
 
-def _png(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
-    return base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()
