@@ -8,11 +8,12 @@ from pathlib import Path
 from pydicom.uid import RE_VALID_UID
 from rich.console import Console
 
+from ctxai.ct.header import series_key
 from ctxai.errors import InputError, PacsError
 from ctxai.files import atomic_path
 from ctxai.pacs import PacsClient, RemoteSeries, Tls, peer_of
+from ctxai.pacs.client import object_file
 from ctxai.pacs.dimse import DimsePeer
-from ctxai.pacs.names import object_file, series_folder
 from ctxai.progress import track
 
 
@@ -48,7 +49,7 @@ def fetch_study(
     series = peer.find(study_uid, "CT")
     if not series:
         raise InputError(f"{peer.name}: no CT series of study {study_uid} there; check the UID")
-    found = [_fetch_series(peer, one, out_dir / series_folder(one.series_uid)) for one in series]
+    found = [_fetch_series(peer, one, out_dir / series_key(one.series_uid)) for one in series]
     text = f"{sum(found)} images of {len(found)} CT series in {out_dir}; next: ctxai explain {out_dir} OUT_DIR"
     Console().print(text, highlight=False, soft_wrap=True, markup=False)
 

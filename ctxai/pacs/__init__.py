@@ -1,4 +1,4 @@
-"""DICOM networking: what another system (a PACS, a DICOMweb server) is asked for and given."""
+"""DICOM networking: store, find and fetch with a PACS or a DICOMweb server, and a storage service."""
 
 from ctxai.pacs.client import Outcome, PacsClient, RemoteSeries
 from ctxai.pacs.endpoint import Tls, peer_of

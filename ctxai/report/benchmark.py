@@ -89,7 +89,8 @@ def chance_sentence(blind: pd.DataFrame) -> str:
     if lost.empty:
         return "For every metric at least one method differs from a random map in the right direction."
     names = [
-        f"{row.metric}{f' ({row.place})' if row.place else ''} for {row.target}" for row in lost.itertuples(index=False)
+        f"{metric}{f' ({place})' if place else ''} for {target}"
+        for metric, place, target in lost[["metric", "place", "target"]].astype(str).to_numpy()
     ]
     return f"These metrics tell no method from a random map, and nothing follows from them here: {'; '.join(names)}."
 

@@ -40,13 +40,17 @@ def write_ingestion_report(
         _share_agreed(store, int(row), int(n)) for row, n in zip(usable.index, usable.n_readers, strict=True) if n > 1
     ]
     with matplotlib.rc_context(_STYLE):
-        pictures = {
-            "ratings": _png(_ratings_figure(usable)),
-            "agreement": _png(_agreement_figure(usable, shares)),
-            "sample": _png(_sample_figure(store, usable, samples)),
-        }
-    content = {"name": store.path.name, "flow": flow, "issues": _issues(report)}
-    write_text(path, render_page("ingestion.html", style="tables.css", **content, **pictures))
+        page = render_page(
+            "ingestion.html",
+            style="tables.css",
+            name=store.path.name,
+            flow=flow,
+            issues=_issues(report),
+            ratings=_png(_ratings_figure(usable)),
+            agreement=_png(_agreement_figure(usable, shares)),
+            sample=_png(_sample_figure(store, usable, samples)),
+        )
+    write_text(path, page)
 
 
 def _issues(report: pd.DataFrame) -> list[dict[str, object]]:
@@ -66,7 +70,7 @@ def _ratings_figure(usable: pd.DataFrame) -> Figure:
     for axes, name in zip(figure.subplots(-(-len(names) // 5), 5, squeeze=False).flat, names, strict=False):
         values = [float(v) for text in usable[f"{name}_ratings"] for v in str(text).split("|") if v]
         levels = np.arange(1, 7 if name == "calcification" else 6)
-        axes.bar(levels, [values.count(level) for level in levels], color="#3b6ea5")
+        axes.bar(levels, [values.count(float(level)) for level in levels], color="#3b6ea5")
         axes.set_title(name, fontsize=10)
         axes.set_xticks(levels)
         axes.tick_params(labelsize=8)
@@ -95,9 +99,10 @@ def _sample_figure(store: NoduleStore, usable: pd.DataFrame, samples: int) -> Fi
     chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, min(samples, len(usable))).round().astype(int))]
     lines = max(-(-len(chosen) // _COLUMNS), 1)
     figure = Figure(figsize=(10, 0.2 + 1.95 * lines), layout="constrained", facecolor="white")
-    for axes, (row, nodule) in zip(
+    for axes, (label, nodule) in zip(
         figure.subplots(lines, _COLUMNS, squeeze=False).flat, chosen.iterrows(), strict=False
     ):
+        row = int(str(label))
         middle = store.patch_shape[0] // 2
         axes.imshow(store.hu(row)[middle], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1])
         agreement = store.agreement(row)[middle]
