@@ -1,4 +1,4 @@
-"""How far one nodule's own map can be believed: figures that need neither readers nor a truth."""
+"""Reliability of one nodule's map: figures that need neither readers nor a ground truth."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Trust:
 
 
 class MapReliability:
-    """Judges maps of some images; what random maps achieve there is found once for all methods and targets.
+    """Reliability of maps of some images; random maps are scored once for all methods and targets.
 
     The cost in forward passes of an image: 82 for all random maps; for every map 8 and six times the method's own cost.
 

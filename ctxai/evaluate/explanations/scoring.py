@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -141,7 +141,7 @@ def _scored(
         chosen = [metric for metric in metrics if ("mask" in metric.needs) == bool(name)]
         if not chosen:
             continue
-        where = batch if masks is None else _with_masks(batch, masks)
+        where = batch if masks is None else replace(batch, masks=masks)
         for metric in chosen:
             if metric.missing(where):
                 continue
@@ -152,18 +152,3 @@ def _scored(
             nodules = {"nodule_id": subjects.nodule_ids, "patient_id": subjects.patient_ids, "score": scores}
             tables.append(pd.DataFrame({**given, **nodules}, columns=list(COLUMNS)))
     return tables
-
-
-def _with_masks(batch: ExplanationBatch, masks: Tensor) -> ExplanationBatch:
-    """The same maps with a place where the evidence is expected."""
-    return ExplanationBatch(
-        batch.images,
-        batch.maps,
-        batch.model,
-        batch.target,
-        masks,
-        batch.views,
-        batch.method,
-        link=batch.link,
-        seed=batch.seed,
-    )

@@ -46,7 +46,7 @@ def test_deletion_curves_agree_with_pixel_flipping():
     both = random_case()
     batch = random_case(images=both.images[:, :1], model=AddingUp(both.model.weights[:, :1]))  # one channel, no ties
     flipping = quantus.PixelFlipping(features_in_step=4, perturb_baseline=0.0, **PLAIN)
-    (most,) = outputs_after_removal(batch, ["most"], range(4, 37, 4), "zero")
+    (most,) = outputs_after_removal(batch, ["MoRF"], range(4, 37, 4), "zero")
     np.testing.assert_allclose(batch.explained(most), run(flipping, Module(batch.model).eval(), batch), atol=1e-5)
 
 
