@@ -11,7 +11,7 @@ from ctxai import __version__
 from ctxai.commands.train_diffmask import load_gates
 from ctxai.ct.header import series_key
 from ctxai.ct.series import CTSeries
-from ctxai.data.views import VIEWS
+from ctxai.data.settings import VIEWS
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError, ModelError
