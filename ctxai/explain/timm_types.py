@@ -25,7 +25,7 @@ class SelfAttention(nn.Module):
     v_proj: nn.Linear
     q_norm: nn.Module
     k_norm: nn.Module
-    norm: nn.Module  # type: ignore[assignment]  # nn.Module has no such method; timm calls the layer by this name
+    norm: nn.Module
     gate: nn.Linear | None
     proj: nn.Module
 

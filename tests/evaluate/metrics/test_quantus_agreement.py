@@ -37,9 +37,9 @@ class Module(nn.Module):
 
 
 def run(metric, model, batch, **more):
-    batch = {"x_batch": batch.images.numpy(), "y_batch": np.full(len(batch), batch.target)}
-    batch |= {"a_batch": batch.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
-    return np.array(metric(model=model, **(batch | more)))
+    inputs = {"x_batch": batch.images.numpy(), "y_batch": np.full(len(batch), batch.target)}
+    inputs |= {"a_batch": batch.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
+    return np.array(metric(model=model, **(inputs | more)))
 
 
 def test_deletion_curves_agree_with_pixel_flipping():
