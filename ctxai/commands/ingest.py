@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from ctxai.annotations import open_annotations
+from ctxai.annotations.lidc import LidcXml
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header_table import read_headers, read_images
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError, StoreError
 from ctxai.folder_kinds import STORE, refuse_other
 from ctxai.ingestion.bookkeeping import MANIFEST, begin, part_of, read_manifest
-from ctxai.ingestion.discovery import work_in_tree
+from ctxai.ingestion.discovery import TreeOptions, plan_tree
 from ctxai.ingestion.extraction import Source, image_digest, images_of, ingest_series
 from ctxai.ingestion.merge import merge_parts
-from ctxai.ingestion.sources import from_luna
+from ctxai.ingestion.plan import plan_luna
 from ctxai.lidc.annotations import nodules_by_series
 from ctxai.lidc.database import Nodule
 from ctxai.progress import run_jobs
@@ -93,22 +95,24 @@ def ingest(
     index, count = parse_shard(shard)
     if luna is not None:
         store_dir = _required(store_dir or dicom_dir, "STORE_DIR")
-        work = from_luna(luna)
+        plan = plan_luna(luna)
     else:
         dicom_dir, store_dir = _required(dicom_dir, "DICOM_DIR"), _required(store_dir, "STORE_DIR")
         if headers is not None and not prepare:
             _ingest_prepared(dicom_dir, store_dir, headers, (index, count), rules, workers, resume)
             return
-        names = Pseudonymizer(key)
-        work = work_in_tree(dicom_dir, cohort, patients, xml, points, rules, workers, headers, names)
+        annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
+        plan = plan_tree(
+            TreeOptions(dicom_dir, Pseudonymizer(key), rules, annotations, cohort, patients, workers, headers)
+        )
     refuse_other(store_dir, STORE, (dicom_dir, luna))
-    begin(store_dir, work.rows, work.issues, overwrite)
+    begin(store_dir, plan.rows, plan.issues, overwrite)
     if prepare:
         return
-    rows = shard_rows(work.rows, index, count)
-    images = {uid: images_of(work.sources[uid]) for uid in rows.series_uid.unique()}
+    rows = shard_rows(plan.rows, index, count)
+    images = {uid: images_of(plan.sources[uid]) for uid in rows.series_uid.unique()}
     waiting = _waiting(store_dir, rows, images, rules, resume)
-    _ingest_series(store_dir, rows, waiting, work.sources, work.nodules, rules, workers)
+    _ingest_series(store_dir, rows, waiting, plan.sources, plan.nodules, rules, workers)
     if count == 1:
         merge_parts(store_dir, report)
 

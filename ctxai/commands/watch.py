@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctxai.annotations import read_points
 from ctxai.commands.explain import explain
 from ctxai.commands.send import deliver
-from ctxai.ct.points import read_points
 from ctxai.deidentification.profile import Confidentiality, asked_for, made_here
 from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
