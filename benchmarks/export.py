@@ -30,7 +30,7 @@ from ctxai.explain.fuse import FusedMap
 from ctxai.export import (
     Estimate,
     Provenance,
-    ReportedNodule,
+    NoduleSummary,
     SegmentedNodule,
     SourceSeries,
     codes,
@@ -108,7 +108,7 @@ def plain_segmentation(path: Path, array: np.ndarray, source: SourceSeries, kind
     hd.seg.Segmentation(source.images, array, kind, described, *identity()).save_as(path)
 
 
-def plain_report(path: Path, nodules: Sequence[ReportedNodule], source: SourceSeries) -> None:
+def plain_report(path: Path, nodules: Sequence[NoduleSummary], source: SourceSeries) -> None:
     """A report of highdicom's with the same regions and one number each."""
     groups = []
     for nodule in nodules:
@@ -198,7 +198,7 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
     graded = np.stack([stored, np.maximum(-volume, 0) / scale], axis=-1)
     segments = [SegmentedNodule(f"nodule {n}") for n in range(1, 6)]
     said = [
-        ReportedNodule(f"nodule {n}", outline_of_mask(labels == n), (Estimate("malignancy", 3.0, 2.0, 4.0),))
+        NoduleSummary(f"nodule {n}", outline_of_mask(labels == n), (Estimate("malignancy", 3.0, 2.0, 4.0),))
         for n in range(1, 6)
     ]
     pictures = {number: np.full((512, 512, 3), number, dtype=np.uint8) for number in range(20)}

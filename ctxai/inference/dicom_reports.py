@@ -16,7 +16,7 @@ from ctxai.export.dicom.secondary_capture import write_secondary_capture
 from ctxai.export.dicom.segmentation import SegmentedNodule, write_nodule_segmentation
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.dicom.structured_report import write_structured_report
-from ctxai.export.nodule_summary import ReportedNodule
+from ctxai.export.nodule_summary import NoduleSummary
 from ctxai.export.outline import outline_of_mask
 from ctxai.export.pdf import NodulePage, pdf_report
 from ctxai.export.provenance import Provenance
@@ -72,7 +72,7 @@ def write_pdf(
     path: Path,
     series: CTSeries,
     nodules: Sequence[ExplainedNodule],
-    said: Sequence[ReportedNodule],
+    said: Sequence[NoduleSummary],
     source: SourceSeries,
     provenance: Provenance,
 ) -> None:
@@ -122,7 +122,7 @@ def write_readings(
         References to the objects; none where no reader drew anything.
     """
     written: list[Dataset] = []
-    said: list[ReportedNodule] = []
+    said: list[NoduleSummary] = []
     read = [nodule.candidate for nodule in nodules if nodule.candidate.masks is not None]
     for number in range(max((len(candidate.readings) for candidate in read), default=0)):
         labels = np.zeros(series.grid.shape, dtype=np.uint16)
@@ -139,7 +139,7 @@ def write_readings(
             drawn.append(SegmentedNodule(name))
             part[free] = len(drawn)
             said.append(
-                ReportedNodule(
+                NoduleSummary(
                     name,
                     outline_of_mask(mask, start),
                     ratings=(candidate.readings[number],),

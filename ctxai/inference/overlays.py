@@ -28,7 +28,7 @@ from ctxai.export.provenance import Provenance
 from ctxai.inference.crops import provenance_of
 from ctxai.inference.dicom_reports import provenance_of_all, write_colour_slices, write_pdf, write_readings
 from ctxai.inference.nodule import ExplainedNodule
-from ctxai.inference.summary import reported_nodule
+from ctxai.inference.summary import summarise_nodule
 from ctxai.inference.targets import NamedTarget, name_of
 from ctxai.run.run import Run
 from ctxai.suggestions import did_you_mean
@@ -122,7 +122,7 @@ def write_overlays(
             if "sc" in formats:
                 write_colour_slices(objects / "sc", series, volume, scale, nodules, dicom, provenance)
     if {"sr", "pdf"} & set(formats):
-        said = [reported_nodule(series, nodule, row) for nodule, row in zip(nodules, rows, strict=True)]
+        said = [summarise_nodule(series, nodule, row) for nodule, row in zip(nodules, rows, strict=True)]
         provenance = provenance_of_all(each)
         if "sr" in formats:
             write_structured_report(objects / "sr" / "nodules.dcm", said, dicom, provenance, written)

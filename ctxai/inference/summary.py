@@ -8,7 +8,7 @@ from typing import Any
 
 from ctxai.ct.series import CTSeries
 from ctxai.data.labels import SCALES
-from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.inference.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
@@ -24,7 +24,7 @@ _TRUST = {
 }
 
 
-def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str, Any]) -> ReportedNodule:
+def summarise_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str, Any]) -> NoduleSummary:
     """One nodule with its prediction, the readers' ratings and the trust figures.
 
     Args:
@@ -35,7 +35,7 @@ def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str,
     candidate = nodule.candidate
     masks = candidate.masks
     consensus = None if masks is None or not masks.consensus().any() else masks.consensus()
-    return ReportedNodule(
+    return NoduleSummary(
         nodule_id=candidate.nodule_id,
         outline=outline_of(series, candidate),
         estimates=tuple(_estimates(row)),
@@ -60,16 +60,16 @@ def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
         yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
 
 
-def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Figure]:
+def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedValue]:
     if _known(row.get("malignancy_probability")):
-        yield Figure("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
+        yield NamedValue("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
     if _known(row.get("novelty_percentile")):
-        yield Figure("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
+        yield NamedValue("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
     for method, target in nodule.maps:
         for ending, (words, whole) in _TRUST.items():
             value = row.get(f"{method}_{target}{ending}")
             if _known(value):
-                yield Figure(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
+                yield NamedValue(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
 
 
 def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:

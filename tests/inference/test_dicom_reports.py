@@ -18,7 +18,7 @@ from ctxai.inference.dicom_reports import slices_of, write_colour_slices, write_
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate, candidates_of
 from ctxai.inference.overlays import FORMATS, write_overlays
-from ctxai.inference.summary import reported_nodule
+from ctxai.inference.summary import summarise_nodule
 from ctxai.lidc.consensus import ReaderMasks
 
 from synthetic_ct import ct_grid, write_ct
@@ -66,7 +66,7 @@ def row(**more: object) -> dict:
 
 
 def test_what_is_said_of_a_nodule_is_its_line_of_the_table(series, read_nodule):
-    said = reported_nodule(
+    said = summarise_nodule(
         series,
         read_nodule,
         row(
@@ -100,7 +100,7 @@ def test_what_is_said_of_a_nodule_is_its_line_of_the_table(series, read_nodule):
 
 
 def test_a_table_without_trust_and_a_mere_point_are_said_as_well(series, marked_nodule):
-    said = reported_nodule(series, marked_nodule, row(in_sample=True, readers_malignancy=None))
+    said = summarise_nodule(series, marked_nodule, row(in_sample=True, readers_malignancy=None))
     assert [figure.name for figure in said.figures] == ["Probability of a median rating over 3"]
     assert said.volume_mm3 is None
     assert said.ratings == ()
@@ -164,7 +164,7 @@ def test_where_no_reader_drew_anything_nothing_is_written(series, marked_nodule,
 
 def test_the_pdf_has_a_page_per_nodule_and_names_no_patient(series, read_nodule, marked_nodule, tmp_path):
     both = [read_nodule, marked_nodule]
-    said = [reported_nodule(series, one, row()) for one in both]
+    said = [summarise_nodule(series, one, row()) for one in both]
     write_pdf(tmp_path / "pdf.dcm", series, both, said, SourceSeries.from_series(series), PROVENANCE)
     dataset = pydicom.dcmread(tmp_path / "pdf.dcm")
     document = dataset.EncapsulatedDocument[: dataset.EncapsulatedDocumentLength]
