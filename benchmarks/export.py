@@ -29,8 +29,8 @@ from ctxai.ct.series import CTSeries, read_series
 from ctxai.explain.fuse import FusedMap
 from ctxai.export import (
     Estimate,
-    Provenance,
     NoduleSummary,
+    Provenance,
     SegmentedNodule,
     SourceSeries,
     codes,
@@ -45,6 +45,7 @@ from ctxai.export import (
 )
 from ctxai.export.dicom.segmentation import heat_band_labels
 from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
 from ctxai.lidc.consensus import ReaderMasks
 
@@ -181,7 +182,8 @@ def write_default_set(folder: Path, case: ExplanationBatch) -> None:
         lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
     run = SimpleNamespace(name="run", weights_sha256="0" * 64)
     method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
-    write_overlays(folder, case.series, nodules, lines, run, [method], ["malignancy"], DEFAULT_SET)
+    options = ExplainOptions(None, run, [method], ["malignancy"], (), DEFAULT_SET)
+    write_overlays(folder, case.series, nodules, lines, options)
 
 
 def decode(series: CTSeries) -> None:

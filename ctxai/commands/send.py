@@ -11,6 +11,7 @@ from ctxai.errors import InputError, PacsError
 from ctxai.pacs import Outcome, PacsClient, Tls, peer_of
 from ctxai.pacs.sent_log import SentLog
 from ctxai.progress import track
+from ctxai.results_folder import dicom_objects
 
 _FIRST_PAUSE_S = 1.0
 
@@ -43,7 +44,7 @@ def send(
         resume: leave out what this PACS has accepted before; --no-resume sends everything.
     """
     peer = peer_of(dicomweb, dimse, aet, tls)
-    paths = sorted(out_dir.glob("*/dicom/**/*.dcm"))
+    paths = dicom_objects(out_dir)
     if not paths:
         raise InputError(
             f"{out_dir}: no DICOM objects (*/dicom/**/*.dcm) in it; give a result folder of "

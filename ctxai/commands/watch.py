@@ -14,11 +14,12 @@ from ctxai.ct.points import read_points
 from ctxai.deidentification.profile import Confidentiality, asked_for, made_here
 from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
-from ctxai.inference.overlays import parse_formats
+from ctxai.inference.formats.base import needs_headers, parse_formats
 from ctxai.inference.results import refuse_mixture
 from ctxai.pacs import PacsClient, Tls, peer_of
 from ctxai.pacs.inbox import Arrived, Inbox
 from ctxai.progress import console
+from ctxai.results_folder import dicom_objects
 from ctxai.run.run import Run
 
 _LOOK_EVERY_S = 0.5
@@ -94,13 +95,14 @@ def watch(
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
     """
-    if parse_formats(formats) == ("nifti",):
-        raise InputError("--formats nifti: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
+    if not needs_headers(parse_formats(formats)):
+        raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
     Run.load(run)
     confidentiality = asked_for(deidentify, retain, key)
-    refuse_mixture(spool, confidentiality, "results/*/*")
+    for results in sorted((spool / "results").glob("*")):
+        refuse_mixture(results, confidentiality, spool)
     options = {"run": run, "points": points, "method": method, "target": target, "formats": formats}
     options |= {"deidentify": deidentify, "retain": retain, "key": key}
     work = _Work(spool, peer_of(dicomweb, dimse, aet, tls), options, confidentiality)
@@ -143,7 +145,7 @@ def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
     results = work.results_of(series)
     try:
         explain(series.folder, results, **work.explained)
-        paths = sorted(results.glob("*/dicom/**/*.dcm"))
+        paths = dicom_objects(results)
         reason = "" if paths else "no nodule is known for this series; name it in the points with its series_uid"
     except InputError as error:
         reason = str(error)

@@ -1,5 +1,10 @@
 """Explanation methods for vision transformers: one verb, ``Method(model, **options).attribute(images, target)``."""
 
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
@@ -59,3 +64,14 @@ __all__ = [
     "list_methods",
     "spread_over_models",
 ]
+
+
+class _Callable(ModuleType):
+    """This package, which is also the function ``ctxai.explain(series, …)`` of the Python API."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call :func:`ctxai.api.explain`, which is above this package and so found by name."""
+        return importlib.import_module("ctxai.api").explain(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

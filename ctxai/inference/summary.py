@@ -1,4 +1,4 @@
-"""What is said of each explained nodule: a line of predictions.csv and the readers' outlines, ready for a report."""
+"""Summary of each explained nodule for reports: its row of predictions.csv and the readers' outlines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
 from ctxai.data.labels import SCALES
 from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
-from ctxai.inference.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
+from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 #: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
 _TRUST = {
@@ -24,7 +25,7 @@ _TRUST = {
 }
 
 
-def summarise_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str, Any]) -> NoduleSummary:
+def summarise_nodule(series: CT, nodule: ExplainedNodule, row: Mapping[str, Any]) -> NoduleSummary:
     """One nodule with its prediction, the readers' ratings and the trust figures.
 
     Args:
@@ -47,7 +48,7 @@ def summarise_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str
     )
 
 
-def outline_of(series: CTSeries, candidate: NoduleCandidate) -> Outline:
+def outline_of(series: CT, candidate: NoduleCandidate) -> Outline:
     """The border of the readers' consensus; of a point, and where the readers agree on no voxel, a circle."""
     if candidate.masks is not None and candidate.masks.consensus().any():
         return outline_of_mask(candidate.masks.consensus(), candidate.masks.start)

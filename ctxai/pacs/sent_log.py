@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ctxai.errors import InputError
 from ctxai.files import sha256, write_json
-
-LEDGER = "sent.json"
+from ctxai.results_folder import SENT_LOG
 
 
 class SentLog:
@@ -24,7 +23,7 @@ class SentLog:
 
     def __init__(self, folder: Path, peer: str) -> None:
         self._folder, self._peer = folder, peer
-        self._path = folder / LEDGER
+        self._path = folder / SENT_LOG
         try:
             self._all: dict[str, dict[str, str]] = json.loads(self._path.read_text()) if self._path.is_file() else {}
             self._mine = dict(self._all.get(peer, {}))

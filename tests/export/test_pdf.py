@@ -18,7 +18,10 @@ def page() -> NodulePage:
         "phantom/1",
         outline_of_mask(np.ones((1, 3, 3), dtype=bool)),
         (Estimate("malignancy", 3.21, 2.1, 4.4, 3.8), Estimate("diameter", 9.3, None, None, 9.0, (0.0, float("inf")))),
-        (NamedValue("Probability of a median rating over 3", 0.62, percent=True), NamedValue("cdam: fidelity", 0.314159)),
+        (
+            NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+            NamedValue("cdam: fidelity", 0.314159),
+        ),
         ({"malignancy": 4}, {"malignancy": 3}),
         volume_mm3=123.4,
         doubts=("The patient was seen in training.",),

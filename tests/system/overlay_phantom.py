@@ -12,8 +12,8 @@ from ctxai.ct.series import read_series
 from ctxai.export import (
     Estimate,
     Figure,
-    Provenance,
     NoduleSummary,
+    Provenance,
     SegmentedNodule,
     SourceSeries,
     outline_of_mask,

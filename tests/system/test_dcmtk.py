@@ -16,8 +16,8 @@ from ctxai.ct.series import read_series
 from ctxai.export import (
     Estimate,
     NodulePage,
-    Provenance,
     NoduleSummary,
+    Provenance,
     SourceSeries,
     outline_of_mask,
     pdf_report,

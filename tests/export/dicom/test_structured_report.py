@@ -48,7 +48,10 @@ def nodules(mask, source) -> list[NoduleSummary]:
                 Estimate("spiculation", 1.5, 1.0, 2.25, 2.0),
                 Estimate("diameter", 9.125, 7.0, 12.0, 9.0),
             ),
-            (NamedValue("Probability of a median rating over 3", 0.62, percent=True), NamedValue("cdam: fidelity", 0.3)),
+            (
+                NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+                NamedValue("cdam: fidelity", 0.3),
+            ),
             READINGS,
             volume_mm3=123.5,
             diameter_mm=9.0,
