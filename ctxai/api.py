@@ -132,12 +132,12 @@ def predict(
 def _explained(series: CT, points: Points | None, options: ExplainOptions) -> Results:
     candidates = candidates_of(series, _as_points(points))
     if not candidates:
-        raise InputError(f"{series.place}: no nodule; the points name other series")
+        raise InputError(f"{series.source_label}: no nodule; the points name other series")
     return explain_series(series, candidates, options)
 
 
 def _folder_of(series: CT) -> Path | None:
-    return None if isinstance(series, CTVolume) else series.headers[0].given or series.headers[0].path.parent
+    return None if isinstance(series, CTVolume) else series.headers[0].source_root or series.headers[0].path.parent
 
 
 def _as_points(points: Points | None) -> list[Point] | None:

@@ -23,7 +23,7 @@ from ctxai.inference.predictions import made_by, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
 from ctxai.inference.selection import choose_series
 from ctxai.inference.shards import forget_shards, merge_shards, write_shard
-from ctxai.ingestion.extraction import without_place
+from ctxai.ingestion.extraction import without_source_label
 from ctxai.progress import console, track
 from ctxai.results_folder import DEFAULT_FORMATS, SHARDS
 from ctxai.run.run import Run
@@ -139,7 +139,7 @@ def explain(
                 explained[name] = _explain(CTSeries(group), out_dir, marked, options, resume)
             except InputError as error:
                 failures[name] = error
-                left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
+                left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
                 if len(series) > 1:
                     logger.warning("left out: %s", error)
     if shard is not None:

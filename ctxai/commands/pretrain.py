@@ -150,7 +150,9 @@ def _refuse_left_out(
     names.refuse_foreign(left_out, store.path)
     for scan, owner in zip(scans, owners, strict=True):
         if owner in left_out:
-            raise StoreError(f"{scan.place}: this patient is in fold {leave_out_fold}, which is left out; remove it")
+            raise StoreError(
+                f"{scan.source_label}: this patient is in fold {leave_out_fold}, which is left out; remove it"
+            )
 
 
 def _provenance(

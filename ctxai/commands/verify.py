@@ -206,15 +206,15 @@ def check_dicom_against_manifest(series: dict[str, list[SliceHeader]], folder: P
         return
     for uid, headers in series.items():
         if uid not in scans.index:
-            yield f"{headers[0].place}: the series {uid} is not in {folder / 'scans.csv'}"
+            yield f"{headers[0].source_label}: the series {uid} is not in {folder / 'scans.csv'}"
             continue
         scan = scans.loc[uid]
         if headers[0].patient_id != scan.patient_id:
-            yield f"{headers[0].place}: its PatientID is not {scan.patient_id}, as the manifest has it"
+            yield f"{headers[0].source_label}: its PatientID is not {scan.patient_id}, as the manifest has it"
         z = np.array([header.position[2] for header in headers if "LOCALIZER" not in header.image_type])
         if len(z) and (z.min() < scan.first_z_mm - 0.1 or z.max() > scan.last_z_mm + 0.1):
             yield (
-                f"{headers[0].place}: slices from z {z.min():g} to {z.max():g} mm, the manifest has "
+                f"{headers[0].source_label}: slices from z {z.min():g} to {z.max():g} mm, the manifest has "
                 f"{scan.first_z_mm:g} to {scan.last_z_mm:g} mm"
             )
 

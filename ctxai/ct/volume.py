@@ -43,7 +43,7 @@ class CTVolume:
     slice_thickness_mm: float | None = None
     #: There is none; a series' own is never empty.
     series_uid = ""
-    place = "the CT"
+    source_label = "the CT"
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class CTVolume:
         self.hu = np.clip(np.rint(hu) if hu.dtype.kind == "f" else hu, AIR_HU, _INT16_MAX).astype(np.int16)
         shape = self.hu.shape
         self.grid = Grid((shape[0], shape[1], shape[2]), affine)
-        self.places = np.arange(shape[0])
+        self.slice_coordinates = np.arange(shape[0])
         self.pixel_faults: dict[Fault, str] = {}
-        self.report = GeometryReport(self.place, {})
+        self.report = GeometryReport(self.source_label, {})
 
     @classmethod
     def from_image(cls, image: sitk.Image) -> CTVolume:
@@ -109,7 +109,7 @@ class CTVolume:
     @property
     def slice_z_mm(self) -> np.ndarray:
         """z (LPS mm) of the first voxel of each slice."""
-        return self.grid.affine[2, 3] + self.grid.affine[2, 2] * self.places
+        return self.grid.affine[2, 3] + self.grid.affine[2, 2] * self.slice_coordinates
 
     def read(self, start: int = 0, stop: int | None = None, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Hounsfield units of the slices ``start`` to ``stop``, int16 [slice, row, column].

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ctxai.errors import InputError, ModelError
-from ctxai.explain.base import Attribution
+from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.explain.registry import get_method
 
 if TYPE_CHECKING:
     from ctxai.run.run import Run
