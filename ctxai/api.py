@@ -137,7 +137,7 @@ def _explained(series: CT, points: Points | None, options: ExplainOptions) -> Re
 
 
 def _folder_of(series: CT) -> Path | None:
-    return None if isinstance(series, CTVolume) else series.headers[0].source_root or series.headers[0].path.parent
+    return None if isinstance(series, CTVolume) else series.headers[0].searched or series.headers[0].path.parent
 
 
 def _as_points(points: Points | None) -> list[Point] | None:

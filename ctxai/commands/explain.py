@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from ctxai.ct.archive import unpacked
-from ctxai.ct.points import Point, read_points
-from ctxai.ct.series import CTSeries
-from ctxai.deidentification.profile import asked_for
-from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError
-from ctxai.folder_kinds import RESULTS, refuse_other
-from ctxai.inference.formats.base import parse_formats
-from ctxai.inference.nodules import candidates_of
-from ctxai.inference.options import ExplainOptions, make_options
-from ctxai.inference.predictions import made_by, write_tables
-from ctxai.inference.results import explain_series, is_done, refuse_mixture
-from ctxai.inference.selection import choose_series
-from ctxai.inference.shards import forget_shards, merge_shards, write_shard
-from ctxai.ingestion.extraction import without_source_label
-from ctxai.progress import console, track
-from ctxai.results_folder import DEFAULT_FORMATS, SHARDS
-from ctxai.run.run import Run
-from ctxai.shards import parse_shard
-
-logger = logging.getLogger(__name__)
+from ctxai.results_folder import DEFAULT_FORMATS
 
 
 def explain(
@@ -101,71 +78,39 @@ def explain(
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
     """
+    import torch
+
+    from ctxai.deidentification.profile import asked_for
+    from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.inference.formats.base import parse_formats
+    from ctxai.inference.options import make_options
+    from ctxai.inference.shards import merge_shards
+    from ctxai.inference.tree import explain_tree
+    from ctxai.run.run import Run
+
     if merge is not None:
         merge_shards(merge)
         return
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
-    model_run = Run.load(run)
+    model = Run.load(run)
     options = replace(
-        make_options(model_run, method if maps else [], target, views=views, trust=trust, input=input),
+        make_options(model, method if maps else [], target, views=views, trust=trust, input=input),
         formats=parse_formats(formats),
         std=spread and maps,
         names=Pseudonymizer(key),
         confidentiality=asked_for(deidentify, retain, key),
     )
-    refuse_other(out_dir, RESULTS, (input, run))
-    refuse_mixture(out_dir, options.confidentiality)
-    options.check()
-    index, count = parse_shard(shard or "0/1")
-    marked = None if points is None else read_points(points)
     if workers > 0:
         torch.set_num_threads(workers)
-    if concept is not None and maps:
-        options = options.with_concept(concept)
-    if shard is None:
-        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
-    else:
-        forget_shards(out_dir, index, count)
-    explained: dict[str, int] = {}
-    failures: dict[str, InputError] = {}
-    left_out: dict[str, str] = {}
-    with unpacked(input) as folder:
-        with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, options.names, model_run, (index, count), input)
-        for group in track(series, "Explaining CT series"):
-            name = options.key_of(group[0].series_uid)
-            try:
-                explained[name] = _explain(CTSeries(group), out_dir, marked, options, resume)
-            except InputError as error:
-                failures[name] = error
-                left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
-                if len(series) > 1:
-                    logger.warning("left out: %s", error)
-    if shard is not None:
-        write_shard(out_dir, index, count, options.digest, made_by(model_run), explained, left_out)
-        return
-    first = next(iter(failures.values()), None)
-    if first and not any(explained.values()):
-        raise first
-    if not any(explained.values()) and marked is not None:
-        named = next(point.series_uid for point in marked)
-        raise InputError(
-            f"{points}: none of its {len(marked)} point(s) names a series of {input}: the first names {named}, and "
-            f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
-        )
-    page = write_tables(out_dir, made_by(model_run))
-    told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {page}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if first:
-        raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
-
-
-def _explain(series: CTSeries, out_dir: Path, points: list[Point] | None, options: ExplainOptions, resume: bool) -> int:
-    """Explain one series into its own folder, unless that is done; returns the number of its nodules."""
-    candidates = candidates_of(series, points)
-    if options.confidentiality is not None:  # the ids that they have may be anything
-        candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
-    if candidates and not (resume and is_done(out_dir, series, candidates, options)):
-        explain_series(series, candidates, options).write_series(out_dir)
-    return len(candidates)
+    explain_tree(
+        input,
+        out_dir,
+        options,
+        patients=patients,
+        points=points,
+        concept=concept if maps else None,
+        shard=shard,
+        headers=headers,
+        resume=resume,
+    )

@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError, PacsError
-from ctxai.pacs import Outcome, PacsClient, Tls, peer_of
-from ctxai.pacs.sent_log import SentLog
+from ctxai.pacs.tls import Tls
 from ctxai.progress import track
 from ctxai.results_folder import dicom_objects
+
+if TYPE_CHECKING:
+    from ctxai.pacs.client import Outcome, PacsClient
 
 _FIRST_PAUSE_S = 1.0
 
@@ -24,7 +27,7 @@ def send(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     attempts: int = 4,
     resume: bool = True,
 ) -> None:
@@ -43,6 +46,8 @@ def send(
         attempts: how often to try while the PACS cannot be reached, with pauses of 1, 2, 4 … seconds.
         resume: leave out what this PACS has accepted before; --no-resume sends everything.
     """
+    from ctxai.pacs.endpoint import peer_of
+
     peer = peer_of(dicomweb, dimse, aet, tls)
     paths = dicom_objects(out_dir)
     if not paths:
@@ -73,6 +78,8 @@ def deliver(
     Raises:
         PacsError: when the peer still cannot be reached; says how many objects it has.
     """
+    from ctxai.pacs.sent_log import SentLog
+
     ledger = SentLog(folder, peer.name)
     left = ledger.missing(list(paths)) if resume else list(paths)
     refused: list[Outcome] = []

@@ -11,7 +11,7 @@ from ctxai import __version__
 from ctxai.ct.header import series_key
 from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
-from ctxai.data.views import VIEWS
+from ctxai.data.settings import VIEWS
 from ctxai.deidentification.profile import Confidentiality, codes_of
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError

@@ -4,34 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.metric import Metric, Setting, get_metric, list_metrics
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How thoroughly explanations are evaluated.
-
-    Args:
-        steps: parts of a curve of removed pixels.
-        boxes: squares of the box sensitivity.
-        draws: noisy copies of an image, and randomised models.
-        again: nodules for metrics that explain changed images again.
-        everything: all metrics for all targets; otherwise the targets after the first get fidelity, and what needs no
-            pass of the model.
-    """
-
-    steps: int = 10
-    boxes: int = 40
-    draws: int = 2
-    again: int = 16
-    everything: bool = False
-
-
-FULL = Effort(steps=40, boxes=100, draws=5, again=10**9, everything=True)
-"""As published, for a GPU."""
 
 
 def make_metrics(names: Sequence[str], fill: str, effort: Effort, token_pixels: int) -> list[Metric]:
