@@ -173,7 +173,7 @@ class MapOverlay:
         for nodule in self.nodules:
             fused = nodule.maps[self.key]
             values = to_ct_grid(fused.values, nodule.patch.grid, self.grid)
-            std = to_ct_grid(fused.spread, nodule.patch.grid, self.grid)
+            std = to_ct_grid(fused.std, nodule.patch.grid, self.grid)
             place = values.place
             stands = values.covered & (~taken[place] | (np.abs(values.values) > np.abs(shown[place])))
             np.copyto(shown[place], values.values, where=stands)
