@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from ctxai.ct.points import Point, read_points
+from ctxai.annotations import AnnotatedNodule, read_points
 from ctxai.ct.series import read_series
 from ctxai.ct.volume import CT, CTVolume
 from ctxai.errors import InputError
@@ -38,7 +38,7 @@ __all__ = ["Results", "Run", "explain", "open_series", "predict"]
 #: An array [slice, row, column] in HU, spacing (column, row, slice) in mm, origin and direction in LPS.
 Array: TypeAlias = tuple[np.ndarray, Sequence[float], Sequence[float], Sequence[float] | np.ndarray]
 #: Positions (x, y, z) in LPS mm, or a table or file with the columns x, y, z.
-Points: TypeAlias = Sequence[Sequence[float]] | Sequence[Point] | np.ndarray | pd.DataFrame | Path | str
+Points: TypeAlias = Sequence[Sequence[float]] | Sequence[AnnotatedNodule] | np.ndarray | pd.DataFrame | Path | str
 
 
 def open_series(source: Path | str | sitk.Image | Array, series_uid: str | None = None) -> CT:
@@ -130,7 +130,10 @@ def predict(
 
 
 def _explained(series: CT, points: Points | None, options: ExplainOptions) -> Results:
-    candidates = candidates_of(series, _as_points(points))
+    nodules = _as_points(points)
+    if nodules is not None:
+        nodules = [nodule for nodule in nodules if nodule.series_uid in (None, series.series_uid)]
+    candidates = candidates_of(series, nodules)
     if not candidates:
         raise InputError(f"{series.source_label}: no nodule; the points name other series")
     return explain_series(series, candidates, options)
@@ -140,7 +143,7 @@ def _folder_of(series: CT) -> Path | None:
     return None if isinstance(series, CTVolume) else series.headers[0].searched or series.headers[0].path.parent
 
 
-def _as_points(points: Points | None) -> list[Point] | None:
+def _as_points(points: Points | None) -> list[AnnotatedNodule] | None:
     """Points of any accepted kind.
 
     Raises:
@@ -153,19 +156,19 @@ def _as_points(points: Points | None) -> list[Point] | None:
     if isinstance(points, pd.DataFrame):
         return _from_table(points)
     return [
-        one if isinstance(one, Point) else Point(f"nodule-{number:03d}", _position(one))
+        one if isinstance(one, AnnotatedNodule) else AnnotatedNodule(f"nodule-{number:03d}", _position(one))
         for number, one in enumerate(points, start=1)
     ]
 
 
-def _from_table(table: pd.DataFrame) -> list[Point]:
+def _from_table(table: pd.DataFrame) -> list[AnnotatedNodule]:
     if missing := [axis for axis in "xyz" if axis not in table.columns]:
         raise InputError(f"points: no column {', '.join(missing)}; expected x, y, z in LPS mm")
     points = []
     for number, row in enumerate(table.to_dict("records"), start=1):
         optional = {name: row[name] for name in ("nodule_id", "series_uid", "diameter_mm") if pd.notna(row.get(name))}
         points.append(
-            Point(
+            AnnotatedNodule(
                 str(optional.get("nodule_id", f"nodule-{number:03d}")),
                 _position([row[axis] for axis in "xyz"]),
                 optional.get("series_uid"),

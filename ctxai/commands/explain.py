@@ -16,6 +16,7 @@ def explain(
     run: Path | None = None,
     patients: list[str] | None = None,
     points: Path | None = None,
+    xml: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
     concept: Path | None = None,
@@ -46,6 +47,7 @@ def explain(
         patients: only these patients; the word test stands for those of the run's test fold.
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
+        xml: LIDC's XML annotation (a file or a folder of them) instead of points.
         method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
@@ -109,6 +111,7 @@ def explain(
         options,
         patients=patients,
         points=points,
+        xml=xml,
         concept=concept if maps else None,
         shard=shard,
         headers=headers,

@@ -14,7 +14,7 @@ from ctxai.evaluate.explanations.map_quality import MapReliability, Trust
 from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.ingestion.extraction import agreement_on
+from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import ReaderMasks
 from ctxai.run.explanation import explain_patch
 from ctxai.run.run import Run

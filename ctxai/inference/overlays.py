@@ -78,7 +78,6 @@ def _headers(series: CT, formats: Sequence[str], confidentiality: Confidentialit
     Raises:
         InputError: when there are none.
     """
-<<<<<<< HEAD
     if not needs_headers(formats):
         return None
     if isinstance(series, CTSeries):
@@ -88,33 +87,3 @@ def _headers(series: CT, formats: Sequence[str], confidentiality: Confidentialit
         f"formats {', '.join(dicom)}: DICOM objects need the headers of a DICOM series, and this CT came as an array; "
         "open the folder of its images, or write nifti"
     )
-=======
-    shown = np.zeros(grid.shape, dtype=np.float32)
-    volume = np.zeros(grid.shape, dtype=np.float32)
-    taken = np.zeros(grid.shape, dtype=bool)
-    for nodule in nodules:
-        fused = nodule.maps[key]
-        values = to_ct_grid(fused.values, nodule.patch.grid, grid)
-        spread = to_ct_grid(fused.std, nodule.patch.grid, grid)
-        place = values.place
-        stands = values.covered & (~taken[place] | (np.abs(values.values) > np.abs(shown[place])))
-        np.copyto(shown[place], values.values, where=stands)
-        np.copyto(volume[place], spread.values, where=stands)
-        taken[place] |= stands
-    return volume
-
-
-def _nodule_labels(series: CTSeries, nodules: Sequence[ExplainedNodule]) -> tuple[np.ndarray, list[ExplainedNodule]]:
-    """Consensus masks as labels 1, 2, … on the CT's grid, and the nodules they belong to; the first keeps a voxel."""
-    labels = np.zeros(series.grid.shape, dtype=np.uint16)
-    outlined: list[ExplainedNodule] = []
-    for nodule in nodules:
-        masks = nodule.candidate.masks
-        if masks is None or not masks.consensus().any():
-            continue
-        outlined.append(nodule)
-        mask = masks.consensus()
-        part = labels[tuple(slice(a, a + n) for a, n in zip(masks.start, mask.shape, strict=True))]
-        part[mask & (part == 0)] = len(outlined)
-    return labels, outlined
->>>>>>> main

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ctxai.annotations import AnnotatedNodule, annotate, open_annotations
+from ctxai.annotations.lidc import LidcXml
+from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
-from ctxai.ct.points import Point, read_points
 from ctxai.ct.series import CTSeries
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
-from ctxai.inference.nodules import candidates_of
+from ctxai.inference.nodules import candidates_of, describe_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.predictions import made_by, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
@@ -34,6 +36,7 @@ def explain_tree(
     *,
     patients: Sequence[str] | None = None,
     points: Path | None = None,
+    xml: Path | None = None,
     concept: Path | None = None,
     shard: str | None = None,
     headers: Path | None = None,
@@ -47,6 +50,7 @@ def explain_tree(
         options: how they are explained and written.
         patients: only these patients; the word test stands for those of the run's test fold.
         points: file of points; without it, LIDC-IDRI's annotation of the series.
+        xml: LIDC's XML annotation instead.
         concept: folder of example nodules of a concept that is explained besides the targets.
         shard: i/n, the i-th of n equal parts of the series.
         headers: file of the tree's headers, read instead of them.
@@ -59,7 +63,9 @@ def explain_tree(
     refuse_mixture(out_dir, options.confidentiality)
     options.check()
     index, count = parse_shard(shard or "0/1")
-    marked = None if points is None else read_points(points)
+    if points is not None and xml is not None:
+        raise InputError("--points --xml: each says where the nodules are; give one of them")
+    annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
     if concept is not None:
         options = options.with_concept(concept)
     if shard is None:
@@ -72,10 +78,15 @@ def explain_tree(
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
             series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+        cts = describe_series(series, options.names if xml else None) if annotations else []
+        marked = annotate(annotations, cts) if annotations else None
+        if annotations and marked and shard is None:
+            require_some(annotations, marked, cts)
         for group in track(series, "Explaining CT series"):
+            nodules = marked.of(group[0].series_uid) if marked else None
             key = options.key_of(group[0].series_uid)
             try:
-                explained[key] = _explain(CTSeries(group), out_dir, marked, options, resume)
+                explained[key] = _explain(CTSeries(group), out_dir, nodules, options, resume)
             except InputError as error:
                 failures[key] = error
                 hidden = options.confidentiality is not None
@@ -88,12 +99,6 @@ def explain_tree(
     first = next(iter(failures.values()), None)
     if first and not any(explained.values()):
         raise first
-    if not any(explained.values()) and marked is not None:
-        named = next(point.series_uid for point in marked)
-        raise InputError(
-            f"{points}: none of its {len(marked)} point(s) names a series of {input}: the first names {named}, and "
-            f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
-        )
     page = write_tables(out_dir, made_by(options.run))
     told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {page}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
@@ -101,9 +106,15 @@ def explain_tree(
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
 
-def _explain(series: CTSeries, out_dir: Path, points: list[Point] | None, options: ExplainOptions, resume: bool) -> int:
+def _explain(
+    series: CTSeries,
+    out_dir: Path,
+    nodules: Sequence[AnnotatedNodule] | None,
+    options: ExplainOptions,
+    resume: bool,
+) -> int:
     """Explain one series into its own folder, unless that is done; returns the number of its nodules."""
-    candidates = candidates_of(series, points)
+    candidates = candidates_of(series, nodules)
     if options.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
     if candidates and not (resume and is_done(out_dir, series, candidates, options)):
