@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import torch
+from pytorch_lightning.callbacks import Callback
 from safetensors.torch import save_file
 
 from ctxai.data.augment import AugmentConfig
@@ -21,6 +22,16 @@ from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.training.optim import OptimConfig
 from ctxai.training.trainer import fit
+
+
+class StopAfter(Callback):
+    """End a training after so many epochs, as a kill would, with a checkpoint to resume from."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self._epochs
 
 
 class Killed(NoduleClassifier):

@@ -33,7 +33,7 @@ from ctxai.models.dino import Dino, DinoConfig
 from ctxai.models.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
 from ctxai.progress import track
 from ctxai.run.provenance import git_commit
-from ctxai.training.dino_trainer import fit_dino
+from ctxai.training.trainer import fit_dino
 
 _PACKAGES = ("torch", "timm", "lightly", "pytorch-lightning", "numpy", "safetensors")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ctxai import __version__
-from ctxai.commands.train_diffmask import load_gates
 from ctxai.ct.header import series_key
 from ctxai.ct.series import CTSeries
 from ctxai.data.views import VIEWS
@@ -22,6 +21,7 @@ from ctxai.files import json_sha256
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.results import codes_of
 from ctxai.inference.targets import NamedTarget, identity_of, name_of, read_concept
+from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
 from ctxai.suggestions import did_you_mean
 

@@ -8,7 +8,7 @@ import torch
 
 from ctxai.cli import main, stage_parser
 from ctxai.commands.train import train
-from ctxai.commands.train_diffmask import GATES, SETTINGS, load_gates, train_diffmask
+from ctxai.commands.train_diffmask import SETTINGS, train_diffmask
 from ctxai.ct.series import read_series
 from ctxai.data.augment import AugmentConfig
 from ctxai.data.views import ViewConfig, render_own_views
@@ -22,6 +22,7 @@ from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
+from ctxai.run.gates import GATES, load_gates
 from ctxai.run.run import Run
 
 from cohorts import sphere_store

@@ -16,6 +16,7 @@ from ctxai.training.optim import OptimConfig
 from ctxai.training.trainer import CHECKPOINT, ComputeConfig, fit
 
 from cohorts import sphere_store
+from interrupted import StopAfter
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +74,14 @@ def test_the_same_seed_gives_the_same_weights(store, tmp_path):
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(store, tmp_path, stop):
     whole = fit(*prepare(store, epochs=4), tmp_path / "whole", accelerator="cpu")
-    fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu", epochs_now=stop)
+    fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu", callbacks=[StopAfter(stop)])
     resumed = fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu")
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.epoch_losses == whole.epoch_losses
 
 
 def test_the_resume_checkpoint_holds_nothing_but_plain_values(store, tmp_path):
-    fit(*prepare(store), tmp_path, accelerator="cpu", epochs_now=1)
+    fit(*prepare(store), tmp_path, accelerator="cpu", callbacks=[StopAfter(1)])
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert state["epoch"] == 0
 
