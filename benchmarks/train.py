@@ -37,7 +37,7 @@ from ctxai.data.views import ViewConfig
 from ctxai.files import atomic_path
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
 from ctxai.training.trainer import ComputeConfig, fit
 
 RESULTS = Path(__file__).parent / "results" / "train.csv"

@@ -20,7 +20,7 @@ from ctxai.data.labels import FoldConfig
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 from ctxai.training.trainer import fit
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 
 from ctxai import __version__
 from ctxai.ct.series import CTSeries, find_series
@@ -30,9 +29,10 @@ from ctxai.files import sha256, write_text
 from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_replace
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.dino import Dino, DinoConfig
-from ctxai.models.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
 from ctxai.progress import track
+from ctxai.run.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
 from ctxai.run.provenance import git_commit
+from ctxai.training.distributed import is_first_process
 from ctxai.training.trainer import fit_dino
 
 _PACKAGES = ("torch", "timm", "lightly", "pytorch-lightning", "numpy", "safetensors")
@@ -106,9 +106,15 @@ def pretrain(
     torch.manual_seed(seed)
     model = Dino(backbone, views.pixels, optim)
     work_dir = _work_folder(run_dir, config, provenance, resume)
-    hardware = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
-    fit_dino(model, data, work_dir, seed=seed, resume=resume, **hardware)
-    if rank_zero_only.rank != 0:
+    fit_dino(
+        *(model, data, work_dir),
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+    )
+    if not is_first_process():
         return
     save_pretrained(run_dir, config, model.teacher, provenance, model.history)
     shutil.rmtree(work_dir)
@@ -200,7 +206,7 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
 def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], resume: bool) -> Path:
     """The folder beside the run that holds its checkpoint, emptied when it belongs to other options or images."""
     folder = run_dir.with_name(f".{run_dir.name}.training")
-    if rank_zero_only.rank != 0:
+    if not is_first_process():
         return folder
     options = folder / "options.txt"
     text = config.to_yaml() + json.dumps(_same_images(provenance), sort_keys=True)

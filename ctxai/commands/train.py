@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 
 from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
@@ -23,12 +22,13 @@ from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
 from ctxai.models.heads import LossConfig
+from ctxai.models.optim import OptimConfig
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
-from ctxai.training.optim import OptimConfig
+from ctxai.training.distributed import is_first_process
 from ctxai.training.trainer import ComputeConfig, fit
 
 _BLOCK = 64
@@ -111,9 +111,16 @@ def train(
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
     work_dir = _work_folder(run_dir, config, provenance["store"], resume)
-    hardware = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes, "compute": compute}
-    fit(model, data, work_dir, seed=seed, resume=resume, **hardware)
-    if rank_zero_only.rank != 0:
+    fit(
+        *(model, data, work_dir),
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        compute=compute,
+    )
+    if not is_first_process():
         return
     if half_precision:
         round_weights(model)
@@ -183,7 +190,7 @@ def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], res
     """
     name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         for other in folder.parent.glob("*"):
             if other != folder or not resume:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()

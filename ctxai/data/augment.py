@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class AugmentConfig:
     volume: VolumeConfig = field(default_factory=VolumeConfig)
 
 
-def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> np.ndarray:
+def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> Any:
     return limit * generator.uniform(-1.0, 1.0, size)
 
 

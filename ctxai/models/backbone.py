@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import timm
 import torch
@@ -17,6 +17,9 @@ from ctxai.errors import ModelError, one_line
 from ctxai.models.published import cached_weights, hub_repository
 from ctxai.models.weights_io import load_weights
 from ctxai.offline import VARIABLE, is_offline
+
+ViT: TypeAlias = VisionTransformer | Eva
+"""The networks that this package trains and explains."""
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _MODULES = ("vision_transformer", "eva")
@@ -59,7 +62,7 @@ class BackboneConfig:
 
 def make_backbone(
     config: BackboneConfig, pixels: int, initialise: bool = True, any_size: bool = False, token_drop: float = 0.0
-) -> VisionTransformer | Eva:
+) -> ViT:
     """A timm VisionTransformer or Eva without a head, for images (N, 3, pixels, pixels); its output is (N, width).
 
     Args:
@@ -94,6 +97,7 @@ def make_backbone(
         raise ModelError(
             f"backbone {config.name!r} cannot be built for {pixels} px images: {one_line(error)}"
         ) from None
+    assert isinstance(model, ViT)
     patch = model.patch_embed.patch_size[0]
     if pixels % patch:
         raise ModelError(f"backbone {config.name!r}: {pixels} px are not a multiple of its {patch} px patches")
@@ -128,7 +132,7 @@ def _missing(name: str, reason: str) -> str:
     )
 
 
-def _start_well(model: VisionTransformer | Eva) -> None:
+def _start_well(model: ViT) -> None:
     """Initial weights from which a few hundred nodules suffice.
 
     timm's own (standard deviation 0.02 everywhere) leave attention flat and tokens without places for thousands of

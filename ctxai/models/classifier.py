@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from ctxai.data.labels import TARGETS, LabelKind, in_order
 from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import BackboneConfig, make_backbone
 from ctxai.models.finetuning import TuneConfig, prepare_backbone
-from ctxai.models.heads import LossConfig, NoduleHeads, malignancy_loss, rating_loss
+from ctxai.models.heads import LossConfig, NoduleHeads, between, malignancy_loss, rating_loss
 from ctxai.models.lora import merge_lora
-from ctxai.training.distributed import of_all_processes
-from ctxai.training.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""
@@ -47,6 +47,9 @@ class NoduleClassifier(pl.LightningModule):
     Raises:
         InputError: for targets that do not exist, or options that do not fit each other.
     """
+
+    biomarker_mean: torch.Tensor
+    biomarker_std: torch.Tensor
 
     def __init__(
         self,
@@ -119,9 +122,7 @@ class NoduleClassifier(pl.LightningModule):
         """Loss of outputs (N, K) against targets (N, 9)."""
         delta, total = self.loss.huber_delta, outputs.new_zeros(())
         if self._malignancy and self.label == "rating":
-            weights = torch.lerp(
-                *(outputs.new_tensor(weight) for weight in self._class_weights), self._share(targets[:, 0])
-            )
+            weights = between(self._class_weights, self._share(targets[:, 0]))
             total = rating_loss(outputs[:, 0], targets[:, 0] - _MIDDLE, delta, weights)
         elif self._malignancy:
             total = malignancy_loss(outputs[:, 0], targets[:, 0], self._class_weights)
@@ -189,9 +190,9 @@ class NoduleClassifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the loss history with a checkpoint: of this epoch, every process's own (process, step)."""
-        losses = torch.stack(self._losses) if self._losses else torch.empty(0)
+        losses = torch.stack(self._losses) if self._losses else torch.empty(0, device=self.device)
         checkpoint["epoch_losses"] = list(self.epoch_losses)
-        checkpoint["losses"] = of_all_processes(self.trainer, losses).cpu()
+        checkpoint["losses"] = gather(self, losses).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the loss history from a checkpoint."""
@@ -200,7 +201,14 @@ class NoduleClassifier(pl.LightningModule):
         own = losses[self.global_rank] if len(losses) == self.trainer.world_size else losses.mean(0)
         self._losses = list(own.to(self.device))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW on the weights that learn, with the schedule of ``optim``, per step."""
         groups = parameter_groups(self, self.backbone, self.optim, self.tune.layer_decay)
         return make_optimizer(groups, self.optim, int(self.trainer.estimated_stepping_batches))
+
+
+def gather(module: pl.LightningModule, values: torch.Tensor) -> torch.Tensor:
+    """Values (n,) of every process, as many in each: (process, n), the same in all of them."""
+    gathered = module.all_gather(values)
+    assert isinstance(gathered, torch.Tensor)
+    return gathered.reshape(module.trainer.world_size, len(values))

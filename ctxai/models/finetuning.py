@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.errors import InputError
+from ctxai.models.backbone import ViT
 from ctxai.models.lora import add_lora
 
 
@@ -36,7 +36,7 @@ class TuneConfig:
             raise InputError("tune: adapters (lora_rank) need blocks to sit in; leave blocks out, or set it above 0")
 
 
-def prepare_backbone(backbone: VisionTransformer, config: TuneConfig) -> list[nn.Module]:
+def prepare_backbone(backbone: ViT, config: TuneConfig) -> list[nn.Module]:
     """Freeze what does not learn and add adapters.
 
     Returns:

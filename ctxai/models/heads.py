@@ -59,7 +59,7 @@ def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights:
     """
     known, filled = _known(targets)
     loss = binary_cross_entropy_with_logits(outputs, filled, reduction="none")
-    return _mean(loss, known * torch.lerp(*(loss.new_tensor(weight) for weight in class_weights), filled))
+    return _mean(loss, known * between(class_weights, filled))
 
 
 def rating_loss(
@@ -76,6 +76,12 @@ def rating_loss(
     known, filled = _known(targets)
     loss = huber_loss(outputs, filled, reduction="none", delta=delta)
     return _mean(loss, known if weights is None else known * torch.where(known, weights, torch.zeros_like(loss)))
+
+
+def between(ends: Sequence[float], share: torch.Tensor) -> torch.Tensor:
+    """From the first end, where ``share`` is 0, to the second, where it is 1; the shape of ``share``."""
+    first, second = (share.new_tensor(end) for end in ends)
+    return torch.lerp(first, second, share)
 
 
 def _known(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

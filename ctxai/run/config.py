@@ -20,7 +20,7 @@ from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
 from ctxai.models.heads import LossConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 from ctxai.training.trainer import ComputeConfig
 
 
@@ -115,7 +115,7 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value)
     if isinstance(value, list):
         value = tuple(value)

@@ -17,10 +17,8 @@ def load_gates(run: Run) -> VisionDiffMask:
         RunError: when there are none, or those of other weights.
         InputError: when the file is damaged.
     """
-    if run.path is None:
-        raise RunError(f"run {run.name}: save it and train gates for it before vision_diffmask explains it")
-    path = run.path / GATES
-    command = f"run `ctxai train-diffmask {run.path} STORE_DIR`"
+    path = run.folder / GATES
+    command = f"run `ctxai train-diffmask {run.folder} STORE_DIR`"
     if not path.is_file():
         raise RunError(f"vision_diffmask needs trained gates, and there is no {path}; {command} first")
     method = VisionDiffMask(run.model, path)

@@ -69,6 +69,17 @@ class Run:
     novelty: Novelty | None = None
 
     @property
+    def folder(self) -> Path:
+        """The run folder.
+
+        Raises:
+            RunError: before the run is saved.
+        """
+        if self.path is None:
+            raise RunError(f"run {self.name}: save it before its folder is used")
+        return self.path
+
+    @property
     def views(self) -> ViewConfig:
         """Views, field of view and statistics that the run was trained for."""
         return self.config.views
@@ -183,12 +194,14 @@ class Run:
             self._write_results(folder)
 
     def record(self, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
-        """Put an evaluation's figures and predictions in the run's folder, and rewrite its model card."""
-        if self.path is None:
-            raise RunError(f"run {self.name}: save it before recording an evaluation")
+        """Write an evaluation's figures and predictions to the run's folder, and its model card anew.
+
+        Raises:
+            RunError: before the run is saved.
+        """
         self.metrics |= metrics
         self.predictions = predictions
-        self._write_results(self.path)
+        self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:
         write_json(folder / METRICS, self.metrics)

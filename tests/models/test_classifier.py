@@ -8,7 +8,7 @@ from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import LossConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 
 
 @pytest.fixture

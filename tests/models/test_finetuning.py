@@ -5,7 +5,7 @@ from ctxai.errors import InputError
 from ctxai.models.backbone import BackboneConfig, make_backbone
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig, prepare_backbone
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 
 
 def learning(**options):

@@ -12,7 +12,7 @@ from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 
 from cohorts import sphere_store
 

@@ -12,7 +12,7 @@ from ctxai.errors import InputError, RunError
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.optim import OptimConfig
 from ctxai.training.trainer import CHECKPOINT, ComputeConfig, fit
 
 from cohorts import sphere_store

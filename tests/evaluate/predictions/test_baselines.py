@@ -9,8 +9,8 @@ from ctxai.data.views import ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.baselines import ResNet18, baseline_network, features_scores, network_scores
 from ctxai.models.backbone import BackboneConfig
+from ctxai.models.optim import OptimConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.optim import OptimConfig
 
 from cohorts import sphere_store
 

@@ -7,7 +7,7 @@ from timm.optim import param_groups_layer_decay
 from ctxai.errors import InputError
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig, ScheduleConfig, make_optimizer, parameter_groups, rate_factor
+from ctxai.models.optim import OptimConfig, ScheduleConfig, make_optimizer, parameter_groups, rate_factor
 
 STEPS = 40
 
