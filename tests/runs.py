@@ -5,7 +5,6 @@ import torch
 from ctxai.data.labels import TARGETS
 from ctxai.data.views import ViewConfig
 from ctxai.models.backbone import BackboneConfig
-from ctxai.models.classifier import NoduleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.run import Run
@@ -15,7 +14,7 @@ def untrained_run(**options):
     """A run of one block on 16 px images with random weights."""
     config = RunConfig(**({"views": ViewConfig(pixels=16), "backbone": BackboneConfig(depth=1)} | options))
     torch.manual_seed(0)
-    model = NoduleClassifier(config.backbone, config.views.pixels, config.optim).eval()
+    model = config.make_model().eval()
     parts = ("training", "validation", "test")
     provenance = {
         "patients": {part: [f"{part}-patient"] for part in parts},

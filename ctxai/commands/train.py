@@ -15,13 +15,13 @@ from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, LabelKind, in_order, targets_of
 from ctxai.data.patches import Patches
-from ctxai.data.views import ViewConfig
+from ctxai.data.views import ViewConfig, render_own_views
 from ctxai.errors import RunError
 from ctxai.folder_kinds import RUN, kind_of, refuse_to_replace
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import LossConfig
+from ctxai.models.heads import HeadsConfig, LossConfig
 from ctxai.models.optim import OptimConfig
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
@@ -57,6 +57,7 @@ def train(
     tune: TuneConfig = TuneConfig(),  # noqa: B008
     loss: LossConfig = LossConfig(),  # noqa: B008
     compute: ComputeConfig = ComputeConfig(),  # noqa: B008
+    heads: HeadsConfig = HeadsConfig(),  # noqa: B008
     resume: bool = True,
     overwrite: bool = False,
 ) -> None:
@@ -88,6 +89,7 @@ def train(
         tune: which weights of the backbone learn.
         loss: what is minimised.
         compute: precision, compilation, accumulation.
+        heads: how the embedding is read out, and what is learnt beside the targets.
         resume: go on from the last checkpoint, and keep a finished run.
         overwrite: a finished run of other options or of another store is replaced at the end; it is refused otherwise.
     """
@@ -97,10 +99,9 @@ def train(
         tune=tune,
         loss=loss,
         compute=compute,
+        heads=heads,
     )
-    data = NoduleDataModule(
-        *(store_dir, views, augment, folds, label, shuffle_labels, optim.batch_size, seed, workers, compute.accumulate)
-    )
+    data = config.make_data(store_dir, workers)
     config = replace(config, views=data.views)
     provenance = provenance_of(store_dir, data.table, data.split, seed)
     refuse_to_replace(run_dir, RUN)
@@ -126,6 +127,8 @@ def train(
         round_weights(model)
     run = Run(run_dir.name, config, model, Calibration(), provenance)
     run.metrics = {"training": _record(model, config)}
+    if model.readout == "ordinal":
+        _fit_rating_scale(run, data)
     _calibrate(run, data)
     _fit_novelty(run, data)
     run.save(run_dir)
@@ -143,10 +146,19 @@ def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
     return record
 
 
+def _fit_rating_scale(run: Run, data: NoduleDataModule) -> None:
+    """Bring the malignancy output of ordinal heads to the scale of the expected rating, on the training images."""
+    rows = data.split.training
+    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
+    blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
+    run.model.fit_rating_scale(render_own_views(patches[block], run.views).flatten(0, 1) for block in blocks)
+
+
 def _calibrate(run: Run, data: NoduleDataModule) -> None:
     """Fit the run's calibration on the validation fold, and keep its predictions there."""
     rows = data.split.validation
-    predictions = run.predict(Patches(data.store, rows)[rows]).reindex(columns=["malignancy_logit", *TARGETS])
+    patches = Patches(data.store, rows, beyond=run.views.beyond)
+    predictions = run.predict_marked(patches[rows]).reindex(columns=["malignancy_logit", *TARGETS])
     table = data.table.iloc[rows]
     truths = targets_of(table)
     truths[:, 0] = 1 + 4 * truths[:, 0]
@@ -163,7 +175,7 @@ def _fit_novelty(run: Run, data: NoduleDataModule) -> None:
     rows = data.split.training
     patients = data.table["patient_id"].to_numpy()[rows]
     if len(set(patients)) > 1:
-        patches = Patches(data.store, rows, memory_limit_bytes=0)
+        patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
         blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
         run.novelty = Novelty.fit(np.concatenate([run.features(patches[block]) for block in blocks]), patients)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ctxai.data.erase import EraseConfig
 from ctxai.data.views import ViewConfig, view_frame
 from ctxai.data.volume import VolumeConfig
 
@@ -33,6 +34,10 @@ class AugmentConfig:
         slice_steps: draw instead one of the slices this many whole millimetres either side of the centre, and the
             centre; 0 for none.
         volume: changes of the whole patch, made by MONAI before the plane is cut.
+        far_shift_mm: largest displacement in the plane, in any direction, of the images of ``far_share``, in place of
+            ``shift_mm``: marks that lie beside the nodule's centre.
+        far_share: part of the images that are displaced so far.
+        erase: parts of the image removed.
     """
 
     turns: bool = True
@@ -47,6 +52,9 @@ class AugmentConfig:
     mirror: bool = True
     slice_steps: int = 0
     volume: VolumeConfig = field(default_factory=VolumeConfig)
+    far_shift_mm: float = 0.0
+    far_share: float = 0.0
+    erase: EraseConfig = field(default_factory=EraseConfig)
 
 
 def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> Any:
@@ -66,7 +74,7 @@ def random_plane(
     """One random plane near a view's own, (3, 3) in the form that `ctxai.data.views.cut_planes` takes.
 
     Args:
-        generator: every number is drawn from it, the same count for every choice of options.
+        generator: every number is drawn from it.
         view: axial, coronal or sagittal.
         diameter_mm: the nodule's diameter, which limits the slices; NaN when unknown (centre slice).
         config: how far to go.
@@ -81,6 +89,9 @@ def random_plane(
     offset = config.slice_fraction * np.nan_to_num(diameter_mm) / 2 * place
     if config.slice_steps:
         offset = math.floor((place + 1) / 2 * (2 * config.slice_steps + 1)) - config.slice_steps
+    if config.far_share and generator.uniform() < config.far_share:
+        direction, distance = generator.uniform(0, 2 * math.pi), config.far_shift_mm * math.sqrt(generator.uniform())
+        shift = distance * np.array([math.cos(direction), math.sin(direction)])
     if single_slice:
         tilts, offset = np.zeros(2), 0.0
     if config.turns:

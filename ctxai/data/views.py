@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ class ViewConfig:
         mean: mean of the clamped HU; training sets it from the training fold.
         std: standard deviation of the clamped HU; training sets it from the training fold.
         slice_offsets_mm: slices along the view's normal that a prediction averages over, from the patch centre.
+        recentre_mm: how far the images of a prediction are moved at most from the mark to the middle of the outline
+            that the run itself sees there (``heads.outline``); 0 leaves them on the mark.
+        beyond: what images show where a patch ends or was not scanned: air, or the nearest voxel.
     """
 
     views: tuple[str, ...] = VIEWS
@@ -47,6 +51,8 @@ class ViewConfig:
     mean: float = -600.0
     std: float = 400.0
     slice_offsets_mm: tuple[float, ...] = (0.0,)
+    beyond: Literal["air", "nearest"] = "air"
+    recentre_mm: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = [view for view in self.views if view not in VIEWS]
@@ -93,7 +99,9 @@ def view_planes(view: str, offsets_mm: Sequence[float]) -> torch.Tensor:
     return planes
 
 
-def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> torch.Tensor:
+def cut_planes(
+    hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig, window: tuple[float, float] | None = None
+) -> torch.Tensor:
     """Sample oblique planes of patches, trilinearly, in Hounsfield units clamped to the window.
 
     Args:
@@ -102,11 +110,13 @@ def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> to
             centre from the patch centre in mm), all in (superior, posterior, left). The patch centre is index
             (n - 1) / 2 of every axis.
         config: field of view, pixels and window.
+        window: values that are clamped to, for patches of other units; the config's window when not given.
 
     Returns:
-        (N, M, pixels, pixels), not standardised. Outside of the patch is air, the window's lower end.
+        (N, M, pixels, pixels), not standardised. Outside of the patch is air, the window's lower end, or, as
+        ``config.beyond`` has it, the patch's nearest voxel.
     """
-    low, high = config.hu_window
+    low, high = window or config.hu_window
     side = config.field_of_view_mm
     along = (torch.arange(config.pixels, dtype=torch.float32) + 0.5) / config.pixels * side - side / 2
     rows, columns = torch.meshgrid(along, along, indexing="ij")
@@ -116,7 +126,8 @@ def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> to
     extent = torch.tensor(hu.shape[1:], dtype=torch.float32) * PATCH_SPACING_MM
     grid = (2 * points / extent).flip(-1)
     above_air = hu.to(torch.float32).clamp(low, high).sub_(low)
-    cut = grid_sample(above_air[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    padding = "border" if config.beyond == "nearest" and window is None else "zeros"
+    cut = grid_sample(above_air[:, None], grid, mode="bilinear", padding_mode=padding, align_corners=False)
     return cut[:, 0] + low
 
 
@@ -126,7 +137,13 @@ def standardise(images_hu: torch.Tensor, config: ViewConfig) -> torch.Tensor:
     return scaled.unsqueeze(-3).expand(*scaled.shape[:-2], 3, *scaled.shape[-2:])
 
 
-def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], config: ViewConfig) -> torch.Tensor:
+def render_batch(
+    hu: torch.Tensor,
+    view: str,
+    offsets_mm: Sequence[float],
+    config: ViewConfig,
+    centres_mm: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Images of many nodules, (nodule, offset, 3, pixels, pixels).
 
     Args:
@@ -135,6 +152,7 @@ def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], confi
         view: axial, coronal or sagittal.
         offsets_mm: slice positions along the view's normal, mm from the patch centre.
         config: field of view, pixels, window and statistics.
+        centres_mm: centre of each nodule's images, mm (superior, posterior, left) from the patch's (nodule, 3).
 
     Raises:
         InputError: for an unknown view, patches that are not 4-dimensional, or a view across single slices.
@@ -143,23 +161,31 @@ def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], confi
         raise InputError(f"patches: expected (nodule, superior, posterior, left), found shape {tuple(hu.shape)}")
     if hu.shape[1] == 1 and view != "axial":
         raise InputError(f"view {view!r}: these patches are single axial slices; use the axial view alone")
-    planes = view_planes(view, offsets_mm).expand(len(hu), -1, -1, -1)
+    planes = view_planes(view, offsets_mm).repeat(len(hu), 1, 1, 1)
+    if centres_mm is not None:
+        planes[..., 2] += centres_mm[:, None].to(planes)
     return standardise(cut_planes(hu, planes, config), config)
 
 
-def render_own_views(hu: torch.Tensor, config: ViewConfig, offsets_mm: Sequence[float] | None = None) -> torch.Tensor:
+def render_own_views(
+    hu: torch.Tensor,
+    config: ViewConfig,
+    offsets_mm: Sequence[float] | None = None,
+    centres_mm: torch.Tensor | None = None,
+) -> torch.Tensor:
     """The images that a run of these views sees of nodules, (nodule, view x offset, 3, pixels, pixels).
 
     Args:
         hu: as :func:`render_batch`.
         config: the run's views.
         offsets_mm: slice positions; the run's own when not given.
+        centres_mm: as :func:`render_batch`.
 
     Raises:
         InputError: as :func:`render_batch`.
     """
     offsets_mm = config.slice_offsets_mm if offsets_mm is None else offsets_mm
-    return torch.cat([render_batch(hu, view, offsets_mm, config) for view in config.views], dim=1)
+    return torch.cat([render_batch(hu, view, offsets_mm, config, centres_mm) for view in config.views], dim=1)
 
 
 def render_views(

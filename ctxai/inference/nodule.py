@@ -83,6 +83,9 @@ def explain_nodule(
         GeometryError: when the nodule's centre lies outside the CT.
     """
     patch = extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM)
+    moved = run.recentre(patch.hu[None])[0].double().numpy()
+    if moved.any():
+        patch = extract_patch(series, candidate.centre_lps + moved[::-1], spacing_mm=PATCH_SPACING_MM)
     offsets = slice_offsets(candidate.diameter_mm, run.views.field_of_view_mm)
     images = torch.cat([render_views(patch.hu, view, offsets, run.views) for view in views])
     maps, evaluated = {}, {}

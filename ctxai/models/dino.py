@@ -170,6 +170,8 @@ class Dino(pl.LightningModule):
         momentum = cosine_schedule(min(step, steps) - 1, steps, self.optim.momentum, 1.0)
         update_momentum(self.student, self.teacher, momentum)
         update_momentum(self.student_head, self.teacher_head, momentum)
+        for ours, theirs in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            ours.copy_(ours.lerp(theirs, 1 - momentum) if ours.is_floating_point() else theirs)  # batch statistics
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's figures."""

@@ -4,12 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import distributed, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, pixel_shuffle
 
+from ctxai.data.auxiliary import CUT_OFFS, AuxiliaryTargets
 from ctxai.data.labels import TARGETS
+from ctxai.errors import InputError
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """How a nodule's embedding is read out, and what is learnt beside the targets.
+
+    Auxiliary heads shape the embedding in training; each is left out where its loss weight is 0.
+
+    Args:
+        readout: logit is one linear malignancy logit beside a perceptron of biomarkers. ordinal is the mean of four
+            cumulative logits, of P(rating > 1), … P(rating > 4) over the readers, from a perceptron that the
+            biomarkers share.
+        hidden: width of the perceptron of ordinal heads, in units of the embedding's.
+        dropout: of the embedding and of the perceptron of ordinal heads.
+        soft: loss weight of a linear logit of the mean rating.
+        rank: loss weight of one score with four learnt cut-offs (CORAL; Cao et al. 2020, "Rank consistent ordinal
+            regression").
+        outline: loss weight of the readers' outline, four logits a patch token: its share in each quarter of the token.
+    """
+
+    readout: Literal["logit", "ordinal"] = "logit"
+    hidden: float = 2.0
+    dropout: float = 0.0
+    soft: float = 0.0
+    rank: float = 0.0
+    outline: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.soft, self.rank, self.outline) < 0 or self.hidden <= 0 or not 0 <= self.dropout < 1:
+            raise InputError("heads: hidden has to be positive, dropout from 0 to below 1, loss weights not negative")
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether anything is learnt that needs more than the targets' means."""
+        return self.readout == "ordinal" or max(self.soft, self.rank, self.outline) > 0
 
 
 class NoduleHeads(nn.Module):
@@ -34,6 +72,80 @@ class NoduleHeads(nn.Module):
         return torch.cat([head(embedding) for head in heads], dim=1)
 
 
+class OrdinalHeads(nn.Module):
+    """(N, width) → (N, K): the mean of four cumulative malignancy logits, then biomarkers as z-scores.
+
+    Args:
+        width: of the embedding.
+        targets: what is predicted, malignancy among them, in the order of `TARGETS`.
+        config: width of the perceptron, and dropout.
+    """
+
+    def __init__(self, width: int, targets: Sequence[str], config: HeadsConfig) -> None:
+        super().__init__()
+        if "malignancy" not in targets:
+            raise InputError(
+                "heads: the ordinal read-out is malignancy's; add it to the targets, or take readout logit"
+            )
+        hidden = round(config.hidden * width)
+        drop = nn.Dropout(config.dropout)
+        self.trunk = nn.Sequential(drop, nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.dropout))
+        self.cumulative = nn.Linear(hidden, CUT_OFFS)
+        self.biomarkers = nn.Linear(hidden, len(targets) - 1) if len(targets) > 1 else None
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Malignancy first, then z-scores in the order of `BIOMARKERS`."""
+        return self.read(self.trunk(embedding))[0]
+
+    def read(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (N, K) and cumulative logits (N, 4) of the perceptron's hidden layer."""
+        cumulative = self.cumulative(hidden)
+        malignancy = cumulative.mean(1, keepdim=True)
+        if self.biomarkers is None:
+            return malignancy, cumulative
+        return torch.cat([malignancy, self.biomarkers(hidden)], dim=1), cumulative
+
+
+class AuxiliaryHeads(nn.Module):
+    """What is learnt beside the targets, from the embedding (N, width) and the patch tokens (N, token, width).
+
+    Args:
+        width: of the tokens and of the embedding.
+        grid: patch tokens along the image's rows and columns.
+        config: loss weights.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, int], config: HeadsConfig) -> None:
+        super().__init__()
+        self.config, self.grid = config, grid
+        self.soft = nn.Linear(width, 1) if config.soft else None
+        self.rank = nn.Linear(width, 1, bias=False) if config.rank else None
+        self.outline = nn.Linear(width, 4) if config.outline else None
+        if config.rank:
+            self.cut_offs = nn.Parameter(torch.linspace(2, -2, CUT_OFFS))
+
+    def outline_logits(self, patches: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 2 · rows, 2 · columns) of the outline's share in each quarter of the patch tokens."""
+        assert self.outline is not None
+        quarters = self.outline(patches).transpose(1, 2).unflatten(2, self.grid)
+        return pixel_shuffle(quarters, 2)[:, 0]
+
+    def loss(self, embedding: torch.Tensor, patches: torch.Tensor, targets: AuxiliaryTargets) -> torch.Tensor:
+        """Weighted sum of the auxiliary losses of a batch."""
+        total = embedding.new_zeros((), dtype=torch.float32)
+        if self.soft is not None:
+            soft = share_loss(self.soft(embedding), targets["shares"].mean(1, keepdim=True), targets["weight"])
+            total = total + self.config.soft * soft
+        if self.rank is not None:
+            logits = self.rank(embedding) + self.cut_offs
+            total = total + self.config.rank * share_loss(logits, targets["shares"], targets["weight"])
+        if self.outline is not None:
+            logits = self.outline_logits(patches).flatten(1)
+            shares = targets["outline"].flatten(1)
+            total = total + self.config.outline * share_loss(logits, shares, torch.ones_like(targets["weight"]))
+        return total
+
+
 @dataclass(frozen=True)
 class LossConfig:
     """What training minimises.
@@ -43,10 +155,19 @@ class LossConfig:
             counts for both classes in its parts.
         huber_delta: error, in standard deviations of a biomarker (rating points for a malignancy rating), from which
             the Huber loss grows linearly.
+        malignancy_weight: of the malignancy loss.
+        reader_weights: of nodules of one, two, … readers in the malignancy loss of ordinal heads and in the auxiliary
+            ones; the last is that of all with more readers. Without any, all count alike.
     """
 
     balance: bool = False
     huber_delta: float = 1.0
+    malignancy_weight: float = 1.0
+    reader_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.malignancy_weight < 0 or any(weight < 0 for weight in self.reader_weights):
+            raise InputError("loss: weights cannot be negative")
 
 
 def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:
@@ -76,6 +197,13 @@ def rating_loss(
     known, filled = _known(targets)
     loss = huber_loss(outputs, filled, reduction="none", delta=delta)
     return _mean(loss, known if weights is None else known * torch.where(known, weights, torch.zeros_like(loss)))
+
+
+def share_loss(logits: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy of logits (N, M) with shares in [0, 1], NaN where unknown, weighted by nodule (N,)."""
+    known, filled = _known(shares)
+    loss = binary_cross_entropy_with_logits(logits.float(), filled, reduction="none")
+    return _mean(loss, known * weights[:, None].to(loss))
 
 
 def between(ends: Sequence[float], share: torch.Tensor) -> torch.Tensor:

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 from ctxai.data.augment import AugmentConfig
+from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
 from ctxai.data.views import ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import LossConfig
+from ctxai.models.heads import HeadsConfig, LossConfig
 from ctxai.models.optim import OptimConfig
 from ctxai.training.trainer import ComputeConfig
 
@@ -42,6 +43,7 @@ class RunConfig:
         tune: which weights of the backbone learn.
         loss: what is minimised.
         compute: precision, compilation, accumulation.
+        heads: how the embedding is read out, and what is learnt beside the targets.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -57,6 +59,7 @@ class RunConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
 
     def make_model(self, initialise: bool = True) -> NoduleClassifier:
         """The classifier of these options.
@@ -76,7 +79,35 @@ class RunConfig:
             label=self.label,
             tune=self.tune,
             loss=self.loss,
+            heads=self.heads,
             compiled=self.compute.compile,
+        )
+
+    def make_data(self, store_dir: Path, workers: int = 0) -> NoduleDataModule:
+        """Rows, targets and images of a store for a training by these options.
+
+        Args:
+            store_dir: the nodule store.
+            workers: processes that render images; 0 renders in the training process.
+
+        Raises:
+            InputError: when the store cannot be trained on by these options.
+        """
+        tokens = self.views.pixels // (self.backbone.patch_size or self.views.pixels)
+        return NoduleDataModule(
+            store_dir,
+            self.views,
+            self.augment,
+            self.folds,
+            self.label,
+            self.shuffle_labels,
+            self.optim.batch_size,
+            self.seed,
+            workers,
+            self.compute.accumulate,
+            auxiliary=self.heads.auxiliary,
+            reader_weights=self.loss.reader_weights,
+            outline_side=2 * tokens if self.heads.outline else 0,
         )
 
     def to_yaml(self) -> str:

@@ -34,6 +34,7 @@ from ctxai.run.files import (
 )
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty, outputs_and_features
+from ctxai.run.recentring import displacement_mm, within
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
 
@@ -99,19 +100,53 @@ class Run:
         patients = self.provenance["patients"]
         return patient_id in patients["training"] or patient_id in patients["validation"]
 
-    def outputs(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def outputs(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
         """Raw outputs, float32 (nodule, output), averaged over the run's views and slices.
 
         Args:
             hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
+            centres_mm: where the images lie, as :meth:`recentre` gives it; about the patches' centres when not given.
 
         Raises:
             InputError: for other shapes, or single slices given to a run of several views.
         """
-        return self._pass(hu)[0]
+        return self._pass(hu, centres_mm)[0]
 
-    def features(self, hu: np.ndarray | torch.Tensor) -> np.ndarray:
+    def features(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> np.ndarray:
         """What novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
+
+        Args:
+            hu, centres_mm: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        return self._pass(hu, centres_mm)[1].numpy()
+
+    @torch.inference_mode()
+    def outlines(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
+        """Share of each part of the central images that the run takes for nodule, (nodule, view, side, side).
+
+        Args:
+            hu, centres_mm: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+            ModelError: when the run has learnt no outlines.
+        """
+        patches = self._checked(hu)
+        found = []
+        for start in range(0, len(patches), _BATCH):
+            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
+            images = render_own_views(patches[start : start + _BATCH], self.views, (0.0,), centres)
+            outlines = self.model.outline(images.flatten(0, 1).to(self.model.device))
+            found.append(outlines.unflatten(0, images.shape[:2]).float().cpu())
+        return torch.cat(found)
+
+    def recentre(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """From the centres of patches to the middle of the outlines that the run sees there, mm (nodule, 3).
+
+        Axes superior, posterior, left; at most ``views.recentre_mm``, and 0 for a run that stays on the mark.
 
         Args:
             hu: as :meth:`outputs`.
@@ -119,11 +154,14 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        return self._pass(hu)[1].numpy()
+        patches = self._checked(hu)
+        if not self.views.recentre_mm or not len(patches):
+            return torch.zeros(len(patches), 3)
+        outlines, side = self.outlines(patches).numpy(), self.views.field_of_view_mm
+        moved = np.stack([displacement_mm(outline, self.views.views, side) for outline in outlines])
+        return within(torch.from_numpy(moved).float(), self.views.recentre_mm)
 
-    @torch.inference_mode()
-    def _pass(self, hu: np.ndarray | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and features of nodules."""
+    def _checked(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
         patches = as_patches(hu)
         if patches.ndim != 4:
             raise InputError(
@@ -133,16 +171,25 @@ class Run:
             bad = int((~torch.isfinite(patches)).flatten(1).any(1).sum())
             raise InputError(f"patches: {bad} of {len(patches)} hold NaN or infinite HU; expected finite numbers")
         self.model.eval()
+        return patches
+
+    @torch.inference_mode()
+    def _pass(
+        self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and features of nodules."""
+        patches = self._checked(hu)
         outputs = [torch.empty(0, len(self.target_names))]
         features = [torch.empty(0, 0)]
-        for block in patches.split(_BATCH) if len(patches) else ():
-            images = render_own_views(block, self.views)
+        for start in range(0, len(patches), _BATCH):
+            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
+            images = render_own_views(patches[start : start + _BATCH], self.views, centres_mm=centres)
             found = outputs_and_features(self.model, images.flatten(0, 1).to(self.model.device))
             for values, collected in zip(found, (outputs, features), strict=True):
                 collected.append(values.unflatten(0, images.shape[:2]).mean(1).cpu())
         return torch.cat(outputs), torch.cat(features[1:] or features)
 
-    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+    def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
 
         Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
@@ -153,12 +200,12 @@ class Run:
         extrapolation.
 
         Args:
-            hu: as :meth:`outputs`.
+            hu, centres_mm: as :meth:`outputs`.
 
         Raises:
             InputError: as :meth:`outputs`.
         """
-        outputs, features = self._pass(hu)
+        outputs, features = self._pass(hu, centres_mm)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
         columns: dict[str, np.ndarray] = {}
         if "malignancy" in self.target_names:
@@ -172,6 +219,11 @@ class Run:
             known = len(features) > 0
             columns["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
         return pd.DataFrame(columns)
+
+    def predict_marked(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+        """Predictions of nodules that may lie beside the centres of their patches: :meth:`recentre`, then `predict`."""
+        patches = self._checked(hu)
+        return self.predict(patches, self.recentre(patches))
 
     def save(self, path: Path | str) -> None:
         """Write the run folder; it appears whole, and replaces one that is there.
