@@ -6,11 +6,14 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError, PacsError
-from ctxai.pacs import Outcome, PacsClient, Tls, peer_of
-from ctxai.pacs.sent_log import SentLog
+from ctxai.pacs.tls import Tls
 from ctxai.progress import track
+
+if TYPE_CHECKING:
+    from ctxai.pacs.client import Outcome, PacsClient
 
 _FIRST_PAUSE_S = 1.0
 
@@ -23,7 +26,7 @@ def send(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     attempts: int = 4,
     resume: bool = True,
 ) -> None:
@@ -42,6 +45,8 @@ def send(
         attempts: how often to try while the PACS cannot be reached, with pauses of 1, 2, 4 … seconds.
         resume: leave out what this PACS has accepted before; --no-resume sends everything.
     """
+    from ctxai.pacs.endpoint import peer_of
+
     peer = peer_of(dicomweb, dimse, aet, tls)
     paths = sorted(out_dir.glob("*/dicom/**/*.dcm"))
     if not paths:
@@ -72,6 +77,8 @@ def deliver(
     Raises:
         PacsError: when the peer still cannot be reached; says how many objects it has.
     """
+    from ctxai.pacs.sent_log import SentLog
+
     ledger = SentLog(folder, peer.name)
     left = ledger.missing(list(paths)) if resume else list(paths)
     refused: list[Outcome] = []

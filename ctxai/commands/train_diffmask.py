@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import torch
 from rich.console import Console
 
-from ctxai.data.labels import split_rows
-from ctxai.data.patches import Patches
-from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.explain.diffmask.training import DiffMaskSettings
-from ctxai.explain.methods.vision_diffmask import VisionDiffMask
 from ctxai.progress import track
-from ctxai.run.gates import GATES
-from ctxai.run.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from ctxai.data.patches import Patches
+    from ctxai.run.run import Run
 
 #: Published rates suit 30 000 steps; these suit the few thousand that a cohort of nodules gives.
 SETTINGS = DiffMaskSettings(learning_rate=1e-3, placeholder_rate=1e-2, warmup_steps=50, scale=10.0, offset=5.0)
@@ -56,6 +56,15 @@ def train_diffmask(
         settings: of the optimisation.
         seed: of the gates' first weights, of their draws and of the order of nodules.
     """
+    import numpy as np
+
+    from ctxai.data.patches import Patches
+    from ctxai.data.store import NoduleStore
+    from ctxai.data.views import render_own_views
+    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+    from ctxai.run.gates import GATES
+    from ctxai.run.run import Run
+
     if epochs < 1 or batch_size < 1:
         raise InputError(f"--epochs {epochs} --batch_size {batch_size}: expected at least 1 of both")
     run = Run.load(run_dir)
@@ -88,11 +97,15 @@ class _Images:
     """The run's own images of nodules, in another order every time they are iterated."""
 
     def __init__(self, patches: Patches, rows: np.ndarray, views: ViewConfig, batch_size: int, seed: int) -> None:
+        import numpy as np
+
         self._patches, self._rows, self._views = patches, rows, views
         self._nodules = max(1, batch_size // (len(views.views) * len(views.slice_offsets_mm)))
         self._order = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
+        from ctxai.data.views import render_own_views
+
         rows = self._order.permutation(self._rows)
         starts = range(0, len(rows), self._nodules)
         for start in track(starts, "Training the gates"):
@@ -107,6 +120,8 @@ def _training_rows(run: Run, table: pd.DataFrame, store_dir: Path) -> np.ndarray
         StoreError: as :func:`~ctxai.data.labels.split_rows`.
         InputError: when the store holds other patients there.
     """
+    from ctxai.data.labels import split_rows
+
     rows = split_rows(table, run.config.folds).training
     others = sorted(set(table["patient_id"].iloc[rows].astype(str)) - set(run.provenance["patients"]["training"]))
     if others:

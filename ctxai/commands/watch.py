@@ -7,19 +7,17 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ctxai.commands.explain import explain
-from ctxai.commands.send import deliver
-from ctxai.ct.points import read_points
-from ctxai.deidentification.profile import Confidentiality, asked_for, made_here
 from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
-from ctxai.inference.overlays import parse_formats
-from ctxai.inference.results import refuse_mixture
-from ctxai.pacs import PacsClient, Tls, peer_of
-from ctxai.pacs.inbox import Arrived, Inbox
+from ctxai.pacs.tls import Tls
 from ctxai.progress import console
-from ctxai.run.run import Run
+
+if TYPE_CHECKING:
+    from ctxai.deidentification.profile import Confidentiality
+    from ctxai.pacs.client import PacsClient
+    from ctxai.pacs.inbox import Arrived, Inbox
 
 _LOOK_EVERY_S = 0.5
 _LONGEST_PAUSE_S = 900.0
@@ -53,7 +51,7 @@ def watch(
     host: str = "127.0.0.1",
     port: int = 11112,
     callers: list[str] = [],  # noqa: B006 (never changed)
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     run: Path | None = None,
     points: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006
@@ -94,6 +92,14 @@ def watch(
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
     """
+    from ctxai.ct.points import read_points
+    from ctxai.deidentification.profile import asked_for, made_here
+    from ctxai.inference.overlays import parse_formats
+    from ctxai.inference.results import refuse_mixture
+    from ctxai.pacs.endpoint import peer_of
+    from ctxai.pacs.inbox import Inbox
+    from ctxai.run.run import Run
+
     if parse_formats(formats) == ("nifti",):
         raise InputError("--formats nifti: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
@@ -139,6 +145,9 @@ def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
     Raises:
         PacsError: when the PACS cannot be reached; the series stays.
     """
+    from ctxai.commands.explain import explain
+    from ctxai.commands.send import deliver
+
     key = series.folder.name
     results = work.results_of(series)
     try:

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, zoom
 
+from ctxai.data.settings import EraseConfig
 from ctxai.data.views import ViewConfig
-from ctxai.errors import InputError
 
 _LUNG_HU = (-980.0, -500.0)
 _TYPICAL_LUNG_HU = -850.0
 _LEAST_LUNG = 0.01  # of the image, below which its mean is no estimate
 _BLUR_MM = 6.0  # standard deviation of the fill `blur`
 _CELLS = (16, 8, 8)  # random numbers along a side: fine blocks, coarse blocks, blobs
-
-
-@dataclass(frozen=True)
-class EraseConfig:
-    """Parts removed from training images, in blocks or blobs, as tests of explanations remove them.
-
-    Args:
-        share: of the images that lose parts; 0 switches it off.
-        most: largest part of an image that is removed.
-        fills: what stands in its place, drawn for each image: lung, the mean of the image's aerated lung; or blur, the
-            image blurred by 6 mm.
-    """
-
-    share: float = 0.0
-    most: float = 0.5
-    fills: tuple[Literal["lung", "blur"], ...] = ("lung", "blur")
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.share <= 1 and 0 <= self.most <= 1) or not self.fills:
-            raise InputError("augment.erase: share and most have to be from 0 to 1, and fills needs one")
 
 
 def erase(

@@ -11,15 +11,14 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from ctxai.data.auxiliary import AuxiliaryTargets
-from ctxai.data.labels import TARGETS, LabelKind, in_order
+from ctxai.data.labels import TARGETS, in_order
 from ctxai.data.loader import Batch
+from ctxai.data.settings import LabelKind
 from ctxai.errors import InputError, ModelError
-from ctxai.models.backbone import BackboneConfig, make_backbone
-from ctxai.models.finetuning import TuneConfig, prepare_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.finetuning import prepare_backbone
 from ctxai.models.heads import (
     AuxiliaryHeads,
-    HeadsConfig,
-    LossConfig,
     NoduleHeads,
     OrdinalHeads,
     between,
@@ -28,7 +27,9 @@ from ctxai.models.heads import (
     share_loss,
 )
 from ctxai.models.lora import merge_lora
-from ctxai.models.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.models.optim import make_optimizer, parameter_groups
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, TuneConfig
+from ctxai.training.settings import OptimConfig
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""

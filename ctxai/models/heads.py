@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import distributed, nn
@@ -13,41 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, pi
 from ctxai.data.auxiliary import CUT_OFFS, AuxiliaryTargets
 from ctxai.data.labels import TARGETS
 from ctxai.errors import InputError
-
-
-@dataclass(frozen=True)
-class HeadsConfig:
-    """How a nodule's embedding is read out, and what is learnt beside the targets.
-
-    Auxiliary heads shape the embedding in training; each is left out where its loss weight is 0.
-
-    Args:
-        readout: logit is one linear malignancy logit beside a perceptron of biomarkers. ordinal is the mean of four
-            cumulative logits, of P(rating > 1), … P(rating > 4) over the readers, from a perceptron that the
-            biomarkers share.
-        hidden: width of the perceptron of ordinal heads, in units of the embedding's.
-        dropout: of the embedding and of the perceptron of ordinal heads.
-        soft: loss weight of a linear logit of the mean rating.
-        rank: loss weight of one score with four learnt cut-offs (CORAL; Cao et al. 2020, "Rank consistent ordinal
-            regression").
-        outline: loss weight of the readers' outline, four logits a patch token: its share in each quarter of the token.
-    """
-
-    readout: Literal["logit", "ordinal"] = "logit"
-    hidden: float = 2.0
-    dropout: float = 0.0
-    soft: float = 0.0
-    rank: float = 0.0
-    outline: float = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.soft, self.rank, self.outline) < 0 or self.hidden <= 0 or not 0 <= self.dropout < 1:
-            raise InputError("heads: hidden has to be positive, dropout from 0 to below 1, loss weights not negative")
-
-    @property
-    def auxiliary(self) -> bool:
-        """Whether anything is learnt that needs more than the targets' means."""
-        return self.readout == "ordinal" or max(self.soft, self.rank, self.outline) > 0
+from ctxai.models.settings import HeadsConfig
 
 
 class NoduleHeads(nn.Module):
@@ -144,30 +108,6 @@ class AuxiliaryHeads(nn.Module):
             shares = targets["outline"].flatten(1)
             total = total + self.config.outline * share_loss(logits, shares, torch.ones_like(targets["weight"]))
         return total
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What training minimises.
-
-    Args:
-        balance: weight the malignancy loss so that malignant and benign nodules count the same in all; a soft label
-            counts for both classes in its parts.
-        huber_delta: error, in standard deviations of a biomarker (rating points for a malignancy rating), from which
-            the Huber loss grows linearly.
-        malignancy_weight: of the malignancy loss.
-        reader_weights: of nodules of one, two, … readers in the malignancy loss of ordinal heads and in the auxiliary
-            ones; the last is that of all with more readers. Without any, all count alike.
-    """
-
-    balance: bool = False
-    huber_delta: float = 1.0
-    malignancy_weight: float = 1.0
-    reader_weights: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.malignancy_weight < 0 or any(weight < 0 for weight in self.reader_weights):
-            raise InputError("loss: weights cannot be negative")
 
 
 def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""What ctxai needs of another DICOM system, whether it speaks DICOMweb or DIMSE."""
+"""Protocol of a client of another DICOM system, over DICOMweb or DIMSE."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one object that was sent.
+    """Answer of a peer about one object.
 
     Args:
         path: the file.
@@ -25,13 +26,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RemoteSeries:
-    """A series that a peer holds.
+    """A series in the archive of a peer.
 
     Args:
         study_uid: Study Instance UID.
         series_uid: Series Instance UID.
-        modality: such as CT; empty when the peer does not say.
-        instances: Number of Series Related Instances; None when the peer does not say.
+        modality: such as CT; empty when the peer does not tell it.
+        instances: Number of Series Related Instances; None when the peer does not tell it.
     """
 
     study_uid: str
@@ -44,7 +45,7 @@ class PacsClient(Protocol):
     """Another DICOM system. Every call raises PacsError when it cannot be reached or refuses to talk at all."""
 
     name: str
-    """Address without credentials, for messages and for the list of what was sent."""
+    """Address without credentials, for messages and for the log of sent objects."""
 
     def store(self, paths: Sequence[Path]) -> Iterator[Outcome]:
         """Send files one after another; one object that is refused does not stop the others."""
@@ -54,3 +55,8 @@ class PacsClient(Protocol):
 
     def fetch(self, series: RemoteSeries) -> Iterator[tuple[str, bytes]]:
         """SOP Instance UID and content, as a DICOM file has it (PS3.10), of every object of a series."""
+
+
+def object_file(sop_uid: str) -> str:
+    """File name of an object: a hash of its SOP Instance UID, never the UID as it was sent."""
+    return f"{hashlib.sha256(sop_uid.encode()).hexdigest()[:24]}.dcm"

@@ -9,16 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import AllTransferSyntaxes, CTImageStorage
+from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.dimse_primitives import C_STORE
 
+from ctxai.ct.header import series_key
 from ctxai.errors import CtxaiError, InputError
 from ctxai.files import atomic_path
-from ctxai.pacs.names import object_file, series_folder
+from ctxai.pacs.client import object_file
 
+_VERIFICATION = UID("1.2.840.10008.1.1")
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND, _NOT_WANTED = 0x0000, 0xA700, 0xC000, 0xC001
 
 logger = logging.getLogger(__name__)
@@ -74,15 +77,17 @@ class Inbox:
         entity.require_called_aet = True
         entity.require_calling_aet = list(callers)
         entity.add_supported_context(CTImageStorage, sorted(AllTransferSyntaxes))
-        entity.add_supported_context(Verification)
-        handlers = [(evt.EVT_C_STORE, self._receive), (evt.EVT_C_ECHO, lambda event: _SUCCESS)]
+        entity.add_supported_context(_VERIFICATION)
+        handlers: list[Any] = [(evt.EVT_C_STORE, self._receive), (evt.EVT_C_ECHO, lambda event: _SUCCESS)]
         try:
-            self._server = entity.start_server((host, port), block=False, evt_handlers=handlers)
+            server = entity.start_server((host, port), block=False, evt_handlers=handlers)
         except OSError as error:
             raise InputError(
                 f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port"
             ) from None
-        self.port: int = self._server.server_address[1]
+        assert server is not None
+        self._server = server
+        self.port: int = server.server_address[1]
 
     def quiet(self, settle_s: float) -> list[Arrived]:
         """Series that nothing has come for during ``settle_s`` seconds, the longest quiet first."""
@@ -118,6 +123,7 @@ class Inbox:
             series_uid = str(event.dataset.SeriesInstanceUID)
             unwanted = self._unwanted is not None and self._unwanted(event.dataset)
             content = event.encoded_dataset()
+            assert isinstance(event.request, C_STORE)
             sop_uid = str(event.request.AffectedSOPInstanceUID)
         except (AttributeError, ValueError, NotImplementedError) as error:
             logger.warning("an image that cannot be read was turned away (%s)", type(error).__name__)
@@ -125,7 +131,7 @@ class Inbox:
         if unwanted:
             logger.info("an image that is not wanted was turned away")
             return _NOT_WANTED
-        key = series_folder(series_uid)
+        key = series_key(series_uid)
         # Under the lock, so that a series cannot be let go between its image and the note of it.
         with self._lock:
             try:

@@ -12,17 +12,13 @@ from typing import Any
 
 import yaml
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
-from ctxai.data.views import ViewConfig
+from ctxai.data.labels import TARGETS
+from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import HeadsConfig, LossConfig
-from ctxai.models.optim import OptimConfig
-from ctxai.training.trainer import ComputeConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig, OptimConfig
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
@@ -21,23 +20,7 @@ from ctxai.models.dino import Dino
 from ctxai.training.checkpoints import CHECKPOINT, BestEpoch, ResumeCheckpoint
 from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
-
-
-@dataclass(frozen=True)
-class ComputeConfig:
-    """How training is computed; what is learnt stays the same but for rounding and the order of dropout.
-
-    Args:
-        precision: of the products while training; bf16 and fp16 keep the weights themselves in single precision.
-        compile: run the backbone through torch.compile, which pays on a GPU and needs a C++ compiler on a CPU.
-        accumulate: parts that a step's images are cut into, for less memory. The loss is the mean of the parts'.
-        channels_last: the layout of images in memory in which convolutions of a stem are faster.
-    """
-
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    compile: bool = False
-    accumulate: int = 1
-    channels_last: bool = False
+from ctxai.training.settings import ComputeConfig
 
 
 def fit(

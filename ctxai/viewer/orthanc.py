@@ -185,10 +185,11 @@ class Orthanc:
     def _start(self) -> None:
         """Start the process and wait until it answers."""
         folder = self._temporary
+        assert folder is not None
         self.http_port = self._ports[0] or free_port()
         self.dimse_port = self._ports[1] or free_port()
         configuration, log = folder / "orthanc.json", folder / "orthanc.log"
-        configuration.write_text(json.dumps(self._configuration(), indent=2))
+        configuration.write_text(json.dumps(self._configuration(folder), indent=2))
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*ends_with_us(), self._installed.program, configuration],
@@ -229,9 +230,9 @@ class Orthanc:
             process.kill()
             process.wait()
 
-    def _configuration(self) -> dict[str, Any]:
+    def _configuration(self, temporary: Path) -> dict[str, Any]:
         """Orthanc's configuration file."""
-        storage = self._folder or self._temporary / "storage"
+        storage = self._folder or temporary / "storage"
         storage.mkdir(parents=True, exist_ok=True)
         return {
             "Name": "ctxai",

@@ -4,19 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.erase import EraseConfig
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import HeadsConfig
-from ctxai.models.optim import OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.trainer import CHECKPOINT, ComputeConfig, fit
+from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
 from interrupted import StopAfter
