@@ -26,6 +26,7 @@ class ViewConfig:
         slice_offsets_mm: slices along the view's normal that a prediction averages over, from the patch centre.
         recentre_mm: how far the images of a prediction are moved at most from the mark to the middle of the outline
             that the run itself sees there (``heads.outline``); 0 leaves them on the mark.
+        turns: how many of an image's eight quarter turns and mirror images a prediction averages over: 1 or 8.
         beyond: what images show where a patch ends or was not scanned: air, or the nearest voxel.
     """
 
@@ -38,6 +39,7 @@ class ViewConfig:
     slice_offsets_mm: tuple[float, ...] = (0.0,)
     beyond: Literal["air", "nearest"] = "air"
     recentre_mm: float = 0.0
+    turns: Literal[1, 8] = 1
 
     def __post_init__(self) -> None:
         unknown = [view for view in self.views if view not in VIEWS]

@@ -145,6 +145,17 @@ def render_own_views(
     return torch.cat([render_batch(hu, view, offsets_mm, config, centres_mm) for view in config.views], dim=1)
 
 
+def turn(images: torch.Tensor, number: int) -> torch.Tensor:
+    """Turn ``number`` of an image's eight quarter turns and mirror images, of (..., H, W); 0 is the image itself."""
+    turned = torch.rot90(images, number % 4, (-2, -1))
+    return turned.flip(-1) if number >= 4 else turned
+
+
+def turn_back(images: torch.Tensor, number: int) -> torch.Tensor:
+    """The reverse of :func:`turn`."""
+    return torch.rot90(images.flip(-1) if number >= 4 else images, -(number % 4), (-2, -1))
+
+
 def render_views(
     hu: np.ndarray | torch.Tensor, view: str, offsets_mm: Sequence[float], config: ViewConfig
 ) -> torch.Tensor:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES
 from ctxai.data.settings import ViewConfig
-from ctxai.data.views import as_patches, render_own_views
+from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier
@@ -102,7 +102,7 @@ class Run:
         return patient_id in patients["training"] or patient_id in patients["validation"]
 
     def outputs(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
-        """Raw outputs, float32 (nodule, output), averaged over the run's views and slices.
+        """Raw outputs, float32 (nodule, output), averaged over the run's views, slices and turns.
 
         Args:
             hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
@@ -140,8 +140,9 @@ class Run:
         for start in range(0, len(patches), _BATCH):
             centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
             images = render_own_views(patches[start : start + _BATCH], self.views, (0.0,), centres)
-            outlines = self.model.outline(images.flatten(0, 1).to(self.model.device))
-            found.append(outlines.unflatten(0, images.shape[:2]).float().cpu())
+            flat = images.flatten(0, 1).to(self.model.device)
+            turned = [turn_back(self.model.outline(turn(flat, k)), k) for k in range(self.views.turns)]
+            found.append(torch.stack(turned).mean(0).unflatten(0, images.shape[:2]).float().cpu())
         return torch.cat(found)
 
     def recentre(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -185,9 +186,10 @@ class Run:
         for start in range(0, len(patches), _BATCH):
             centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
             images = render_own_views(patches[start : start + _BATCH], self.views, centres_mm=centres)
-            found = outputs_and_features(self.model, images.flatten(0, 1).to(self.model.device))
-            for values, collected in zip(found, (outputs, features), strict=True):
-                collected.append(values.unflatten(0, images.shape[:2]).mean(1).cpu())
+            flat = images.flatten(0, 1).to(self.model.device)
+            turned = [outputs_and_features(self.model, turn(flat, number)) for number in range(self.views.turns)]
+            for values, collected in zip(zip(*turned, strict=True), (outputs, features), strict=True):
+                collected.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
         return torch.cat(outputs), torch.cat(features[1:] or features)
 
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:

@@ -133,7 +133,8 @@ def _fit_novelty(run: Run, data: NoduleDataModule) -> None:
     if len(set(patients)) > 1:
         patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
         blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
-        run.novelty = Novelty.fit(np.concatenate([run.features(patches[block]) for block in blocks]), patients)
+        features = [run.features(patches[block], run.recentre(patches[block])) for block in blocks]
+        run.novelty = Novelty.fit(np.concatenate(features), patients)
 
 
 def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], overwrite: bool) -> bool:

@@ -66,3 +66,13 @@ def test_a_run_without_recentring_stays_on_the_mark():
     assert not run.recentre(patches()).any()
     with pytest.raises(ModelError, match=r"heads\.outline"):
         run.outlines(patches())
+
+
+def test_a_run_of_eight_turns_predicts_the_same_of_a_turned_nodule():
+    run = untrained_run(views=ViewConfig(views=("axial",), pixels=16, turns=8), heads=HeadsConfig(outline=1.0))
+    turned = torch.rot90(patches(), 1, (2, 3))
+    torch.testing.assert_close(run.outputs(turned), run.outputs(patches()), rtol=0, atol=1e-5)
+    plain = untrained_run(views=ViewConfig(views=("axial",), pixels=16))
+    assert float((plain.outputs(turned) - plain.outputs(patches())).abs().max()) > 1e-3
+    found = torch.rot90(run.outlines(patches())[:, 0], 1, (1, 2))
+    torch.testing.assert_close(run.outlines(turned)[:, 0], found, rtol=0, atol=1e-5)
