@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.training.trainer import fit
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.folder_kinds import RUN, refuse_to_replace
-from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig
 
 
 def train(

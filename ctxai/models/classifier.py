@@ -28,8 +28,7 @@ from ctxai.models.heads import (
 )
 from ctxai.models.lora import merge_lora
 from ctxai.models.optim import make_optimizer, parameter_groups
-from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, TuneConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""

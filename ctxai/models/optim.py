@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
 from ctxai.models.backbone import ViT
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import OptimConfig
 
 
 def rate_factor(config: OptimConfig, steps: int) -> Callable[[int], float]:

@@ -17,8 +17,8 @@ from ctxai.data.labels import TARGETS
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig
 
 
 @dataclass(frozen=True)

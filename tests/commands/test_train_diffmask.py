@@ -20,10 +20,9 @@ from ctxai.explain.network import Network
 from ctxai.files import sha256
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.gates import GATES, load_gates
 from ctxai.run.run import Run
-from ctxai.training.settings import OptimConfig
 
 from cohorts import sphere_store
 from sphere import SPHERE

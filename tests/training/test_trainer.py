@@ -8,9 +8,9 @@ from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, HeadsConfig, TuneConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig, TuneConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.training.settings import ComputeConfig
 from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
