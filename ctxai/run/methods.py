@@ -29,7 +29,7 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         return method
     kind = get_method(method)
     if issubclass(kind, VisionDiffMask):
-        from ctxai.commands.train_diffmask import load_gates
+        from ctxai.run.gates import load_gates
 
         return load_gates(run)
     if "training" in kind.needs:
