@@ -55,7 +55,7 @@ def test_a_refused_object_has_the_reason_that_the_server_gives(ct_files: list[Pa
     with answering(202, _PARTLY) as (url, _):
         outcomes = list(DicomWebPeer(url).store(ct_files[:2]))
     assert [outcome.accepted for outcome in outcomes] == [False, False]
-    assert outcomes[0].message == "it does not store objects of this class"
+    assert outcomes[0].message == "status 0122H, it does not store objects of this class"
 
 
 def test_a_rejected_request_is_about_that_object_alone(ct_files: list[Path]):
