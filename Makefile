@@ -58,6 +58,7 @@ fuzz: .venv/installed
 lint: .venv/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 # Ratios against peers, measured in the same run.
 bench: .venv/installed

@@ -26,12 +26,14 @@ from feature_probes import compare_features
 from ctxai.cli import main as ctxai
 from ctxai.data.crops import import_crops
 from ctxai.data.patches import Patches
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.views import render_own_views
 from ctxai.evaluate.predictions.bootstrap import bootstrap_patients
 from ctxai.evaluate.predictions.scores import area_under_curve
 from ctxai.files import write_text
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.run import SHIPPED, Run
 
 FOLD = 0

@@ -28,17 +28,17 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import TARGETS, FoldConfig, column_of
+from ctxai.data.labels import TARGETS, column_of
 from ctxai.data.loader import Batch, TrainingLoader
+from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig
 from ctxai.files import atomic_path
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig, make_optimizer, parameter_groups
-from ctxai.training.trainer import ComputeConfig, fit
+from ctxai.models.settings import BackboneConfig
+from ctxai.training.optim import make_optimizer, parameter_groups
+from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.training.trainer import fit
 
 RESULTS = Path(__file__).parent / "results" / "train.csv"
 GPU = torch.cuda.is_available()

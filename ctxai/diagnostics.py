@@ -19,7 +19,6 @@ from packaging.requirements import Requirement
 
 from ctxai.errors import CtxaiError
 from ctxai.files import sha256
-from ctxai.lidc.database import LidcDatabase
 from ctxai.offline import VARIABLE, is_offline
 from ctxai.resources import resource
 from ctxai.viewer.ohif import OHIF_VERSION, find_ohif
@@ -40,7 +39,7 @@ _KEY_PACKAGES = (
 )
 _LIDC_SCANS = 1018
 _LEAST_DISK_GB = 2.0
-_WEIGHTS = Path(__file__).parents[1] / "weights"
+_WEIGHTS = Path(__file__).parent / "weights"
 #: Programs that some stages or tests use: what for, their names, and the Debian package.
 _PROGRAMS = {
     "Chromium": (("chromium", "chromium-browser", "google-chrome"), "sudo apt-get install chromium"),
@@ -129,6 +128,8 @@ def _package(area: str, requirement: Requirement, needed: bool) -> Check:
 
 
 def _data() -> Iterator[Check]:
+    from ctxai.lidc.database import LidcDatabase  # with SciPy, which may be what is missing
+
     area = "What comes along"
     try:
         scans = len(LidcDatabase().scans)

@@ -13,13 +13,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
-from ctxai.models.backbone import BackboneConfig
+from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig
+from ctxai.models.settings import BackboneConfig
+from ctxai.training.settings import OptimConfig
 from ctxai.training.trainer import fit
 
 

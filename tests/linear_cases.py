@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
 

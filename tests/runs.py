@@ -3,9 +3,9 @@
 import torch
 
 from ctxai.data.labels import TARGETS
-from ctxai.data.views import ViewConfig
-from ctxai.models.backbone import BackboneConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.run import Run

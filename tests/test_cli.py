@@ -58,8 +58,8 @@ def test_a_file_where_a_folder_is_needed_gives_one_line(tmp_path, capsys):
 def unexpected(tmp_path, **environment):
     """What a fault whose words quote a patient says on the terminal."""
     code = (
-        "import sys; from ctxai.commands import manifest; from ctxai.cli import main\n"
-        "manifest.load_rules = lambda cohort: int('DOE^JANE')\n"
+        "import sys; from ctxai.lidc import cohort; from ctxai.cli import main\n"
+        "cohort.load_rules = lambda name: int('DOE^JANE')\n"
         f"sys.exit(main(['manifest', {str(tmp_path)!r}]))"
     )
     options = {"capture_output": True, "text": True, "env": os.environ | environment}

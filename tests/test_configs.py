@@ -12,7 +12,7 @@ from jsonargparse import ArgumentError
 
 from ctxai.cli import main, stage_parser
 from ctxai.data.augment import random_plane
-from ctxai.data.views import VIEWS
+from ctxai.data.settings import VIEWS
 from ctxai.lidc.cohort import CohortRules, load_rules
 from ctxai.models.backbone import make_backbone
 from ctxai.run.run import Run

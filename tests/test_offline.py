@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from ctxai.errors import ModelError
 from ctxai.models import published
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig
 from ctxai.offline import is_offline
 
 NAME = "vit_tiny_patch16_224.augreg_in21k"

@@ -10,8 +10,8 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.data.planted import RECORD
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig
 
 from runs import untrained_run
 from sphere import SPHERE, centred_grid, sphere_hu

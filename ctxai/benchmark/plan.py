@@ -14,14 +14,13 @@ from ctxai.data.planted import PlantedTruth, is_planted
 from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import InputError, RunError
 from ctxai.evaluate.explanations.comparison import RANDOMISED, REFERENCE, order_methods
+from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, read_subjects
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.planted_check import PlantedCheck, check_planted
-from ctxai.evaluate.explanations.protocol import Effort
 from ctxai.evaluate.explanations.randomise import randomised
-from ctxai.explain.base import Attribution
+from ctxai.explain.base import Attribution, get_method, list_methods
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.explain.registry import get_method, list_methods
 from ctxai.files import json_sha256, sha256
 from ctxai.run.run import Run
 

@@ -17,6 +17,7 @@ from ctxai.benchmark.runner import maps_of, record_of, scores_of
 from ctxai.data.store import TABLE, NoduleStore
 from ctxai.evaluate.explanations.claims import evaluate_claims, evaluate_zones
 from ctxai.evaluate.explanations.comparison import blind_metrics, compare, controls, order_methods
+from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.planted_check import PlantedCheck
 from ctxai.evaluate.predictions.label_relations import label_correlations
 from ctxai.files import sha256, write_json, write_text
@@ -60,8 +61,8 @@ def write_results(
     title = f"Run {plan.run.name} on {store.path.name}: {len(plan.subjects)} nodules of unseen patients"
     outline = {"evidence": "the planted evidence", "readers": "the readers' outline"}[plan.outline]
     findings = Findings(title, facts, table, claims, results["controls"], results["blind"], outline)
-    faithfulness = next((m.label for m in plan.metrics if m.name == "fidelity"), plan.metrics[0].label)
-    write_pareto(out_dir / "pareto.png", table, plan.targets[0], faithfulness)
+    summary = _summary(plan.metrics)
+    write_pareto(out_dir / "pareto.png", table, plan.targets[0], summary[0].label)
     first, views = plan.shown, plan.run.views
     write_examples(
         out_dir / "examples.png",
@@ -72,7 +73,14 @@ def write_results(
     )
     write_markdown(out_dir / "results.md", findings)
     write_page(out_dir / "benchmark.html", findings, out_dir / "pareto.png", out_dir / "examples.png")
-    _print(findings, plan, faithfulness, out_dir)
+    _print(findings, plan, summary, out_dir)
+
+
+def _summary(metrics: Sequence[Metric]) -> list[Metric]:
+    """Metrics of the printed summary, left to right: the first variant of each that asks for a place, or any metric."""
+    first = {metric.name: metric for metric in reversed(metrics)}
+    chosen = sorted((m for m in first.values() if m.summary_column is not None), key=lambda m: m.summary_column or 0)
+    return chosen or list(metrics[:1])
 
 
 def _facts(plan: Plan, store: NoduleStore, check: PlantedCheck | None, missing: Mapping[str, str]) -> dict[str, str]:
@@ -101,11 +109,10 @@ def _facts(plan: Plan, store: NoduleStore, check: PlantedCheck | None, missing: 
     return facts
 
 
-def _print(findings: Findings, plan: Plan, faithfulness: str, out_dir: Path) -> None:
+def _print(findings: Findings, plan: Plan, summary: Sequence[Metric], out_dir: Path) -> None:
     console = Console()
     table = findings.table[findings.table["target"] == plan.targets[0]]
-    wanted = [faithfulness, *(m.label for m in plan.metrics if m.name in {"box_sensitivity", "compactness"})]
-    columns = [*((label, "") for label in wanted), ("energy_inside", plan.outline)]
+    columns = [(metric.label, plan.outline if "mask" in metric.needs else "") for metric in summary]
     shown = Table(title=f"{findings.title}; {plan.targets[0]}")
     shown.add_column("method")
     for label, where in columns:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
-from ctxai.benchmark.results import write_results
-from ctxai.benchmark.runner import is_evaluated, run_method
-from ctxai.data.store import NoduleStore
-from ctxai.evaluate.explanations.evaluation_set import choose_rows
-from ctxai.evaluate.explanations.protocol import FULL, Effort, make_metrics
-from ctxai.explain.network import find_vit
+from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.progress import track
-from ctxai.run.run import Run
 from ctxai.shards import parse_shard
 
 
@@ -26,7 +19,7 @@ def benchmark(
     targets: list[str] | None = None,
     limit: int = 32,
     fill: str = "lung_mean",
-    effort: Effort = Effort(),  # noqa: B008 (frozen)
+    effort: Effort = Effort(),
     full: bool = False,
     shard: str = "0/1",
     seed: int = 0,
@@ -59,6 +52,15 @@ def benchmark(
         seed: of the choice of nodules, of metrics' draws and of the bootstrap.
         resume: keep the methods that are done.
     """
+    from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
+    from ctxai.benchmark.results import write_results
+    from ctxai.benchmark.runner import is_evaluated, run_method
+    from ctxai.data.store import NoduleStore
+    from ctxai.evaluate.explanations.evaluation_set import choose_rows
+    from ctxai.evaluate.explanations.protocol import make_metrics
+    from ctxai.explain.network import find_vit
+    from ctxai.run.run import Run
+
     index, count = parse_shard(shard)
     run, store = Run.load(run_dir), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)

@@ -11,10 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ctxai.data.store import NoduleStore
 from ctxai.progress import console as progress_console
-from ctxai.report.contact_sheet import write_contact_sheet
-from ctxai.run.run import Run
 
 _MARGIN_MM = "16"
 _PICTURES = 12
@@ -35,6 +32,9 @@ def demo(
         seed: of the cohort, the training and the bootstrap.
         workers: processes for drawing and ingesting; 0 takes every core.
     """
+    from ctxai.report.contact_sheet import write_contact_sheet
+    from ctxai.run.run import Run
+
     workers = workers or os.cpu_count() or 1
     dicom, store, run, results = out / "dicom", out / "store", out / "run", out / "explained"
     common = ["--workers", str(workers)]
@@ -65,6 +65,9 @@ def _stage(number: int, arguments: list[str]) -> None:
 
 def _test_patients(store: Path, run: Path, count: int) -> list[str]:
     """Patients of the test fold by turns: one whose nodules are mostly malignant, one whose are mostly benign."""
+    from ctxai.data.store import NoduleStore
+    from ctxai.run.run import Run
+
     table = NoduleStore(store).table
     test = table[(table.fold == Run.load(run).config.folds.test) & (table.fault == "") & table.label_malignancy.notna()]
     malignant_share = test.groupby("patient_id").label_malignancy.mean()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from ctxai import __version__
-from ctxai.diagnostics import Check, State, health
+from ctxai.diagnostics import State
 from ctxai.errors import InputError
 from ctxai.progress import console as progress_console
+
+if TYPE_CHECKING:
+    from ctxai.diagnostics import Check
 
 _SIGNS = {State.GOOD: "[green]good[/]", State.ABSENT: "[yellow]absent[/]", State.BAD: "[red]bad[/]"}
 
@@ -26,6 +30,8 @@ def doctor(*, json: bool = False) -> None:
     Args:
         json: print JSON instead of a table.
     """
+    from ctxai.diagnostics import health
+
     with progress_console.status("Looking round"):
         checks = health()
     (_print_json if json else _print_table)(checks)

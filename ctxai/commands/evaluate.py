@@ -5,28 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ctxai.data.labels import Split, split_rows
-from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
-from ctxai.evaluate.predictions.baselines import NETWORKS, features_scores, network_scores
-from ctxai.evaluate.predictions.evaluation import CALIBRATIONS, SCORE, evaluate_predictions, predict_rows
-from ctxai.evaluate.predictions.operating_points import calls, choose_thresholds
-from ctxai.evaluate.predictions.plots import write_plots
-from ctxai.evaluate.predictions.worst_cases import write_worst_cases
 from ctxai.files import write_text
-from ctxai.report.evaluation import write_evaluation_report
 from ctxai.resources import resource
-from ctxai.run.calibration import other_probabilities
-from ctxai.run.run import Run
 from ctxai.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ctxai.data.labels import Split
+    from ctxai.run.run import Run
 
 _BASELINES = "baselines"
 _DECIMALS = 6
@@ -62,6 +57,14 @@ def evaluate(
         seed: of the bootstrap.
         accelerator: hardware to train baselines on, such as cpu or gpu.
     """
+    from ctxai.data.labels import split_rows
+    from ctxai.data.store import NoduleStore
+    from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
+    from ctxai.evaluate.predictions.plots import write_plots
+    from ctxai.evaluate.predictions.worst_cases import write_worst_cases
+    from ctxai.report.evaluation import write_evaluation_report
+    from ctxai.run.run import Run
+
     run = Run.load(run_dir)
     store = NoduleStore(store_dir)
     table = store.table
@@ -100,6 +103,10 @@ def _check_unseen(run: Run, table: pd.DataFrame, split: Split, store_dir: Path) 
 
 def _add_decisions(predictions: pd.DataFrame, validation: pd.DataFrame) -> dict[str, float]:
     """Add the columns of other calibrations and of calls, fitted on validation nodules; returns the thresholds."""
+    from ctxai.evaluate.predictions.evaluation import CALIBRATIONS
+    from ctxai.evaluate.predictions.operating_points import calls, choose_thresholds
+    from ctxai.run.calibration import other_probabilities
+
     known = validation[validation["label_malignancy"].notna()]
     labels = known["label_malignancy"].to_numpy(float)
     logits, chosen = (each["malignancy_logit"].to_numpy(float) for each in (known, predictions))
@@ -121,6 +128,10 @@ def _scores(
     accelerator: str,
 ) -> dict[str, np.ndarray]:
     """Scores of the test rows by every baseline: those asked for, and those the run folder has."""
+    import pandas as pd
+
+    from ctxai.evaluate.predictions.baselines import NETWORKS, features_scores, network_scores
+
     scores = {}
     if features is not None:
         if not features.is_file():
@@ -149,6 +160,8 @@ def _scores(
 
 def _with_scan_facts(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Add what LIDC-IDRI's manifest knows and the store does not: slice thickness, and each reader's diameter."""
+    import pandas as pd
+
     table = table.reset_index(drop=True)
     if "slice_thickness_mm" not in predictions:
         scans = pd.read_csv(resource("data_manifests", "scans.csv")).set_index("series_uid")["slice_thickness_mm"]

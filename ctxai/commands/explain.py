@@ -7,43 +7,19 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from PIL.PngImagePlugin import PngInfo
-
-from ctxai.ct.archive import unpacked
-from ctxai.ct.points import read_points
-from ctxai.ct.series import CTSeries
-from ctxai.deidentification.profile import asked_for
-from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import atomic_path, sweep, write_json
 from ctxai.folder_kinds import RESULTS, refuse_other
-from ctxai.inference.crops import write_crops
-from ctxai.inference.nodule import ExplainedNodule, explain_nodule
-from ctxai.inference.nodules import candidates_of
-from ctxai.inference.options import ExplainOptions, checked_views, make_method
-from ctxai.inference.overlays import parse_formats, write_overlays
-from ctxai.inference.results import (
-    DONE,
-    SHARDS,
-    forget_shards,
-    made_by,
-    merge_shards,
-    refuse_mixture,
-    write_shard,
-    write_tables,
-)
-from ctxai.inference.selection import choose_series
-from ctxai.inference.table import prediction_row, warn_of_strangers
-from ctxai.inference.targets import name_of, parse_targets
-from ctxai.ingestion.extraction import without_place
 from ctxai.progress import console, track
-from ctxai.report.explanation import REPORT
-from ctxai.report.tiles import nodule_tile
-from ctxai.run.run import Run
 from ctxai.shards import parse_shard
+
+if TYPE_CHECKING:
+    from ctxai.ct.series import CTSeries
+    from ctxai.inference.nodule import ExplainedNodule
+    from ctxai.inference.options import ExplainOptions
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +93,30 @@ def explain(
         workers: threads of the model; 0 takes every core.
         resume: leave series that are done; --no-resume does them again.
     """
+    import torch
+
+    from ctxai.ct.archive import unpacked
+    from ctxai.ct.points import read_points
+    from ctxai.ct.series import CTSeries
+    from ctxai.deidentification.profile import asked_for
+    from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.inference.options import ExplainOptions, checked_views, make_method
+    from ctxai.inference.overlays import parse_formats
+    from ctxai.inference.results import (
+        SHARDS,
+        forget_shards,
+        made_by,
+        merge_shards,
+        refuse_mixture,
+        write_shard,
+        write_tables,
+    )
+    from ctxai.inference.selection import choose_series
+    from ctxai.inference.targets import parse_targets
+    from ctxai.ingestion.extraction import without_source_label
+    from ctxai.report.explanation import REPORT
+    from ctxai.run.run import Run
+
     if merge is not None:
         merge_shards(merge)
         return
@@ -160,7 +160,7 @@ def explain(
                 explained[name] = _explain_series(CTSeries(group), out_dir, marked, request, resume)
             except InputError as error:
                 failures[name] = error
-                left_out[name] = "see the messages of its shard" if deidentify else without_place(error, group)
+                left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
                 if len(series) > 1:
                     logger.warning("left out: %s", error)
     if shard is not None:
@@ -184,6 +184,14 @@ def explain(
 
 def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: ExplainOptions, resume: bool) -> int:
     """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
+    from ctxai.inference.crops import write_crops
+    from ctxai.inference.nodule import explain_nodule
+    from ctxai.inference.nodules import candidates_of
+    from ctxai.inference.overlays import write_overlays
+    from ctxai.inference.results import DONE
+    from ctxai.inference.table import prediction_row, warn_of_strangers
+    from ctxai.inference.targets import name_of
+
     candidates = candidates_of(series, points)
     if request.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
@@ -218,6 +226,10 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
 
 
 def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    from ctxai.report.tiles import nodule_tile
+
     tile = nodule_tile(nodule.patch.hu, nodule.maps[method, target].values, nodule.inside)
     path = folder / "views" / f"{nodule.candidate.nodule_id}.png"
     said = PngInfo()

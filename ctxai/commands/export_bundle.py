@@ -6,17 +6,15 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import distribution, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctxai import __version__
-from ctxai.data.patches import AIR_HU
 from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.errors import InputError
 from ctxai.files import atomic_folder, write_json, write_text
-from ctxai.run.bundle import PATCH_SHAPE, BundleNetwork
-from ctxai.run.files import REQUIRED
-from ctxai.run.model_card import model_card
-from ctxai.run.run import Run
+
+if TYPE_CHECKING:
+    from ctxai.run.run import Run
 
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _RUN = "models/run"
@@ -77,6 +75,10 @@ def export_bundle(run_dir: Path, out_dir: Path) -> None:
         run_dir: run folder.
         out_dir: folder for the bundle; a bundle that is there is replaced.
     """
+    from ctxai.run.files import REQUIRED
+    from ctxai.run.model_card import model_card
+    from ctxai.run.run import Run
+
     run = Run.load(run_dir)
     if out_dir.exists() and not (out_dir / "configs" / "metadata.json").is_file():
         raise InputError(f"{out_dir}: is there and is not a bundle; give a folder that does not exist yet")
@@ -96,6 +98,9 @@ def export_bundle(run_dir: Path, out_dir: Path) -> None:
 
 def _metadata(run: Run) -> dict[str, Any]:
     """What MONAI's metadata schema asks for."""
+    from ctxai.data.patches import AIR_HU
+    from ctxai.run.bundle import PATCH_SHAPE, BundleNetwork
+
     about = "patch about a nodule, axes superior, posterior, left, 1 mm"
     patch = _tensor("image", "hounsfield", [about], PATCH_SHAPE, (AIR_HU, 3071)) | {"modality": "CT"}
     predictions = _tensor("tuples", "ratings", BundleNetwork(run).columns)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydicom.uid import RE_VALID_UID
 from rich.console import Console
 
-from ctxai.ct.header import series_key
 from ctxai.errors import InputError, PacsError
 from ctxai.files import atomic_path
-from ctxai.pacs import PacsClient, RemoteSeries, Tls, peer_of
-from ctxai.pacs.client import object_file
-from ctxai.pacs.dimse import DimsePeer
+from ctxai.pacs.tls import Tls
 from ctxai.progress import track
+
+if TYPE_CHECKING:
+    from ctxai.pacs.client import PacsClient, RemoteSeries
 
 
 def fetch_study(
@@ -24,7 +24,7 @@ def fetch_study(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     move_port: int | None = None,
 ) -> None:
     """Fetch the CT series of a study from a PACS, so that `ctxai explain` can start from there.
@@ -41,6 +41,12 @@ def fetch_study(
         tls: certificates, and whether DIMSE is encrypted.
         move_port: our port, for a PACS that only knows C-MOVE; it has to know our title with this address.
     """
+    from pydicom.uid import RE_VALID_UID
+
+    from ctxai.ct.header import series_key
+    from ctxai.pacs.dimse import DimsePeer
+    from ctxai.pacs.endpoint import peer_of
+
     if len(study_uid) > 64 or not re.fullmatch(RE_VALID_UID, study_uid):
         raise InputError(f"{study_uid}: expected a Study Instance UID: numbers joined by dots, 64 characters at most")
     peer = peer_of(dicomweb, dimse, aet, tls)
@@ -56,6 +62,8 @@ def fetch_study(
 
 def _fetch_series(peer: PacsClient, series: RemoteSeries, folder: Path) -> int:
     """Fetch one series; returns its number of images."""
+    from ctxai.pacs.client import object_file
+
     if series.instances is not None and len(list(folder.glob("*.dcm"))) == series.instances:
         return series.instances
     names = set()

@@ -6,23 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from ctxai.ct.geometry import GeometryRules
-from ctxai.ct.header_table import read_headers, read_images
-from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError, StoreError
 from ctxai.folder_kinds import STORE, refuse_other
-from ctxai.ingestion.bookkeeping import MANIFEST, begin, part_of, read_manifest
-from ctxai.ingestion.discovery import work_in_tree
-from ctxai.ingestion.extraction import Source, image_digest, images_of, ingest_series
-from ctxai.ingestion.merge import merge_parts
-from ctxai.ingestion.sources import from_luna
-from ctxai.lidc.annotations import nodules_by_series
-from ctxai.lidc.database import Nodule
 from ctxai.progress import run_jobs
 from ctxai.shards import parse_shard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ctxai.ct.geometry import GeometryRules
+    from ctxai.ingestion.extraction import Source
+    from ctxai.lidc.database import Nodule
 
 
 def ingest(
@@ -78,6 +74,14 @@ def ingest(
         resume: leave what is already in the store; false does it again.
         overwrite: a store of another cohort or of other patients is emptied first; it is refused otherwise.
     """
+    from ctxai.ct.geometry import GeometryRules
+    from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.ingestion.bookkeeping import begin
+    from ctxai.ingestion.discovery import work_in_tree
+    from ctxai.ingestion.extraction import images_of
+    from ctxai.ingestion.merge import merge_parts
+    from ctxai.ingestion.sources import from_luna
+
     if merge is not None:
         merge_parts(merge, report)
         return
@@ -123,6 +127,10 @@ def _ingest_prepared(
     resume: bool,
 ) -> None:
     """Ingest a shard of a store that is prepared: nothing is read but what belongs to the shard."""
+    from ctxai.ct.header_table import read_headers, read_images
+    from ctxai.ingestion.bookkeeping import MANIFEST, read_manifest
+    from ctxai.lidc.annotations import nodules_by_series
+
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
     rows = shard_rows(read_manifest(store_dir), *shard)
@@ -148,6 +156,8 @@ def _waiting(
     resume: bool,
 ) -> dict[str, str]:
     """The series that are not in the store yet, or from something else, with the digest of what they depend on now."""
+    from ctxai.ingestion.bookkeeping import part_of
+
     digests = {uid: digest_of(text, images[uid], rules) for uid, text in _texts(rows).items()}
     if not resume:
         return digests
@@ -168,6 +178,9 @@ def _ingest_series(
     workers: int,
 ) -> None:
     """Put the series that wait into the store."""
+    from ctxai.ingestion.bookkeeping import part_of
+    from ctxai.ingestion.extraction import ingest_series
+
     jobs = [
         (store_dir, group, sources[uid], nodules.get(uid, ()), part_of(store_dir, uid), waiting[uid], rules)
         for uid, group in rows[rows.series_uid.isin(waiting.keys())].groupby("series_uid", sort=False)
@@ -189,6 +202,8 @@ def _texts(rows: pd.DataFrame) -> dict[str, str]:
 
 def digest_of(rows: str, images: set[str], rules: GeometryRules) -> str:
     """What a part depends on: the manifest's rows, the images in any order, and the rules of repair."""
+    from ctxai.ingestion.extraction import image_digest
+
     content = [rows, image_digest(images), *sorted(rules.repair), str(rules.max_gap_mm)]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 

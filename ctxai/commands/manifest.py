@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.files import write_text
-from ctxai.lidc.cohort import USED, build_manifest, load_rules
-from ctxai.lidc.database import LidcDatabase
-from ctxai.lidc.datapackage import describe
 from ctxai.progress import console
 
 
@@ -21,6 +18,10 @@ def manifest(out_dir: Path, *, cohort: str = "default") -> None:
         out_dir: folder for the tables.
         cohort: which nodules are used: a bundled name (``configs/cohort-NAME.yaml``) or a file of that kind.
     """
+    from ctxai.lidc.cohort import USED, build_manifest, load_rules
+    from ctxai.lidc.database import LidcDatabase
+    from ctxai.lidc.datapackage import describe
+
     rules = load_rules(cohort)
     with console.status("Reading the annotations of LIDC-IDRI"):
         tables = build_manifest(LidcDatabase(), rules)

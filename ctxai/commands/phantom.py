@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError
 from ctxai.files import write_json
-from ctxai.lidc.database import LidcDatabase, Nodule, Scan
-from ctxai.phantom import make_series, series_folder
-from ctxai.phantom.demo import demo_cohort
-from ctxai.phantom.nodule.traits import check_trait
 from ctxai.progress import run_jobs
+
+if TYPE_CHECKING:
+    from ctxai.lidc.database import LidcDatabase, Nodule, Scan
 
 _RECORD = "phantom.json"
 _LAYOUT = 1
@@ -44,6 +44,10 @@ def phantom(
         workers: processes; 0 works in this one.
         resume: keep the series that are already there; false makes them again.
     """
+    from ctxai.lidc.database import LidcDatabase
+    from ctxai.phantom import series_folder
+    from ctxai.phantom.nodule.traits import check_trait
+
     check_trait(planted)
     if margin_mm < 0:
         raise InputError(f"--margin_mm {margin_mm:g}: expected millimetres, 0 or more")
@@ -61,12 +65,16 @@ def phantom(
 def _make(
     scan: Scan, nodules: tuple[Nodule, ...], out_dir: Path, seed: int, margin_mm: float, planted: str | None
 ) -> Path:
+    from ctxai.phantom import make_series
+
     return make_series(scan, nodules, out_dir, seed=seed, margin_mm=margin_mm, planted=planted)
 
 
 def _choose(
     database: LidcDatabase, patients: int | list[str] | None, seed: int, margin_mm: float
 ) -> list[tuple[Scan, tuple[Nodule, ...]]]:
+    from ctxai.phantom.demo import demo_cohort
+
     if patients is None or isinstance(patients, int):
         return demo_cohort(database, 100 if patients is None else patients, seed, margin_mm)
     known = {scan.patient_id for scan in database.scans}

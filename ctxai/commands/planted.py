@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from ctxai.data.crops import patient_folds
-from ctxai.data.planted import RECORD, PlantedTruth
-from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError, StoreError
-from ctxai.phantom.nodule.traits import ratings_of
-from ctxai.phantom.planted import PLANTED_TRAITS, SIDE, PlantedNodule, plant
 from ctxai.progress import console, run_jobs
 from ctxai.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from ctxai.phantom.planted import PlantedNodule
 
 _LAYOUT = 1
 _FOLDS = 5
@@ -49,6 +44,14 @@ def planted(
         seed: of everything random.
         workers: processes; 0 works in this one.
     """
+    import numpy as np
+    import pandas as pd
+
+    from ctxai.data.crops import patient_folds
+    from ctxai.data.planted import PlantedTruth
+    from ctxai.data.store import NoduleStore
+    from ctxai.phantom.planted import PLANTED_TRAITS, SIDE
+
     if trait not in PLANTED_TRAITS or nodules < 4 * _FOLDS:
         raise InputError(
             f"--trait {trait} --nodules {nodules}: expected one of {', '.join(PLANTED_TRAITS)} "
@@ -73,11 +76,17 @@ def planted(
 
 
 def _draw(trait: str, seed: int, row: int, depth: int) -> tuple[int, PlantedNodule]:
+    from ctxai.phantom.planted import plant
+
     return row, plant(trait, seed, row, depth)
 
 
 def _row(row: int, found: PlantedNodule, has_trait: bool) -> dict[str, Any]:
     """The label follows from the trait alone; the biomarkers are those of the traits that do not count."""
+    import numpy as np
+
+    from ctxai.phantom.nodule.traits import ratings_of
+
     ratings = ratings_of(found.look) | {"sphericity": 1 + 4 * found.roundness, "malignancy": 5.0 if has_trait else 1.0}
     return {
         "nodule_id": f"planted-{row:05d}",
@@ -101,6 +110,8 @@ def _finished(store_dir: Path, record: dict[str, Any]) -> bool:
     Raises:
         StoreError: when the folder holds another store.
     """
+    from ctxai.data.planted import RECORD
+
     if not (store_dir / RECORD).is_file():
         return False
     found = json.loads((store_dir / RECORD).read_text(encoding="utf-8"))

@@ -9,31 +9,24 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-import torch
-from pytorch_lightning.utilities import rank_zero_only
+from typing import TYPE_CHECKING, Any
 
 from ctxai import __version__
-from ctxai.ct.series import CTSeries, find_series
-from ctxai.data.datamodule import with_statistics
-from ctxai.data.multicrop import MultiCropConfig, MultiCropDataModule
-from ctxai.data.patches import Patches
-from ctxai.data.random_patches import PretrainingPatches, random_patches
-from ctxai.data.store import TABLE, NoduleStore
-from ctxai.data.views import ViewConfig
-from ctxai.deidentification.pseudonyms import Pseudonymizer
+from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.errors import RunError, StoreError
 from ctxai.files import sha256, write_text
 from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_replace
-from ctxai.models.backbone import BackboneConfig
-from ctxai.models.dino import Dino, DinoConfig
-from ctxai.models.pretrained import CONFIG, PROVENANCE, PretrainConfig, save_pretrained
+from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.progress import track
-from ctxai.run.provenance import git_commit
-from ctxai.training.dino_trainer import fit_dino
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ctxai.ct.series import CTSeries
+    from ctxai.data.store import NoduleStore
+    from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.models.pretrained import PretrainConfig
 
 _PACKAGES = ("torch", "timm", "lightly", "pytorch-lightning", "numpy", "safetensors")
 
@@ -47,10 +40,10 @@ def pretrain(
     series: list[Path] | None = None,
     key: Path | None = None,
     windows: int = 256,
-    views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
-    backbone: BackboneConfig = BackboneConfig(drop_path_rate=0.0),  # noqa: B008
-    crops: MultiCropConfig = MultiCropConfig(),  # noqa: B008
-    optim: DinoConfig = DinoConfig(),  # noqa: B008
+    views: ViewConfig = ViewConfig(),
+    backbone: BackboneConfig = BackboneConfig(drop_path_rate=0.0),
+    crops: MultiCropConfig = MultiCropConfig(),
+    optim: DinoConfig = DinoConfig(),
     leave_out_fold: int | None = None,
     half_precision: bool = False,
     seed: int = 0,
@@ -86,6 +79,20 @@ def pretrain(
         num_nodes: machines, started by SLURM or torchrun.
         resume: go on from the last checkpoint, and keep a finished pretraining.
     """
+    import numpy as np
+    import torch
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from ctxai.data.datamodule import with_statistics
+    from ctxai.data.multicrop import MultiCropDataModule
+    from ctxai.data.patches import Patches
+    from ctxai.data.random_patches import PretrainingPatches, random_patches
+    from ctxai.data.store import NoduleStore
+    from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.models.dino import Dino
+    from ctxai.models.pretrained import PretrainConfig, save_pretrained
+    from ctxai.training.dino_trainer import fit_dino
+
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
     nodules = Patches(store, rows)
@@ -116,6 +123,8 @@ def pretrain(
 
 
 def _rows(store: NoduleStore, leave_out_fold: int | None) -> np.ndarray:
+    import numpy as np
+
     table = store.table
     good = table["fault"].fillna("") == ""
     if leave_out_fold is not None:
@@ -134,6 +143,8 @@ def _patients_of(table: pd.DataFrame, fold: int) -> set[str]:
 
 
 def _open(folders: Sequence[Path]) -> list[CTSeries]:
+    from ctxai.ct.series import CTSeries, find_series
+
     return [CTSeries(headers) for folder in folders for _, headers in sorted(find_series(folder).items())]
 
 
@@ -150,12 +161,17 @@ def _refuse_left_out(
     names.refuse_foreign(left_out, store.path)
     for scan, owner in zip(scans, owners, strict=True):
         if owner in left_out:
-            raise StoreError(f"{scan.place}: this patient is in fold {leave_out_fold}, which is left out; remove it")
+            raise StoreError(
+                f"{scan.source_label}: this patient is in fold {leave_out_fold}, which is left out; remove it"
+            )
 
 
 def _provenance(
     store: NoduleStore, rows: np.ndarray, scans: Sequence[CTSeries], owners: Sequence[str], config: PretrainConfig
 ) -> dict[str, Any]:
+    from ctxai.data.store import TABLE
+    from ctxai.run.provenance import git_commit
+
     table = store.table.iloc[rows]
     return {
         "ctxai": __version__,
@@ -183,6 +199,8 @@ def _same_images(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any]) -> None:
+    from ctxai.models.pretrained import CONFIG, PROVENANCE
+
     try:
         found = json.loads((run_dir / PROVENANCE).read_text(encoding="utf-8"))
         same = (run_dir / CONFIG).read_text(encoding="utf-8") == config.to_yaml()
@@ -199,6 +217,8 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
 
 def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], resume: bool) -> Path:
     """The folder beside the run that holds its checkpoint, emptied when it belongs to other options or images."""
+    from pytorch_lightning.utilities import rank_zero_only
+
     folder = run_dir.with_name(f".{run_dir.name}.training")
     if rank_zero_only.rank != 0:
         return folder

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctxai.report.explanation import write_report
-
 
 def report(out: Path) -> None:
     """Write the report of a result folder of ctxai explain again: OUT/report.html, to open in a browser.
@@ -18,4 +16,6 @@ def report(out: Path) -> None:
     Args:
         out: the folder that ctxai explain wrote its results into.
     """
+    from ctxai.report.explanation import write_report
+
     write_report(out)

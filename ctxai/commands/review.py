@@ -10,17 +10,16 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ctxai.ct.archive import unpacked
-from ctxai.ct.header import series_key
-from ctxai.ct.series import find_series
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.progress import track
-from ctxai.viewer import Orthanc, ViewerServer, find_ohif, find_orthanc, viewer_url
-from ctxai.viewer.results import ReviewedSeries, reviewed_series
+
+if TYPE_CHECKING:
+    from ctxai.viewer.results import ReviewedSeries
 
 
 def review(
@@ -48,6 +47,11 @@ def review(
         port: port of the viewer; 0 takes a free one.
         browser: open a browser; --no-browser only prints the address.
     """
+    from ctxai.viewer.ohif import find_ohif, viewer_url
+    from ctxai.viewer.orthanc import Orthanc, find_orthanc
+    from ctxai.viewer.results import reviewed_series
+    from ctxai.viewer.server import ViewerServer
+
     ohif = find_ohif()
     if find_orthanc() is None or ohif is None:
         _open_report(out_dir, browser)
@@ -90,6 +94,10 @@ def _until_told_to_end() -> Iterator[None]:
 @contextlib.contextmanager
 def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
     """Files of the very CT series that was explained."""
+    from ctxai.ct.archive import unpacked
+    from ctxai.ct.header import series_key
+    from ctxai.ct.series import find_series
+
     place = ct or one.ct
     if place is None or not place.exists():
         where = f"{place} is not there" if place else "it is not recorded where it was"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
-from ctxai.pacs import Tls, peer_of
-from ctxai.pacs.delivery import deliver
+from ctxai.pacs.tls import Tls
 
 
 def send(
@@ -15,7 +14,7 @@ def send(
     dicomweb: str | None = None,
     dimse: str | None = None,
     aet: str = "CTXAI",
-    tls: Tls = Tls(),  # noqa: B008 (frozen)
+    tls: Tls = Tls(),
     attempts: int = 4,
     resume: bool = True,
 ) -> None:
@@ -36,6 +35,9 @@ def send(
             4 … seconds.
         resume: leave out what this PACS has accepted before; --no-resume sends everything.
     """
+    from ctxai.pacs.delivery import deliver
+    from ctxai.pacs.endpoint import peer_of
+
     peer = peer_of(dicomweb, dimse, aet, tls)
     paths = sorted(out_dir.glob("*/dicom/**/*.dcm"))
     if not paths:

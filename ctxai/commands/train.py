@@ -7,29 +7,19 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from pytorch_lightning.utilities import rank_zero_only
-
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, LabelKind, in_order, targets_of
-from ctxai.data.patches import Patches
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError
 from ctxai.folder_kinds import RUN, kind_of, refuse_to_replace
-from ctxai.models.backbone import BackboneConfig
-from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import LossConfig
-from ctxai.run.calibration import Calibration
-from ctxai.run.config import RunConfig
-from ctxai.run.ood import Novelty
-from ctxai.run.provenance import provenance_of
-from ctxai.run.run import Run, round_weights
-from ctxai.training.optim import OptimConfig
-from ctxai.training.trainer import ComputeConfig, fit
+from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig, OptimConfig
+
+if TYPE_CHECKING:
+    from ctxai.data.datamodule import NoduleDataModule
+    from ctxai.models.classifier import NoduleClassifier
+    from ctxai.run.config import RunConfig
+    from ctxai.run.run import Run
 
 _BLOCK = 64
 
@@ -40,11 +30,11 @@ def train(
     store_dir: Path,
     run_dir: Path,
     *,
-    views: ViewConfig = ViewConfig(),  # noqa: B008 (frozen)
-    backbone: BackboneConfig = BackboneConfig(),  # noqa: B008
-    optim: OptimConfig = OptimConfig(),  # noqa: B008
-    augment: AugmentConfig = AugmentConfig(),  # noqa: B008
-    folds: FoldConfig = FoldConfig(),  # noqa: B008
+    views: ViewConfig = ViewConfig(),
+    backbone: BackboneConfig = BackboneConfig(),
+    optim: OptimConfig = OptimConfig(),
+    augment: AugmentConfig = AugmentConfig(),
+    folds: FoldConfig = FoldConfig(),
     label: LabelKind = "soft",
     shuffle_labels: bool = False,
     half_precision: bool = False,
@@ -54,9 +44,9 @@ def train(
     devices: int = 1,
     num_nodes: int = 1,
     targets: list[str] | None = None,
-    tune: TuneConfig = TuneConfig(),  # noqa: B008
-    loss: LossConfig = LossConfig(),  # noqa: B008
-    compute: ComputeConfig = ComputeConfig(),  # noqa: B008
+    tune: TuneConfig = TuneConfig(),
+    loss: LossConfig = LossConfig(),
+    compute: ComputeConfig = ComputeConfig(),
     resume: bool = True,
     overwrite: bool = False,
 ) -> None:
@@ -91,6 +81,17 @@ def train(
         resume: go on from the last checkpoint, and keep a finished run.
         overwrite: a finished run of other options or of another store is replaced at the end; it is refused otherwise.
     """
+    import torch
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from ctxai.data.datamodule import NoduleDataModule
+    from ctxai.data.labels import TARGETS, in_order
+    from ctxai.run.calibration import Calibration
+    from ctxai.run.config import RunConfig
+    from ctxai.run.provenance import provenance_of
+    from ctxai.run.run import Run, round_weights
+    from ctxai.training.trainer import fit
+
     config = RunConfig(
         *(views, backbone, optim, augment, folds, label, shuffle_labels, half_precision, seed),
         targets=in_order(targets) if targets else TARGETS,
@@ -128,6 +129,8 @@ def train(
 
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
     """What `metrics.json` says of the training."""
+    from ctxai.data.labels import NODULE_FOLDS
+
     record: dict[str, object] = {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}
     if config.optim.patience:
         record["selected_by"] = "the validation fold: calibration on it does not guarantee its coverage"
@@ -138,6 +141,12 @@ def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
 
 def _calibrate(run: Run, data: NoduleDataModule) -> None:
     """Fit the run's calibration on the validation fold, and keep its predictions there."""
+    import numpy as np
+
+    from ctxai.data.labels import TARGETS, targets_of
+    from ctxai.data.patches import Patches
+    from ctxai.run.calibration import Calibration
+
     rows = data.split.validation
     predictions = run.predict(Patches(data.store, rows)[rows]).reindex(columns=["malignancy_logit", *TARGETS])
     table = data.table.iloc[rows]
@@ -153,6 +162,11 @@ def _calibrate(run: Run, data: NoduleDataModule) -> None:
 
 def _fit_novelty(run: Run, data: NoduleDataModule) -> None:
     """Record what the training nodules look like, so that the run can tell how unlike them another nodule is."""
+    import numpy as np
+
+    from ctxai.data.patches import Patches
+    from ctxai.run.ood import Novelty
+
     rows = data.split.training
     patients = data.table["patient_id"].to_numpy()[rows]
     if len(set(patients)) > 1:
@@ -167,6 +181,8 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
     Raises:
         RunError: when it holds another one that is not to be replaced.
     """
+    from ctxai.run.run import Run
+
     found = Run.load(run_dir)
     if found.config == config and found.provenance["store"] == store:
         return True
@@ -181,6 +197,8 @@ def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], res
 
     It is named by options and store, so that every process of a training finds the same one without asking.
     """
+    from pytorch_lightning.utilities import rank_zero_only
+
     name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
     if rank_zero_only.rank == 0:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import torch
 from rich.console import Console
 
-from ctxai.data.labels import split_rows
-from ctxai.data.patches import Patches
-from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError, RunError
 from ctxai.explain.diffmask.training import DiffMaskSettings
-from ctxai.explain.methods.vision_diffmask import VisionDiffMask
 from ctxai.progress import track
-from ctxai.run.run import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from ctxai.data.patches import Patches
+    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+    from ctxai.run.run import Run
 
 GATES = "diffmask.safetensors"
 """The trained gates in a run folder."""
@@ -58,6 +60,14 @@ def train_diffmask(
         settings: of the optimisation.
         seed: of the gates' first weights, of their draws and of the order of nodules.
     """
+    import numpy as np
+
+    from ctxai.data.patches import Patches
+    from ctxai.data.store import NoduleStore
+    from ctxai.data.views import render_own_views
+    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+    from ctxai.run.run import Run
+
     if epochs < 1 or batch_size < 1:
         raise InputError(f"--epochs {epochs} --batch_size {batch_size}: expected at least 1 of both")
     run = Run.load(run_dir)
@@ -93,6 +103,8 @@ def load_gates(run: Run) -> VisionDiffMask:
         RunError: when there are none, or those of other weights.
         InputError: when the file is damaged.
     """
+    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+
     if run.path is None:
         raise RunError(f"run {run.name}: save it and train gates for it before vision_diffmask explains it")
     path = run.path / GATES
@@ -109,11 +121,15 @@ class _Images:
     """The run's own images of nodules, in another order every time they are iterated."""
 
     def __init__(self, patches: Patches, rows: np.ndarray, views: ViewConfig, batch_size: int, seed: int) -> None:
+        import numpy as np
+
         self._patches, self._rows, self._views = patches, rows, views
         self._nodules = max(1, batch_size // (len(views.views) * len(views.slice_offsets_mm)))
         self._order = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
+        from ctxai.data.views import render_own_views
+
         rows = self._order.permutation(self._rows)
         starts = range(0, len(rows), self._nodules)
         for start in track(starts, "Training the gates"):
@@ -128,6 +144,8 @@ def _training_rows(run: Run, table: pd.DataFrame, store_dir: Path) -> np.ndarray
         StoreError: as :func:`~ctxai.data.labels.split_rows`.
         InputError: when the store holds other patients there.
     """
+    from ctxai.data.labels import split_rows
+
     rows = split_rows(table, run.config.folds).training
     others = sorted(set(table["patient_id"].iloc[rows].astype(str)) - set(run.provenance["patients"]["training"]))
     if others:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from ctxai.ct.header import SliceHeader
-from ctxai.ct.search import find_series
-from ctxai.data.store import LAYOUT, NoduleStore
 from ctxai.errors import InputError, StoreError
 from ctxai.files import sha256
 from ctxai.folder_kinds import describe_kind
-from ctxai.ingestion.bookkeeping import MANIFEST, PARTS, part_of
-from ctxai.ingestion.extraction import image_digest
 from ctxai.progress import console, track
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ctxai.ct.header import SliceHeader
 
 _PACKAGE = "datapackage.json"
 
@@ -36,6 +35,8 @@ def verify(
         dicom: tree of DICOM files that the store was made from.
         voxels: read every patch of the store; --no-voxels only looks at its tables.
     """
+    from ctxai.ct.search import find_series
+
     if manifest_dir is None and store is None and dicom is None:
         raise InputError("nothing to verify: give a manifest folder, --store or --dicom; see `ctxai verify --help`")
     findings = []
@@ -64,6 +65,8 @@ def verify(
 
 def check_manifest(folder: Path) -> Iterator[str]:
     """Findings in a manifest: files that are missing, changed, or whose rows do not fit each other."""
+    import pandas as pd
+
     file = folder / _PACKAGE
     if not file.is_file():
         kind = describe_kind(folder)
@@ -102,6 +105,10 @@ def check_manifest(folder: Path) -> Iterator[str]:
 
 def check_store(path: Path, voxels: bool = True) -> Iterator[str]:
     """Findings in a store: layout, unfinished series, tables that disagree, patches that are unreadable or empty."""
+    import pandas as pd
+
+    from ctxai.data.store import LAYOUT, NoduleStore
+
     try:
         store = NoduleStore(path)
         table = store.table
@@ -135,6 +142,10 @@ def check_store(path: Path, voxels: bool = True) -> Iterator[str]:
 
 def _check_parts(path: Path, table: pd.DataFrame) -> Iterator[str]:
     """The manifest of the store, its part files and its table tell of the same rows."""
+    import pandas as pd
+
+    from ctxai.ingestion.bookkeeping import MANIFEST, PARTS, part_of
+
     file = path / MANIFEST
     if not file.is_file():
         return  # a collection of crops has neither
@@ -160,6 +171,10 @@ def _check_parts(path: Path, table: pd.DataFrame) -> Iterator[str]:
 
 def check_store_against_manifest(path: Path, folder: Path) -> Iterator[str]:
     """Rows of the store that the manifest does not have, or has with other content."""
+    import pandas as pd
+
+    from ctxai.data.store import NoduleStore
+
     try:
         table = NoduleStore(path).table.set_index("nodule_id")
         nodules = pd.read_csv(folder / "nodules.csv").set_index("nodule_id")
@@ -182,6 +197,11 @@ def check_store_against_manifest(path: Path, folder: Path) -> Iterator[str]:
 
 def check_store_against_dicom(path: Path, series: dict[str, list[SliceHeader]]) -> Iterator[str]:
     """Series of the store that the tree lacks, or whose images are others than those the store was made from."""
+    import pandas as pd
+
+    from ctxai.ingestion.bookkeeping import MANIFEST, part_of
+    from ctxai.ingestion.extraction import image_digest
+
     file = path / MANIFEST
     if not file.is_file():
         return
@@ -200,21 +220,24 @@ def check_store_against_dicom(path: Path, series: dict[str, list[SliceHeader]]) 
 
 def check_dicom_against_manifest(series: dict[str, list[SliceHeader]], folder: Path) -> Iterator[str]:
     """Series of the manifest whose patient or positions differ in the tree; series that it does not know."""
+    import numpy as np
+    import pandas as pd
+
     try:
         scans = pd.read_csv(folder / "scans.csv").set_index("series_uid")
     except (OSError, ValueError, KeyError):
         return
     for uid, headers in series.items():
         if uid not in scans.index:
-            yield f"{headers[0].place}: the series {uid} is not in {folder / 'scans.csv'}"
+            yield f"{headers[0].source_label}: the series {uid} is not in {folder / 'scans.csv'}"
             continue
         scan = scans.loc[uid]
         if headers[0].patient_id != scan.patient_id:
-            yield f"{headers[0].place}: its PatientID is not {scan.patient_id}, as the manifest has it"
+            yield f"{headers[0].source_label}: its PatientID is not {scan.patient_id}, as the manifest has it"
         z = np.array([header.position[2] for header in headers if "LOCALIZER" not in header.image_type])
         if len(z) and (z.min() < scan.first_z_mm - 0.1 or z.max() > scan.last_z_mm + 0.1):
             yield (
-                f"{headers[0].place}: slices from z {z.min():g} to {z.max():g} mm, the manifest has "
+                f"{headers[0].source_label}: slices from z {z.min():g} to {z.max():g} mm, the manifest has "
                 f"{scan.first_z_mm:g} to {scan.last_z_mm:g} mm"
             )
 

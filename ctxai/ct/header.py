@@ -84,7 +84,7 @@ class SliceHeader:
         slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
         intercept: RescaleIntercept; NaN likewise.
         instance_number: InstanceNumber; None where there is none.
-        given: the folder or archive that the user named, under which the image was found; None for a single file.
+        searched: the folder or archive that the user named, under which the image was found; None for a single file.
     """
 
     path: Path
@@ -107,30 +107,30 @@ class SliceHeader:
     modality: str
     instance_number: int | None
     plain: PlainPixels | None = None
-    given: Path | None = None
+    searched: Path | None = None
 
     @property
-    def place(self) -> str:
+    def source_label(self) -> str:
         """Where the series is, for messages: what the user named and no folder below it, which may name a patient."""
-        if self.given is None or self.given == self.path.parent:
+        if self.searched is None or self.searched == self.path.parent:
             return str(self.path.parent)
-        return f"{self.given}, series {series_key(self.series_uid)}"
+        return f"{self.searched}, series {series_key(self.series_uid)}"
 
     @property
-    def name(self) -> str:
+    def image_label(self) -> str:
         """Which image this is, for messages: its number in its series, where it was found by a search."""
-        if self.given is None:
+        if self.searched is None:
             return str(self.path)
         which = self.sop_uid if self.instance_number is None else self.instance_number
-        return f"{self.place}, image {which}"
+        return f"{self.source_label}, image {which}"
 
 
-def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
+def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
     """Header of one CT image, or None when the file is something else.
 
     Args:
         path: the file.
-        given: the folder or archive that the user named, where the file was found by a search.
+        searched: the folder or archive that the user named, where the file was found by a search.
 
     Raises:
         InputError: when a CT image lacks what places it in the patient, or is damaged.
@@ -157,7 +157,7 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
             if dataset.get("SOPClassUID") != CTImageStorage:
                 return None
             values = HeaderValues(dataset, path)
-            header = _slice_header(values, syntax, given)
+            header = _slice_header(values, syntax, searched)
             expected = header.rows * header.columns * values.sample_bytes()
             if quick is not None and header.native:
                 header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
@@ -168,8 +168,8 @@ def read_header(path: Path, given: Path | None = None) -> SliceHeader | None:
     return header
 
 
-def _slice_header(values: HeaderValues, syntax: UID, given: Path | None) -> SliceHeader:
-    position, orientation, spacing = values.placement()
+def _slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> SliceHeader:
+    position, orientation, spacing = values.image_plane()
     slope, intercept = values.rescale()
     number = values.number("InstanceNumber")
     return SliceHeader(
@@ -192,7 +192,7 @@ def _slice_header(values: HeaderValues, syntax: UID, given: Path | None) -> Slic
         manufacturer=values.text("Manufacturer"),
         modality=values.text("Modality"),
         instance_number=None if number is None or abs(number) > 2**31 else int(number),
-        given=given,
+        searched=searched,
     )
 
 

@@ -33,7 +33,7 @@ _TYPES = {
     "slice_thickness_mm": pa.float64(),
     "instance_number": pa.int64(),
 }
-_KEPT = [field.name for field in fields(SliceHeader) if field.name != "given"]
+_KEPT = [field.name for field in fields(SliceHeader) if field.name != "searched"]
 _SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _KEPT])
 _MAY_BE_ABSENT = {"plain", "slice_thickness_mm", "instance_number"}
 _SERIES_AT_ONCE = 1000
@@ -146,5 +146,5 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
             raise InputError(f"{path}: damaged (an image lies nowhere); make it again with `ctxai ingest --prepare`")
         if row.get("plain") is not None:
             row["plain"] = PlainPixels(**row["plain"])
-        series.setdefault(row["series_uid"], []).append(SliceHeader(**row, given=folder))
+        series.setdefault(row["series_uid"], []).append(SliceHeader(**row, searched=folder))
     return series

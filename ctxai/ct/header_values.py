@@ -21,7 +21,7 @@ _SPACING_MM, _POSITION_MM = (1e-3, 1e2), 1e5
 _UID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Placement(NamedTuple):
+class ImagePlane(NamedTuple):
     """Where an image lies in the patient.
 
     Attributes:
@@ -84,7 +84,7 @@ class HeaderValues:
             raise InputError(f"{self.path}: {keyword} is {side}, expected 1 to {_MAX_SIDE}")
         return side
 
-    def placement(self) -> Placement:
+    def image_plane(self) -> ImagePlane:
         """Position, orientation and pixel spacing."""
         position, orientation, spacing = (
             self._finite(self.elements.get(keyword), count, keyword)
@@ -105,7 +105,7 @@ class HeaderValues:
             raise InputError(
                 f"{self.path}: ImageOrientationPatient {orientation.tolist()} is not two unit vectors at right angles"
             )
-        return Placement(position, orientation, (float(spacing[0]), float(spacing[1])))
+        return ImagePlane(position, orientation, (float(spacing[0]), float(spacing[1])))
 
     def rescale(self) -> tuple[float, float]:
         """Slope and intercept; both NaN where they are absent or lead to something else than Hounsfield units."""

@@ -69,7 +69,7 @@ class MetaImage:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else one_line(error)
             raise InputError(f"{self.path}: not a readable MetaImage file (.mhd): {reason}; get it again") from None
         self.grid = self._header.grid
-        self.places = np.arange(self.grid.shape[0], dtype=float)
+        self.slice_coordinates = np.arange(self.grid.shape[0], dtype=float)
         self.report = GeometryReport(self.path.name, {})
         self.pixel_faults: dict[Fault, str] = {}
 
@@ -81,7 +81,9 @@ class MetaImage:
     @property
     def slice_z_mm(self) -> np.ndarray:
         """z (LPS mm) of the first voxel of each slice."""
-        return self.grid.to_lps(np.column_stack([np.zeros((len(self.places), 2)), self.places]))[:, 2]
+        return self.grid.to_lps(np.column_stack([np.zeros((len(self.slice_coordinates), 2)), self.slice_coordinates]))[
+            :, 2
+        ]
 
     def read(self, start: int = 0, stop: int | None = None, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Hounsfield units of the slices ``start`` to ``stop``, int16 [slice, row, column]; padding becomes -1024.

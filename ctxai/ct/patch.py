@@ -20,14 +20,14 @@ class Volume(Protocol):
     """A CT whose slices are read on demand: a :class:`ctxai.ct.series.CTSeries` or a MetaImage."""
 
     grid: Grid
-    places: np.ndarray
+    slice_coordinates: np.ndarray
     rules: GeometryRules
     report: GeometryReport
     pixel_faults: dict[Fault, str]
 
     @property
     def regular(self) -> bool:
-        """Whether slice k lies at place k of the grid."""
+        """Whether slice k lies at index k of the grid."""
 
     @property
     def manufacturer(self) -> str:
@@ -88,7 +88,7 @@ def extract_patch(
             f"{suggest_coordinate_fix(series.grid, centre_lps)}"
         )
     grid = Grid.cube(centre_lps, shape, spacing_mm)
-    start, stop = slices_touched(series.grid, grid, series.places)
+    start, stop = slices_touched(series.grid, grid, series.slice_coordinates)
     _refuse_wide_gap(series, start, stop)
     rows, columns = _window(series.grid, grid)
     slab = series.read(start, stop, (rows, columns))
@@ -97,13 +97,13 @@ def extract_patch(
         hu = resample(slab, series.grid.crop((start, *corner), slab.shape), grid, outside=AIR_HU)
     else:
         source = series.grid.crop((0, *corner), (series.grid.shape[0], *slab.shape[1:]))
-        hu = resample_between(slab, source, series.places[start:stop], grid, outside=AIR_HU)
-    return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.places), grid)
+        hu = resample_between(slab, source, series.slice_coordinates[start:stop], grid, outside=AIR_HU)
+    return Patch(np.rint(hu).astype(np.int16), inside(series.grid, grid, series.slice_coordinates), grid)
 
 
 def _refuse_wide_gap(series: Volume, start: int, stop: int) -> None:
-    places = series.places[start:stop]
-    gaps = np.diff(places)
+    slice_coordinates = series.slice_coordinates[start:stop]
+    gaps = np.diff(slice_coordinates)
     wide = (gaps > 1.5) & (gaps * series.grid.slice_distance_mm > series.rules.max_gap_mm)
     if wide.any():
         widest = float(gaps.max() * series.grid.slice_distance_mm)
@@ -146,39 +146,39 @@ def resample(array: np.ndarray, source: Grid, target: Grid, outside: float = 0.0
 
 
 def resample_between(
-    array: np.ndarray, source: Grid, places: np.ndarray, target: Grid, outside: float = 0.0
+    array: np.ndarray, source: Grid, slice_coordinates: np.ndarray, target: Grid, outside: float = 0.0
 ) -> np.ndarray:
     """Like :func:`resample`, linearly, for slices that are not evenly spaced.
 
     Args:
         array: values [slice, row, column].
         source: a grid with the rows and columns of ``array``.
-        places: place of each slice of ``array`` on the slice axis of ``source``, ascending.
+        slice_coordinates: index of each slice of ``array`` on the slice axis of ``source``, ascending.
         target: grid of the result.
         outside: value beyond the source: more than half a voxel from its outermost ones.
     """
     axes = _coordinates(source, target)
-    counted = np.interp(axes[0], places, np.arange(len(places)))
+    counted = np.interp(axes[0], slice_coordinates, np.arange(len(slice_coordinates)))
     coordinates = np.broadcast_arrays(counted, *axes[1:])
     result = map_coordinates(array.astype(np.float32, copy=False), coordinates, order=1, mode="nearest")
-    result[~_within(axes, array.shape, places)] = outside
+    result[~_within(axes, array.shape, slice_coordinates)] = outside
     return result
 
 
-def slices_touched(source: Grid, target: Grid, places: np.ndarray | None = None) -> tuple[int, int]:
+def slices_touched(source: Grid, target: Grid, slice_coordinates: np.ndarray | None = None) -> tuple[int, int]:
     """First and one-past-last slice of ``source`` that linear interpolation on ``target`` needs.
 
     Args:
         source: grid of the series.
         target: grid of the patch.
-        places: places of the slices on the slice axis of ``source``; by default 0, 1, 2 …
+        slice_coordinates: slice_coordinates of the slices on the slice axis of ``source``; by default 0, 1, 2 …
     """
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(target.shape[::-1]) - 1)
     reached = source.to_index(target.to_lps(corners))[:, 2]
-    places = np.arange(source.shape[0]) if places is None else places
-    first = np.searchsorted(places, reached.min(), side="right") - 1
-    last = np.searchsorted(places, reached.max(), side="left")
-    return max(int(first), 0), min(int(last) + 1, len(places))
+    slice_coordinates = np.arange(source.shape[0]) if slice_coordinates is None else slice_coordinates
+    first = np.searchsorted(slice_coordinates, reached.min(), side="right") - 1
+    last = np.searchsorted(slice_coordinates, reached.max(), side="left")
+    return max(int(first), 0), min(int(last) + 1, len(slice_coordinates))
 
 
 def _window(source: Grid, target: Grid) -> tuple[slice, slice]:
@@ -191,23 +191,23 @@ def _window(source: Grid, target: Grid) -> tuple[slice, slice]:
     return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1]))
 
 
-def inside(source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:
+def inside(source: Grid, target: Grid, slice_coordinates: np.ndarray | None = None) -> np.ndarray:
     """Which voxel centres of ``target`` lie in a voxel of ``source``, bool [slice, row, column].
 
     Args:
         source: grid of the series.
         target: grid of the patch.
-        places: places of the slices on the slice axis of ``source``; by default 0, 1, 2 …
+        slice_coordinates: slice_coordinates of the slices on the slice axis of ``source``; by default 0, 1, 2 …
     """
-    places = np.arange(source.shape[0]) if places is None else places
-    return _within(_coordinates(source, target), source.shape, places)
+    slice_coordinates = np.arange(source.shape[0]) if slice_coordinates is None else slice_coordinates
+    return _within(_coordinates(source, target), source.shape, slice_coordinates)
 
 
-def _within(axes: list[np.ndarray], shape: tuple[int, ...], places: np.ndarray) -> np.ndarray:
+def _within(axes: list[np.ndarray], shape: tuple[int, ...], slice_coordinates: np.ndarray) -> np.ndarray:
     slices, rows, columns = axes
     return (
-        (slices >= places[0] - 0.5)
-        & (slices <= places[-1] + 0.5)
+        (slices >= slice_coordinates[0] - 0.5)
+        & (slices <= slice_coordinates[-1] + 0.5)
         & (rows >= -0.5)
         & (rows <= shape[1] - 0.5)
         & (columns >= -0.5)

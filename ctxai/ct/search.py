@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_series(
-    folder: Path | str, damaged: dict[Path, str] | None = None, workers: int = 0, called: Path | None = None
+    folder: Path | str, damaged: dict[Path, str] | None = None, workers: int = 0, label: Path | None = None
 ) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
@@ -30,24 +30,24 @@ def find_series(
 
     Args:
         folder: a folder at any depth, or one file.
-        damaged: where given, a CT image that cannot be read is noted here instead of ending the search.
+        damaged: CT images that cannot be read are recorded here; without it the first ends the search.
         workers: processes that read a large tree; 0 reads in this one.
-        called: what messages call ``folder``, such as the archive that was unpacked there.
+        label: what messages call ``folder``, such as the archive that was unpacked there.
 
     Raises:
         InputError: when the folder does not exist or holds no CT image, or an image cannot be read.
     """
     folder = Path(folder)
-    called = folder if called is None else called
+    label = folder if label is None else label
     if not folder.exists():
-        raise InputError(f"{called}: no such folder; give a folder of DICOM CT images")
+        raise InputError(f"{label}: no such folder; give a folder of DICOM CT images")
     files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     series: dict[str, list[SliceHeader]] = {}
-    read = _read_headers(files, workers, called)
+    read = _read_headers(files, workers, label)
     for number, (path, found) in enumerate(zip(files, read, strict=True), start=1):
         if isinstance(found, str):
-            if path != called:
-                told = f"{called}, file {number} of {len(files)} in the order of names"
+            if path != label:
+                told = f"{label}, file {number} of {len(files)} in the order of names"
                 logger.debug("%s is %s", told, path)
                 found = found.replace(str(path), told)
             if damaged is None:
@@ -57,25 +57,25 @@ def find_series(
             series.setdefault(found.series_uid, []).append(found)
     if not series:
         raise InputError(
-            f"{called}: no DICOM CT image found among {len(files)} file(s){describe_kind(folder)}; "
+            f"{label}: no DICOM CT image found among {len(files)} file(s){describe_kind(folder)}; "
             "give a folder of a CT series"
         )
     for headers in series.values():
-        logger.debug("%s is in %s", headers[0].place, headers[0].path.parent)
+        logger.debug("%s is in %s", headers[0].source_label, headers[0].path.parent)
     return series
 
 
-def _read_headers(files: Sequence[Path], workers: int, given: Path) -> Iterable[SliceHeader | str | None]:
+def _read_headers(files: Sequence[Path], workers: int, searched: Path) -> Iterable[SliceHeader | str | None]:
     """Header of each file, in order; the words of the error where it cannot be read."""
-    read = partial(_header_or_error, given=given)
+    read = partial(_header_or_error, searched=searched)
     if workers <= 1 or len(files) < _FILES_PER_JOB * 2:
         return map(read, files)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(pool.map(read, files, chunksize=_FILES_PER_JOB))
 
 
-def _header_or_error(path: Path, given: Path) -> SliceHeader | str | None:
+def _header_or_error(path: Path, searched: Path) -> SliceHeader | str | None:
     try:
-        return read_header(path, None if path == given else given)
+        return read_header(path, None if path == searched else searched)
     except InputError as error:
         return str(error)

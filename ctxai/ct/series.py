@@ -40,10 +40,10 @@ class CTSeries:
 
     Attributes:
         headers: the slices that are used, in order.
-        place: where it is, for messages.
+        source_label: where it is, for messages.
         report: every fault found in the headers.
         grid: where the voxels are; for a repaired series, a regular grid over the same range.
-        places: place of each slice on the slice axis of ``grid``: 0, 1, 2 … unless ``regular`` is false.
+        slice_coordinates: index of each slice on the slice axis of ``grid``: 0, 1, 2 … unless ``regular`` is false.
         pixel_faults: faults that only pixels show, of the slices read so far.
 
     Raises:
@@ -53,17 +53,19 @@ class CTSeries:
     def __init__(self, headers: Iterable[SliceHeader], rules: GeometryRules = STRICT) -> None:
         found = stack(list(headers), rules)
         found.report.require_regular()
-        self.headers, self.report, self.places = found.headers, found.report, found.places
+        self.headers, self.report, self.slice_coordinates = found.headers, found.report, found.slice_coordinates
         self.grid = found.grid
         self.rules = rules
-        self.place = self.headers[0].place
+        self.source_label = self.headers[0].source_label
         self.pixel_faults: dict[Fault, str] = {}
         self._recent: dict[int, tuple[np.ndarray, float, float]] = {}
 
     @property
     def regular(self) -> bool:
         """Whether the slices are evenly spaced, so that slice k of :meth:`read` is slice k of ``grid``."""
-        return len(self.headers) == self.grid.shape[0] and bool((self.places == np.arange(len(self.places))).all())
+        return len(self.headers) == self.grid.shape[0] and bool(
+            (self.slice_coordinates == np.arange(len(self.slice_coordinates))).all()
+        )
 
     @property
     def series_uid(self) -> str:
@@ -190,9 +192,9 @@ def _stored_values(header: SliceHeader) -> np.ndarray:
     except (*PARSE_ERRORS, RuntimeError) as error:
         reason = str(error).replace(str(header.path), "its file")
         mend = "pip install 'ctxai[codecs]' brings decoders" if _NO_DECODER in reason else "export it again"
-        raise InputError(f"{header.name}: pixels cannot be decoded ({reason}); {mend}") from None
+        raise InputError(f"{header.image_label}: pixels cannot be decoded ({reason}); {mend}") from None
     if stored.shape != (header.rows, header.columns):
-        raise InputError(f"{header.name}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
+        raise InputError(f"{header.image_label}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
     return stored
 
 

@@ -26,13 +26,13 @@ class Stack:
         headers: the slices that are used.
         report: all faults found.
         grid: a regular grid from the first to the last slice; None when a fault blocks.
-        places: where each slice lies on the slice axis of ``grid``: 0, 1, 2 … for a regular series.
+        slice_coordinates: where each slice lies on the slice axis of ``grid``: 0, 1, 2 … for a regular series.
     """
 
     headers: tuple[SliceHeader, ...]
     report: GeometryReport
     grid: Grid | None
-    places: np.ndarray
+    slice_coordinates: np.ndarray
 
 
 def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
@@ -43,7 +43,7 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
     """
     slices = [header for header in headers if "LOCALIZER" not in header.image_type]
     if not slices:
-        raise GeometryError(f"{headers[0].place if headers else 'series'}: no CT slice besides localizers")
+        raise GeometryError(f"{headers[0].source_label if headers else 'series'}: no CT slice besides localizers")
     faults: dict[Fault, str] = {}
     if len(slices) < len(headers):
         faults[Fault.LOCALIZER] = f"{len(headers) - len(slices)} localizer image(s) left out"
@@ -64,7 +64,7 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
         faults |= spacing_faults(distances)  # a single position may be all that is left
     if len(slices) > 1 and distances[-1] > distances[0]:
         faults |= _line_faults(slices, distances, normal)
-    report = GeometryReport(first.place, faults, rules.repair)
+    report = GeometryReport(first.source_label, faults, rules.repair)
     if report.blocking:
         return Stack(tuple(slices), report, None, np.arange(len(slices), dtype=float))
     return Stack(tuple(slices), report, *_grid(slices, distances, faults))
@@ -75,15 +75,15 @@ def _grid(slices: list[SliceHeader], distances: np.ndarray, faults: dict[Fault, 
     span = slices[-1].position - first.position
     if faults.keys() & {Fault.MISSING_SLICE, Fault.NON_UNIFORM_SPACING}:
         spacing = float(np.median(np.diff(distances)))
-        places = (distances - distances[0]) / spacing
+        slice_coordinates = (distances - distances[0]) / spacing
     else:
-        places = np.arange(len(slices), dtype=float)
+        slice_coordinates = np.arange(len(slices), dtype=float)
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[:3] * first.pixel_spacing_mm[1]
     affine[:3, 1] = first.orientation[3:] * first.pixel_spacing_mm[0]
-    affine[:3, 2] = span / places[-1]
+    affine[:3, 2] = span / slice_coordinates[-1]
     affine[:3, 3] = first.position
-    return Grid((int(np.ceil(places[-1] - 1e-6)) + 1, first.rows, first.columns), affine), places
+    return Grid((int(np.ceil(slice_coordinates[-1] - 1e-6)) + 1, first.rows, first.columns), affine), slice_coordinates
 
 
 def _kind(header: SliceHeader) -> tuple:

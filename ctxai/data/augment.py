@@ -3,49 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from ctxai.data.views import ViewConfig, view_frame
-from ctxai.data.volume import VolumeConfig
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How far a training image may differ from the nodule as it is; 0 switches a change off.
-
-    Geometry is changed in the frame of the view, so that a coronal image stays a coronal one.
-
-    Args:
-        turns: any of the four quarter turns in the plane.
-        rotation_deg: further rotation in the plane, up to this angle either way.
-        tilt_deg: rotation out of the plane, up to this angle about each of its axes.
-        scale: relative change of size, kept small because size is a sign of malignancy.
-        shift_mm: displacement in the plane.
-        slice_fraction: slices are drawn up to this part of the nodule's radius from its centre.
-        noise_hu: largest standard deviation of Gaussian noise.
-        level_hu: displacement of all HU.
-        contrast: relative change of the distance to the window's centre.
-        mirror: with turns, their mirror images too.
-        slice_steps: draw instead one of the slices this many whole millimetres either side of the centre, and the
-            centre; 0 for none.
-        volume: changes of the whole patch, made by MONAI before the plane is cut.
-    """
-
-    turns: bool = True
-    rotation_deg: float = 15.0
-    tilt_deg: float = 10.0
-    scale: float = 0.05
-    shift_mm: float = 1.5
-    slice_fraction: float = 0.5
-    noise_hu: float = 30.0
-    level_hu: float = 30.0
-    contrast: float = 0.05
-    mirror: bool = True
-    slice_steps: int = 0
-    volume: VolumeConfig = field(default_factory=VolumeConfig)
+from ctxai.data.settings import AugmentConfig, ViewConfig
+from ctxai.data.views import view_frame
 
 
 def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> np.ndarray:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.labels import FoldConfig, LabelKind, permute_patients, split_rows, targets_of
+from ctxai.data.labels import permute_patients, split_rows, targets_of
 from ctxai.data.loader import CentreViews, TrainingLoader, TrainingViews
 from ctxai.data.patches import Patches
+from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_batch
+from ctxai.data.views import render_batch
 from ctxai.errors import InputError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from ctxai.data.settings import FoldConfig, LabelKind
 from ctxai.errors import InputError, StoreError
 from ctxai.suggestions import did_you_mean
 
@@ -31,8 +31,6 @@ SCALES: dict[str, tuple[float, float]] = {
     "diameter": (0.0, float("inf")),
 }
 """Lowest and highest value of each target: LIDC-IDRI's rating scales, and millimetres for the diameter."""
-
-LabelKind = Literal["soft", "hard", "rating"]
 
 NODULE_FOLDS = (
     "folds were drawn by nodule: patients lie on both sides of the split, so these figures are too good and only "
@@ -60,26 +58,6 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 def column_of(target: str) -> str:
     """The column of a store's table that holds a target."""
     return "diameter_mm" if target == "diameter" else f"{target}_mean"
-
-
-@dataclass(frozen=True)
-class FoldConfig:
-    """Which nodules are trained on, calibrated on and tested on.
-
-    Args:
-        test: fold that nothing is learnt from or selected by.
-        validation: fold that calibration is fitted on, once, after training. Nothing is selected by it.
-        min_readers: readers a nodule needs to be calibrated or tested on (LIDC-IDRI studies use 3 of 4).
-        training_min_readers: readers a nodule needs to be trained on.
-        unit: patient refuses folds that cut a patient in two. nodule accepts them, to set figures beside published
-            ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
-    """
-
-    test: int = 0
-    validation: int = 1
-    min_readers: int = 3
-    training_min_readers: int = 3
-    unit: Literal["patient", "nodule"] = "patient"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
-from ctxai.data.augment import AugmentConfig, jitter_intensity, random_plane
+from ctxai.data.augment import jitter_intensity, random_plane
 from ctxai.data.patches import Patches
-from ctxai.data.views import ViewConfig, cut_planes, render_own_views, standardise
+from ctxai.data.settings import AugmentConfig, ViewConfig
+from ctxai.data.views import cut_planes, render_own_views, standardise
 from ctxai.data.volume import change_volume
 
 Key = tuple[int, int]

@@ -10,7 +10,6 @@ same tissue: the window's position (HU calibration, contrast agent), noise (dose
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,58 +19,14 @@ from torch import distributed
 from torch.nn.functional import conv2d, pad
 from torch.utils.data import DataLoader, Dataset
 
-from ctxai.data.views import ViewConfig, cut_planes, standardise, view_frame
+from ctxai.data.settings import MultiCropConfig, ViewConfig
+from ctxai.data.views import cut_planes, standardise, view_frame
 from ctxai.errors import InputError
 
 GLOBAL_CROPS = 2
 _KERNEL_REACH = 3.0  # standard deviations
 
 Crops = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class MultiCropConfig:
-    """How far the crops of one patch may differ; 0 switches a change off.
-
-    Args:
-        local_crops: small crops of every patch, beside the two global ones.
-        local_field_of_view_mm: side of a local crop; its pixels are as large as those of the global crops.
-        global_shift_mm: displacement of global crops in the plane, up to this distance along either axis.
-        local_shift_mm: the same of local crops.
-        turns: any of the eight quarter turns and mirror images in the plane.
-        rotation_deg: further rotation in the plane, up to this angle either way.
-        tilt_deg: rotation out of the plane, up to this angle about each of its axes; not of single slices.
-        offset_mm: displacement along the plane's normal, up to this distance either way; not of single slices.
-        window_shift_hu: the lower and the upper end of the HU window move up to so far either way.
-        noise_hu: largest standard deviation of Gaussian noise.
-        blur_mm: largest standard deviation of a Gaussian blur.
-    """
-
-    local_crops: int = 4
-    local_field_of_view_mm: float = 16.0
-    global_shift_mm: float = 3.0
-    local_shift_mm: float = 8.0
-    turns: bool = True
-    rotation_deg: float = 15.0
-    tilt_deg: float = 10.0
-    offset_mm: float = 2.0
-    window_shift_hu: tuple[float, float] = (50.0, 150.0)
-    noise_hu: float = 60.0
-    blur_mm: float = 0.7
-
-    def local_views(self, views: ViewConfig) -> ViewConfig:
-        """The local crops' field of view and pixels, at the millimetres per pixel of ``views``.
-
-        Raises:
-            InputError: when the local field of view is not smaller, or no whole number of pixels.
-        """
-        pixels = self.local_field_of_view_mm * views.pixels / views.field_of_view_mm
-        if not 0 < self.local_field_of_view_mm <= views.field_of_view_mm or not math.isclose(pixels, round(pixels)):
-            raise InputError(
-                f"crops.local_field_of_view_mm: expected at most {views.field_of_view_mm:g} mm and a whole number of "
-                f"pixels of {views.field_of_view_mm / views.pixels:g} mm, found {self.local_field_of_view_mm:g} mm"
-            )
-        return replace(views, field_of_view_mm=self.local_field_of_view_mm, pixels=round(pixels))
 
 
 class PatchSource(Protocol):

@@ -67,5 +67,5 @@ def random_patches(series: CTSeries, count: int, shape: tuple[int, int, int], se
             patches[found] = patch.hu
             found, tries = found + 1, 0
         elif tries == _TRIES * 10:
-            raise InputError(f"{series.place}: no place in a body was found; give a CT of the chest")
+            raise InputError(f"{series.source_label}: no place in a body was found; give a CT of the chest")
     return patches

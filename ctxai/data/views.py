@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
+from ctxai.data.settings import VIEWS, ViewConfig
 from ctxai.errors import InputError
-from ctxai.suggestions import did_you_mean
 
 PATCH_SPACING_MM = 1.0
 """Voxel size of the patches that views are cut from."""
 
-VIEWS = ("axial", "coronal", "sagittal")
 
 # Rows: superior, posterior, left. Columns: along image columns, along image rows, along the normal.
 # Coronal and sagittal images have the head at the top, so their rows run towards the feet.
@@ -24,41 +22,6 @@ _FRAMES = {
     "coronal": ((0.0, -1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)),
     "sagittal": ((0.0, -1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)),
 }
-
-
-@dataclass(frozen=True)
-class ViewConfig:
-    """Which images of a nodule a run was trained for; stored with the run.
-
-    Args:
-        views: any of axial, coronal, sagittal.
-        field_of_view_mm: side of the square that an image covers, centred on the patch centre.
-        pixels: side of the image in pixels.
-        hu_window: Hounsfield units that are clamped to, lower and upper; the lower one is air.
-        mean: mean of the clamped HU; training sets it from the training fold.
-        std: standard deviation of the clamped HU; training sets it from the training fold.
-        slice_offsets_mm: slices along the view's normal that a prediction averages over, from the patch centre.
-    """
-
-    views: tuple[str, ...] = VIEWS
-    field_of_view_mm: float = 32.0
-    pixels: int = 64
-    hu_window: tuple[float, float] = (-1000.0, 400.0)
-    mean: float = -600.0
-    std: float = 400.0
-    slice_offsets_mm: tuple[float, ...] = (0.0,)
-
-    def __post_init__(self) -> None:
-        unknown = [view for view in self.views if view not in VIEWS]
-        if unknown or not self.views:
-            meant = did_you_mean(unknown[0], VIEWS) if unknown else ""
-            raise InputError(f"views: expected some of {', '.join(VIEWS)}, found {', '.join(unknown) or 'none'}{meant}")
-        if self.field_of_view_mm <= 0 or self.pixels < 1 or self.std <= 0:
-            raise InputError("views: field_of_view_mm, pixels and std have to be positive")
-        if self.hu_window[0] >= self.hu_window[1]:
-            raise InputError(f"views: hu_window has to rise, found {self.hu_window}")
-        if not self.slice_offsets_mm:
-            raise InputError("views: slice_offsets_mm needs at least one offset, 0 for the centre slice")
 
 
 def view_frame(view: str) -> torch.Tensor:

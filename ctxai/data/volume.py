@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ctxai.data.settings import VolumeConfig
+
 if TYPE_CHECKING:
     from monai.transforms import Compose
 
 _AIR_HU = -1000
-
-
-@dataclass(frozen=True)
-class VolumeConfig:
-    """Changes in three dimensions; all limits 0, the default, leave the patch as it is.
-
-    They cost tens of milliseconds a patch: give the loader workers. The plane's own changes (`AugmentConfig`) come on
-    top and are far cheaper; what only these can do is shear, stretch along one axis, and blur across slices.
-
-    Args:
-        probability: of each kind of change.
-        rotation_deg: rotation about each axis, up to this angle either way.
-        shear: largest shear factor.
-        scale: relative change of size along each axis by itself.
-        shift_mm: displacement along each axis.
-        blur_mm: largest standard deviation of a Gaussian blur along each axis, as of a softer kernel or thicker slices.
-        noise_hu: largest standard deviation of Gaussian noise.
-    """
-
-    probability: float = 0.5
-    rotation_deg: float = 0.0
-    shear: float = 0.0
-    scale: float = 0.0
-    shift_mm: float = 0.0
-    blur_mm: float = 0.0
-    noise_hu: float = 0.0
-
-    @property
-    def geometry(self) -> bool:
-        """Whether voxels may move."""
-        return max(self.rotation_deg, self.shear, self.scale, self.shift_mm) > 0
-
-    @property
-    def active(self) -> bool:
-        """Whether anything may change."""
-        return self.geometry or max(self.blur_mm, self.noise_hu) > 0
 
 
 def change_volume(hu: torch.Tensor, config: VolumeConfig, key: tuple[int, ...]) -> torch.Tensor:

@@ -1,61 +1,37 @@
-"""Explanation methods for vision transformers: one verb, ``Method(model, **options).attribute(images, target)``."""
+"""Explanation methods for vision transformers: one verb, ``Method(model, **options).attribute(images, target)``.
 
+Method classes (``from ctxai.explain import CDAM``) are looked up in the registry: no list of them has to be kept here.
+"""
+
+from typing import Any
+
+from ctxai.explain.base import METHODS, get_method, list_methods
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
-from ctxai.explain.methods.agcam import AGCAM
-from ctxai.explain.methods.attention_map import AttentionMap
-from ctxai.explain.methods.attention_rollout import AttentionRollout
-from ctxai.explain.methods.cdam import CDAM
-from ctxai.explain.methods.generic_attribution import GenericAttribution
-from ctxai.explain.methods.grad_cam import GradCAM
-from ctxai.explain.methods.input_x_gradient import InputXGradient
-from ctxai.explain.methods.integrated_cdam import IntegratedCDAM
-from ctxai.explain.methods.integrated_gradients import IntegratedGradients
-from ctxai.explain.methods.kernel_shap import KernelSHAP
-from ctxai.explain.methods.lime import LIME
-from ctxai.explain.methods.occlusion import Occlusion
-from ctxai.explain.methods.partial_lrp import PartialLRP
-from ctxai.explain.methods.random_map import RandomMap
-from ctxai.explain.methods.region_cdam import RegionCDAM
-from ctxai.explain.methods.smooth_cdam import SmoothCDAM
-from ctxai.explain.methods.smooth_grad import SmoothGrad
-from ctxai.explain.methods.token_ablation import TokenAblation
-from ctxai.explain.methods.tokentm import TokenTM
-from ctxai.explain.methods.transformer_attribution import TransformerAttribution
-from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.explain.registry import get_method, list_methods
 from ctxai.explain.uncertainty import MapWithSpread, spread_over_models
 
 __all__ = [
-    "AGCAM",
-    "CDAM",
-    "LIME",
-    "AttentionMap",
-    "AttentionRollout",
     "Concept",
     "Contrast",
     "FusedMap",
-    "GenericAttribution",
-    "GradCAM",
-    "InputXGradient",
-    "IntegratedCDAM",
-    "IntegratedGradients",
-    "KernelSHAP",
     "MapWithSpread",
-    "Occlusion",
-    "PartialLRP",
-    "RandomMap",
-    "RegionCDAM",
-    "SmoothCDAM",
-    "SmoothGrad",
-    "TokenAblation",
-    "TokenTM",
-    "TransformerAttribution",
     "ViewStack",
-    "VisionDiffMask",
     "fuse_views",
     "get_method",
     "list_methods",
     "spread_over_models",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Class of an explanation method by its own name (PEP 562)."""
+    if name[:1].isupper():
+        for method in METHODS:
+            if method.__name__ == name:
+                return method
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *(method.__name__ for method in METHODS)])

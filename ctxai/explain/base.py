@@ -1,4 +1,4 @@
-"""What every explanation method shares: one verb, its metadata, its registration."""
+"""Base class of explanation methods: one verb, metadata, registration by name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from ctxai.errors import InputError
 from ctxai.explain.images import check_images
 from ctxai.explain.network import Network, find_vit
-from ctxai.explain.registry import register
 from ctxai.explain.targets import Target, Targets
+from ctxai.registry import Registry
 
 NEEDS = frozenset({"attention", "gradients", "training"})
 
@@ -46,6 +46,8 @@ class Attribution(ABC):
     """Out of "attention", "gradients" and "training" (an optimisation before the first map)."""
     reference: ClassVar[str]
     """Where the method is published."""
+    complete: ClassVar[bool] = False
+    """Whether a map times the number of channels promises to sum to f(x) - f(0)."""
     upsampling: ClassVar[str] = "nearest"
     """The method's own published rule to make a map larger: "nearest" or "bilinear"."""
 
@@ -56,7 +58,7 @@ class Attribution(ABC):
         missing = [field for field in ("signed", "class_specific", "reference") if not hasattr(cls, field)]
         if missing or not cls.needs <= NEEDS:
             raise InputError(f"{cls.__qualname__}: expected metadata {missing or sorted(NEEDS)}; see Attribution")
-        register(cls)
+        METHODS.register(cls.name, cls)
 
     def __init__(self, model: nn.Module) -> None:
         find_vit(model)
@@ -124,6 +126,23 @@ class Attribution(ABC):
         if self.upsampling == "nearest":
             return F.interpolate(maps, size=tuple(size), mode="nearest-exact")
         return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+METHODS: Registry[type[Attribution]] = Registry("an explanation method", "ctxai.explain.methods", "ctxai.explain")
+
+
+def list_methods() -> list[str]:
+    """Names of all explanation methods, sorted."""
+    return METHODS.names()
+
+
+def get_method(name: str) -> type[Attribution]:
+    """Class of an explanation method by name; capitals, hyphens and underscores are ignored.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    return METHODS.get(name)
 
 
 def check_block(model: nn.Module, index: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import captum.attr
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +13,9 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.network import Network
 from ctxai.explain.pixels import Replay, check_count
 from ctxai.explain.targets import Targets
+
+if TYPE_CHECKING:
+    import captum.attr
 
 _IMAGES_AT_ONCE = 64
 

@@ -60,7 +60,7 @@ def candidates_of(series: CTSeries, points: list[Point] | None) -> list[NoduleCa
         if not series.grid.contains(point.lps):
             x, y, z = point.lps
             raise GeometryError(
-                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.place} "
+                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.source_label} "
                 f"({extent(series.grid)}); {suggest_coordinate_fix(series.grid, point.lps)}"
             )
     return [NoduleCandidate(point.nodule_id, point.lps, point.diameter_mm) for point in chosen]
@@ -70,7 +70,7 @@ def _from_readers(series: CTSeries) -> list[NoduleCandidate]:
     found = nodules_by_series([series.series_uid])
     if series.series_uid not in found:
         raise InputError(
-            f"{series.place}: no LIDC-IDRI annotation belongs to this series; "
+            f"{series.source_label}: no LIDC-IDRI annotation belongs to this series; "
             "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
         )
     candidates = []

@@ -11,13 +11,12 @@ from ctxai import __version__
 from ctxai.commands.train_diffmask import load_gates
 from ctxai.ct.header import series_key
 from ctxai.ct.series import CTSeries
-from ctxai.data.views import VIEWS
+from ctxai.data.settings import VIEWS
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError, ModelError
-from ctxai.explain.base import Attribution
+from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.explain.registry import get_method
 from ctxai.files import json_sha256
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.results import codes_of

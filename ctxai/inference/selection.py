@@ -45,7 +45,7 @@ def choose_series(
     index, count = shard
     if kept is None:
         damaged: dict[Path, str] = {}
-        series = find_series(folder, damaged, called=called)
+        series = find_series(folder, damaged, label=called)
         for reason in damaged.values():
             logger.warning("left out: %s", reason)
         owners: Mapping[str, SliceHeader | Owner] = {uid: headers[0] for uid, headers in series.items()}

@@ -76,7 +76,7 @@ def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules
     try:
         report = stack(headers, rules).report
     except GeometryError as error:
-        reason = str(error).removeprefix(f"{headers[0].place}: ")
+        reason = str(error).removeprefix(f"{headers[0].source_label}: ")
         return [QualityIssue(patient, uid, "", "no CT slice", reason, "refused")]
     actions = {fault: "refused" if fault in report.blocking else "repaired" for fault in report.faults}
     actions |= {fault: "noted" for fault in report.faults if fault in HARMLESS}

@@ -61,7 +61,7 @@ def ingest_series(
     try:
         volume = open_volume(source, rules)
     except InputError as error:
-        fault = without_place(error, source)
+        fault = without_source_label(error, source)
     records: list[dict[str, object]] = []
     for row, nodule_id in zip(rows.index, rows.nodule_id, strict=True):
         record = dict(row=row, x=np.nan, y=np.nan, z=np.nan, slice_spacing_mm=np.nan, slice_thickness_mm=np.nan)
@@ -88,7 +88,9 @@ def image_digest(uids: set[str]) -> str:
     return hashlib.sha256("\n".join(sorted(uids)).encode()).hexdigest()
 
 
-def agreement_on(masks: ReaderMasks, source: Grid, target: Grid, places: np.ndarray | None = None) -> np.ndarray:
+def agreement_on(
+    masks: ReaderMasks, source: Grid, target: Grid, slice_coordinates: np.ndarray | None = None
+) -> np.ndarray:
     """How many readers include each voxel of ``target``, uint8 (superior, posterior, left).
 
     Each reader's mask on the CT's grid (``source``) is interpolated linearly and cut at one half.
@@ -97,32 +99,34 @@ def agreement_on(masks: ReaderMasks, source: Grid, target: Grid, places: np.ndar
         masks: the readers' masks.
         source: grid of the CT.
         target: grid of the patch.
-        places: place of every slice of the CT on the slice axis of ``source``; by default 0, 1, 2 …
+        slice_coordinates: index of every slice of the CT on the slice axis of ``source``; by default 0, 1, 2 …
     """
     padded = np.pad(masks.masks, ((0, 0), (1, 1), (1, 1), (1, 1)))  # so that the interpolation falls to 0 at the rim
     start = tuple(start - 1 for start in masks.start)
     shape = padded.shape[1:]
-    box, window = _box_on(source.crop(start, shape) if places is None else source, target, masks, places)
+    box, window = _box_on(
+        source.crop(start, shape) if slice_coordinates is None else source, target, masks, slice_coordinates
+    )
     result = np.zeros(target.shape, np.uint8)
     if box is None:
         return result
-    if places is None:
+    if slice_coordinates is None:
         values = resample(np.moveaxis(padded, 0, -1), source.crop(start, shape), box)
         result[window] = (values >= 0.5).sum(axis=-1)
         return result
     grid = source.crop((0, *start[1:]), (source.shape[0], *shape[1:]))
-    reach = _padded_places(places, start[0], shape[0])
+    reach = _padded_coordinates(slice_coordinates, start[0], shape[0])
     result[window] = sum((resample_between(mask, grid, reach, box) >= 0.5).astype(np.uint8) for mask in padded)
     return result
 
 
 def _box_on(
-    source: Grid, target: Grid, masks: ReaderMasks, places: np.ndarray | None
+    source: Grid, target: Grid, masks: ReaderMasks, slice_coordinates: np.ndarray | None
 ) -> tuple[Grid | None, tuple[slice, ...]]:
     """The part of ``target`` that the padded masks reach, as a grid and as a window of ``target``."""
     low, high = np.zeros(3), np.array(masks.masks.shape[1:]) + 1.0  # padded box [slice, row, column]
-    if places is not None:
-        reach = _padded_places(places, masks.start[0] - 1, masks.masks.shape[1] + 2)
+    if slice_coordinates is not None:
+        reach = _padded_coordinates(slice_coordinates, masks.start[0] - 1, masks.masks.shape[1] + 2)
         offset = np.array([0.0, *(n - 1 for n in masks.start[1:])])
         low, high = low + offset, high + offset
         low[0], high[0] = reach[0], reach[-1]
@@ -136,9 +140,9 @@ def _box_on(
     return target.crop(tuple(int(n) for n in first), tuple(int(n) for n in last - first)), window
 
 
-def _padded_places(places: np.ndarray, first: int, count: int) -> np.ndarray:
+def _padded_coordinates(slice_coordinates: np.ndarray, first: int, count: int) -> np.ndarray:
     """Places of the slices ``first`` … ``first + count - 1``; beyond the CT they go on in steps of one."""
-    wide = np.concatenate([[places[0] - 1], places, [places[-1] + 1]])
+    wide = np.concatenate([[slice_coordinates[0] - 1], slice_coordinates, [slice_coordinates[-1] + 1]])
     return wide[first + 1 : first + 1 + count]
 
 
@@ -153,27 +157,27 @@ def _ingest_nodule(
             return {"fault": _uncovered(nodule, volume.slice_z_mm)}
         masks = reader_masks(nodule, volume.slice_z_mm)
         index = masks.centre_index()
-        index[0] = np.interp(index[0], np.arange(len(volume.places)), volume.places)
+        index[0] = np.interp(index[0], np.arange(len(volume.slice_coordinates)), volume.slice_coordinates)
         centre = volume.grid.to_lps(index[::-1])
     volume.pixel_faults.clear()
     try:
         patch = extract_patch(volume, centre, store.patch_shape, store.spacing_mm)
     except InputError as error:
-        return {"fault": without_place(error, source)}
+        return {"fault": without_source_label(error, source)}
     agreement = np.zeros(store.patch_shape, np.uint8)
     if masks is not None:
-        agreement = agreement_on(masks, volume.grid, patch.grid, None if volume.regular else volume.places)
+        agreement = agreement_on(masks, volume.grid, patch.grid, None if volume.regular else volume.slice_coordinates)
     store.write(row, patch.hu, agreement, patch.valid)
     repairs = "; ".join(filter(None, [volume.report.repairs, *sorted(volume.pixel_faults)]))
     x, y, z = (round(float(value), 4) for value in centre)
     return {"x": x, "y": y, "z": z, "repairs": repairs}
 
 
-def without_place(error: InputError, source: Source) -> str:
+def without_source_label(error: InputError, source: Source) -> str:
     """The error without the folder of the CT: the same bytes wherever the tree lies."""
-    place = str(source.parent if isinstance(source, Path) else source[0].place)
-    text = str(error).removeprefix(f"{place}: ").removeprefix(f"{place}, ").replace(f"{place}/", "")
-    return text.replace(place, "its folder")
+    label = str(source.parent if isinstance(source, Path) else source[0].source_label)
+    text = str(error).removeprefix(f"{label}: ").removeprefix(f"{label}, ").replace(f"{label}/", "")
+    return text.replace(label, "its folder")
 
 
 def _uncovered(nodule: Nodule, slice_z_mm: np.ndarray) -> str:

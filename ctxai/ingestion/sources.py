@@ -103,7 +103,7 @@ def from_xml(
             nodules[uid] = nodules_from_xml(annotations[uid], found, patient)
         except InputError as error:
             logger.warning("left out: %s", error)
-            text = str(error).removeprefix(f"{series[uid][0].place}: ")
+            text = str(error).removeprefix(f"{series[uid][0].source_label}: ")
             issues.append(QualityIssue(patient, uid, "", "outlines do not fit", text, "refused"))
     everything = [nodule for uid in sorted(nodules) for nodule in nodules[uid]]
     if not everything:

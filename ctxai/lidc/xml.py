@@ -104,9 +104,11 @@ def nodules_from_xml(annotation: XmlAnnotation, series: Stack, patient_id: str) 
         for contour in reading.contours:
             z = z_of_image.get(contour.sop_uid, contour.z_mm)
             if not np.abs(slice_z_mm - z).min() <= _SAME_SLICE_MM:
-                raise InputError(f"{first.place}: an outline at z {z:g} mm lies on none of its slices")
+                raise InputError(f"{first.source_label}: an outline at z {z:g} mm lies on none of its slices")
             if contour.points.min() < -1 or (contour.points.max(axis=0) > (first.rows, first.columns)).any():
-                raise InputError(f"{first.place}: an outline lies outside its {first.rows}x{first.columns} pixels")
+                raise InputError(
+                    f"{first.source_label}: an outline lies outside its {first.rows}x{first.columns} pixels"
+                )
             contours.append(Contour(contour.inclusion, z, contour.points))
         readings.append(Reading(number, scan, reading.ratings, tuple(contours)))
     return tuple(

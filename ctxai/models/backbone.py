@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -15,46 +13,14 @@ from torch import nn
 
 from ctxai.errors import ModelError, one_line
 from ctxai.models.published import cached_weights, hub_repository
+from ctxai.models.settings import BackboneConfig
 from ctxai.models.weights_io import load_weights
 from ctxai.offline import VARIABLE, is_offline
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _MODULES = ("vision_transformer", "eva")
 #: More than any of timm's transformers has, so that nothing is built that no machine holds.
-_LARGEST_PATCH, _MOST_BLOCKS, _MOST_TOKENS = 64, 128, 2**16
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """Which vision transformer to build.
-
-    Args:
-        name: a vision transformer of timm, such as vit_small_patch8_224.dino, vit_small_patch14_reg4_dinov2.lvd142m or
-            vit_small_patch16_dinov3.lvd1689m; the tag after the dot names published weights.
-        patch_size: pixels per token side; none keeps the architecture's own.
-        depth: number of blocks; none keeps the architecture's own.
-        drop_rate: dropout of the tokens, of the attention and of the blocks' outputs.
-        drop_path_rate: stochastic depth of the last block, rising linearly from 0.
-        pretrained: download the weights that timm publishes for `name`; without effect beside `weights`.
-        weights: what to start from: a checkpoint file (safetensors, or a PyTorch file of plain tensors, such as
-            DINO's), a folder that `ctxai pretrain` wrote, or `ctxai:NAME`, one that comes with the package.
-    """
-
-    name: str = "vit_tiny_patch16_224"
-    patch_size: int | None = 8
-    depth: int | None = None
-    drop_rate: float = 0.0
-    drop_path_rate: float = 0.1
-    pretrained: bool = False
-    weights: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.patch_size is not None and not 1 <= self.patch_size <= _LARGEST_PATCH:
-            raise ModelError(f"backbone: patch_size is {self.patch_size}, expected 1 to {_LARGEST_PATCH} pixels")
-        if self.depth is not None and not 1 <= self.depth <= _MOST_BLOCKS:
-            raise ModelError(f"backbone: depth is {self.depth}, expected 1 to {_MOST_BLOCKS} blocks")
-        if not (0 <= self.drop_rate < 1 and 0 <= self.drop_path_rate < 1):
-            raise ModelError("backbone: drop_rate and drop_path_rate have to be from 0 to below 1")
+_MOST_TOKENS = 2**16
 
 
 def make_backbone(

@@ -9,14 +9,17 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from ctxai.data.labels import TARGETS, LabelKind, in_order
+from ctxai.data.labels import TARGETS, in_order
+from ctxai.data.settings import LabelKind
 from ctxai.errors import InputError, ModelError
-from ctxai.models.backbone import BackboneConfig, make_backbone
-from ctxai.models.finetuning import TuneConfig, prepare_backbone
-from ctxai.models.heads import LossConfig, NoduleHeads, malignancy_loss, rating_loss
+from ctxai.models.backbone import make_backbone
+from ctxai.models.finetuning import prepare_backbone
+from ctxai.models.heads import NoduleHeads, malignancy_loss, rating_loss
 from ctxai.models.lora import merge_lora
+from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
 from ctxai.training.distributed import of_all_processes
-from ctxai.training.optim import OptimConfig, make_optimizer, parameter_groups
+from ctxai.training.optim import make_optimizer, parameter_groups
+from ctxai.training.settings import OptimConfig
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""

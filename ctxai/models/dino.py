@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,56 +21,12 @@ from torch import nn
 
 from ctxai.data.multicrop import GLOBAL_CROPS, Crops
 from ctxai.errors import ModelError
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig, DinoConfig
 
 _BETAS = (0.9, 0.95)  # budgets here are thousands of steps, too few for the usual 0.999
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DinoConfig:
-    """DINO's head, temperatures and training budget; AdamW with a linear warm-up and a cosine.
-
-    Args:
-        epochs: passes over the patches.
-        batch_size: patches per step, over all processes together.
-        learning_rate: at the end of the warm-up.
-        final_learning_rate: at the end.
-        warmup_fraction: part of all steps that the learning rate rises over.
-        weight_decay: on matrices only, at the beginning.
-        final_weight_decay: at the end; rises by a cosine.
-        gradient_clip: largest gradient norm.
-        momentum: of the teacher's moving average at the beginning; rises to 1 by a cosine.
-        student_temperature: of the student's softmax.
-        first_teacher_temperature: of the teacher's softmax at the beginning.
-        teacher_temperature: of the teacher's softmax after its linear warm-up.
-        temperature_warmup_fraction: part of all steps that the teacher's temperature changes over.
-        token_drop: share of every crop's patch tokens that the student does not see, drawn anew; it saves time.
-        freeze_last_layer_epochs: epochs at the beginning in which the head's last layer stays as it is.
-        head_width: width of the head's hidden layers.
-        bottleneck: width of the normalised layer before the prototypes.
-        prototypes: number of outputs.
-    """
-
-    epochs: int = 100
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-6
-    warmup_fraction: float = 0.1
-    weight_decay: float = 0.04
-    final_weight_decay: float = 0.2
-    gradient_clip: float = 3.0
-    momentum: float = 0.99
-    student_temperature: float = 0.1
-    first_teacher_temperature: float = 0.04
-    teacher_temperature: float = 0.06
-    temperature_warmup_fraction: float = 0.3
-    token_drop: float = 0.0
-    freeze_last_layer_epochs: int = 1
-    head_width: int = 512
-    bottleneck: int = 128
-    prototypes: int = 2048
 
 
 class Dino(pl.LightningModule):

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.errors import InputError
 from ctxai.models.lora import add_lora
-
-
-@dataclass(frozen=True)
-class TuneConfig:
-    """Which weights of the backbone change in training.
-
-    Args:
-        blocks: learn the last so many blocks and the final norm; 0 learns the heads alone, none learns everything.
-        layer_decay: factor of the learning rate per layer away from the heads; 1 treats all layers alike.
-        lora_rank: learn adapters of this rank on the attention of those blocks, instead of the blocks; 0 for none.
-        lora_alpha: scale of the adapters' update, in units of the rank.
-    """
-
-    blocks: int | None = None
-    layer_decay: float = 1.0
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
-
-    def __post_init__(self) -> None:
-        if self.lora_rank < 0 or (self.blocks is not None and self.blocks < 0):
-            raise InputError("tune: blocks and lora_rank cannot be negative")
-        if not 0 < self.layer_decay <= 1:
-            raise InputError(f"tune: layer_decay is {self.layer_decay:g}, expected above 0 and at most 1")
-        if self.lora_rank and self.blocks == 0:
-            raise InputError("tune: adapters (lora_rank) need blocks to sit in; leave blocks out, or set it above 0")
+from ctxai.models.settings import TuneConfig
 
 
 def prepare_backbone(backbone: VisionTransformer, config: TuneConfig) -> list[nn.Module]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import distributed, nn
@@ -32,21 +31,6 @@ class NoduleHeads(nn.Module):
         """Malignancy first where it is predicted, then z-scores in the order of `BIOMARKERS`."""
         heads = [head for head in (self.malignancy, self.biomarkers) if head is not None]
         return torch.cat([head(embedding) for head in heads], dim=1)
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What training minimises.
-
-    Args:
-        balance: weight the malignancy loss so that malignant and benign nodules count the same in all; a soft label
-            counts for both classes in its parts.
-        huber_delta: error, in standard deviations of a biomarker (rating points for a malignancy rating), from which
-            the Huber loss grows linearly.
-    """
-
-    balance: bool = False
-    huber_delta: float = 1.0
 
 
 def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:

@@ -13,11 +13,9 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from ctxai.data.multicrop import MultiCropConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.files import atomic_folder, sha256, write_json, write_text
-from ctxai.models.backbone import BackboneConfig
-from ctxai.models.dino import DinoConfig
+from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.run.model_card import LIDC_DATA
 
 CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD = (

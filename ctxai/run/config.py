@@ -12,16 +12,12 @@ from typing import Any
 
 import yaml
 
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.labels import TARGETS, FoldConfig, LabelKind
-from ctxai.data.views import ViewConfig
+from ctxai.data.labels import TARGETS
+from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.models.heads import LossConfig
-from ctxai.training.optim import OptimConfig
-from ctxai.training.trainer import ComputeConfig
+from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig, OptimConfig
 
 
 @dataclass(frozen=True)

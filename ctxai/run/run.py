@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES
-from ctxai.data.views import ViewConfig, as_patches, render_own_views
+from ctxai.data.settings import ViewConfig
+from ctxai.data.views import as_patches, render_own_views
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier

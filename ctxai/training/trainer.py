@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,21 +17,7 @@ from ctxai.training.checkpointing import fit_or_go_on, shared_callbacks
 from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO, KeepLast
 from ctxai.training.distributed import CoordinatedStop, process_environment
 from ctxai.training.early_stopping import StopEarly
-
-
-@dataclass(frozen=True)
-class ComputeConfig:
-    """How training is computed; what is learnt stays the same but for rounding and the order of dropout.
-
-    Args:
-        precision: of the products while training; bf16 and fp16 keep the weights themselves in single precision.
-        compile: run the backbone through torch.compile, which pays on a GPU and needs a C++ compiler on a CPU.
-        accumulate: parts that a step's images are cut into, for less memory. The loss is the mean of the parts'.
-    """
-
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    compile: bool = False
-    accumulate: int = 1
+from ctxai.training.settings import ComputeConfig
 
 
 def fit(

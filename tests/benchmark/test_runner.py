@@ -7,8 +7,9 @@ import torch
 from ctxai.benchmark.plan import Plan, make_plan, unseen_rows
 from ctxai.benchmark.runner import is_evaluated, maps_of, record_of, run_method, scores_of
 from ctxai.data.store import NoduleStore
+from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import choose_rows
-from ctxai.evaluate.explanations.protocol import Effort, make_metrics
+from ctxai.evaluate.explanations.protocol import make_metrics
 from ctxai.explain import CDAM, RandomMap
 from ctxai.run.run import Run
 

@@ -4,12 +4,12 @@ import pytest
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
 from ctxai.data.labels import split_rows
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
 from ctxai.evaluate.predictions.operating_points import choose_thresholds
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.resources import resource
 from ctxai.run.calibration import other_probabilities
 from ctxai.run.run import Run
@@ -80,7 +80,7 @@ def test_a_baseline_is_trained_once_and_compared_with_ever_after(trained, monkey
     evaluate(run_dir, store.path, baselines=["resnet18"], accelerator="cpu")
     first = Run.load(run_dir).metrics["test"]["malignancy"]
     assert 0 <= first["resnet18_auc"]["value"] <= 1
-    monkeypatch.setattr("ctxai.commands.evaluate.network_scores", None)
+    monkeypatch.setattr("ctxai.evaluate.predictions.baselines.network_scores", None)
     evaluate(run_dir, store.path, baselines=["resnet18"])
     evaluate(run_dir, store.path)
     assert Run.load(run_dir).metrics["test"]["malignancy"] == first

@@ -7,13 +7,12 @@ import pytest
 
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import StoreError
 from ctxai.ingestion.sources import from_points
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.run import Run
 
 from cohorts import sphere_store

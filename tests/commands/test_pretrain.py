@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from ctxai.cli import main
 from ctxai.commands.pretrain import pretrain
 from ctxai.commands.train import train
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import RunError, StoreError
-from ctxai.models.backbone import BackboneConfig, make_backbone
-from ctxai.models.dino import DinoConfig
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig, DinoConfig
 
 from cohorts import sphere_store
 from folders import contents

@@ -8,11 +8,13 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.commands import review as stage
+from ctxai.errors import InputError
+from ctxai.viewer.results import ReviewedSeries, reviewed_series
 
 
 @pytest.fixture
 def nothing_installed(monkeypatch):
-    monkeypatch.setattr(stage, "find_orthanc", lambda: None)
+    monkeypatch.setattr("ctxai.viewer.orthanc.find_orthanc", lambda: None)
 
 
 @pytest.fixture
@@ -58,20 +60,20 @@ def test_explain_notes_where_the_ct_is_found_again(packed, sphere_ct, run_folder
     out = tmp_path / "out"
     arguments = ["explain", str(given), str(out), "--run", str(run_folder), "--points", str(write_points())]
     assert main([*arguments, "--formats", "seg"]) == 0
-    (series,), _ = stage.reviewed_series(out)
+    (series,), _ = reviewed_series(out)
     assert series.ct == given.resolve()
     with stage._ct_images(series, None) as images:
         assert len(images) == len(list(sphere_ct.rglob("*.dcm")))
     given.rename(tmp_path / "elsewhere")
-    with pytest.raises(stage.InputError, match="is not there; say where it is with --ct FOLDER"):
+    with pytest.raises(InputError, match="is not there; say where it is with --ct FOLDER"):
         stage._ct_images(series, None).__enter__()
     with stage._ct_images(series, tmp_path / "elsewhere") as images:
         assert images
 
 
 def test_another_ct_is_refused(sphere_ct, tmp_path):
-    series = stage.ReviewedSeries("0123456789ab", None, ())
-    with pytest.raises(stage.InputError, match="the CT series of 0123456789ab is not among its images"):
+    series = ReviewedSeries("0123456789ab", None, ())
+    with pytest.raises(InputError, match="the CT series of 0123456789ab is not among its images"):
         stage._ct_images(series, sphere_ct).__enter__()
-    with pytest.raises(stage.InputError, match="it is not recorded where it was"):
+    with pytest.raises(InputError, match="it is not recorded where it was"):
         stage._ct_images(series, None).__enter__()

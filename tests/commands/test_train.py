@@ -6,11 +6,10 @@ import pytest
 from ctxai.cli import main, stage_parser
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.views import VIEWS, ViewConfig
+from ctxai.data.settings import VIEWS, AugmentConfig, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.resources import resource
 from ctxai.run.run import Run
 

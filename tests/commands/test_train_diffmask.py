@@ -10,8 +10,8 @@ from ctxai.cli import main, stage_parser
 from ctxai.commands.train import train
 from ctxai.commands.train_diffmask import GATES, SETTINGS, load_gates, train_diffmask
 from ctxai.ct.series import read_series
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.settings import AugmentConfig, ViewConfig
+from ctxai.data.views import render_own_views
 from ctxai.errors import InputError, RunError, StoreError
 from ctxai.explain import VisionDiffMask
 from ctxai.explain.diffmask.gates import Gates
@@ -20,8 +20,8 @@ from ctxai.explain.network import Network
 from ctxai.files import sha256
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import OptimConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.run import Run
 
 from cohorts import sphere_store

@@ -42,7 +42,7 @@ def test_headers_come_back_as_they_were_in_the_order_of_the_tree(tree, tmp_path)
     assert all(same(*pair) for uid in found for pair in zip(kept[uid], found[uid], strict=True))
     uid = list(found)[1]
     assert not same(kept[uid][0], found[uid][1])
-    assert kept[uid][0].place == found[uid][0].place
+    assert kept[uid][0].source_label == found[uid][0].source_label
     again = tmp_path / "again.parquet"
     write_headers(again, tree, kept)
     assert again.read_bytes() == (tmp_path / "headers.parquet").read_bytes()

@@ -17,8 +17,8 @@ def values(**elements: object) -> HeaderValues:
     return HeaderValues(elements, Path("image.dcm"))
 
 
-def test_the_placement_is_what_the_elements_say():
-    position, orientation, spacing = values(**PLACED).placement()
+def test_the_image_plane_is_what_the_elements_say():
+    position, orientation, spacing = values(**PLACED).image_plane()
     np.testing.assert_array_equal(position, [1, -2, 3.5])
     np.testing.assert_array_equal(orientation, [1, 0, 0, 0, 1, 0])
     assert spacing == (0.7, 0.8)
@@ -37,7 +37,7 @@ def test_the_placement_is_what_the_elements_say():
 )
 def test_an_image_that_nothing_places_in_the_patient_is_refused(elements, words):
     with pytest.raises(InputError, match=words):
-        values(**PLACED | elements).placement()
+        values(**PLACED | elements).image_plane()
 
 
 @pytest.mark.parametrize("uid", [None, "", "1.2/3", "1.2\0", "1" * 65])

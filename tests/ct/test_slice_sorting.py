@@ -109,7 +109,7 @@ def test_interpolation_across_uneven_slices_would_be_wrong_by_their_number(tmp_p
     space_unevenly(write_ct(tmp_path, linear_hu(), GRID))
     series = CTSeries(headers(tmp_path), GeometryRules())
     assert not series.regular
-    np.testing.assert_allclose(series.places[[11, 12, 13]], [11, 11.25, 12])
+    np.testing.assert_allclose(series.slice_coordinates[[11, 12, 13]], [11, 11.25, 12])
     assert series.grid.shape[0] == 24 and len(series.headers) == 25
 
 

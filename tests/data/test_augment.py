@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.augment import AugmentConfig, jitter_intensity, random_plane
-from ctxai.data.views import VIEWS, ViewConfig, view_planes
+from ctxai.data.augment import jitter_intensity, random_plane
+from ctxai.data.settings import VIEWS, AugmentConfig, ViewConfig
+from ctxai.data.views import view_planes
 
 STILL = AugmentConfig(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 

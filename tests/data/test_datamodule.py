@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig, render_batch
+from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
+from ctxai.data.views import render_batch
 from ctxai.errors import InputError
 
 from cohorts import sphere_store

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ctxai.data.labels import NODULE_FOLDS, TARGETS, FoldConfig, permute_patients, split_rows, targets_of
+from ctxai.data.labels import NODULE_FOLDS, TARGETS, permute_patients, split_rows, targets_of
+from ctxai.data.settings import FoldConfig
 from ctxai.errors import StoreError
 
 from cohorts import label_table

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.multicrop import MultiCropConfig, MultiCropDataModule, multi_crop
-from ctxai.data.views import VIEWS, ViewConfig
+from ctxai.data.multicrop import MultiCropDataModule, multi_crop
+from ctxai.data.settings import VIEWS, MultiCropConfig, ViewConfig
 from ctxai.errors import InputError
 
 AXIAL = ViewConfig(views=("axial",), pixels=32, mean=0.0, std=1.0)

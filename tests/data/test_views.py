@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.views import ViewConfig, render_batch, render_views, view_frame
+from ctxai.data.settings import ViewConfig
+from ctxai.data.views import render_batch, render_views, view_frame
 from ctxai.errors import InputError
 
 RAW = ViewConfig(field_of_view_mm=8.0, pixels=8, hu_window=(-5000.0, 5000.0), mean=0.0, std=1.0)

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ctxai.data.volume import VolumeConfig, change_volume
+from ctxai.data.settings import VolumeConfig
+from ctxai.data.volume import change_volume
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from tiny_vits import make_images, make_model, state_of
 from torch import nn
 
 from ctxai.errors import InputError, ModelError
-from ctxai.explain import CDAM, get_method, list_methods, registry
-from ctxai.explain.base import Attribution
+from ctxai.explain import CDAM, get_method, list_methods
+from ctxai.explain.base import METHODS, Attribution
 
 
 @pytest.fixture
 def clean_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_methods", dict(registry._methods))
+    list_methods()
+    monkeypatch.setattr(METHODS, "_items", dict(METHODS._items))
 
 
 def test_a_method_is_registered_on_definition_and_explains(clean_registry):

@@ -4,7 +4,8 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from ctxai.errors import ModelError
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig
 
 TINY = BackboneConfig(depth=1)
 

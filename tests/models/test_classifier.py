@@ -5,10 +5,9 @@ from timm.models.vision_transformer import VisionTransformer
 
 from ctxai.data.labels import TARGETS
 from ctxai.errors import InputError, ModelError
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.heads import LossConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.settings import BackboneConfig, LossConfig
+from ctxai.training.settings import OptimConfig
 
 
 @pytest.fixture

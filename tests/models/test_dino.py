@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.multicrop import MultiCropConfig, MultiCropDataModule
-from ctxai.data.views import ViewConfig
+from ctxai.data.multicrop import MultiCropDataModule
+from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.errors import ModelError
-from ctxai.models.backbone import BackboneConfig
-from ctxai.models.dino import Dino, DinoConfig
+from ctxai.models.dino import Dino
+from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.training.dino_trainer import fit_dino
 
 VIEWS = ViewConfig(views=("axial",), pixels=16)

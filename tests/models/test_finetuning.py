@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from ctxai.errors import InputError
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig, prepare_backbone
-from ctxai.training.optim import OptimConfig
+from ctxai.models.finetuning import prepare_backbone
+from ctxai.models.settings import BackboneConfig, TuneConfig
+from ctxai.training.settings import OptimConfig
 
 
 def learning(**options):

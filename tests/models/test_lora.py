@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
 from ctxai.models.lora import LoRALinear, add_lora, merge_lora
+from ctxai.models.settings import BackboneConfig
 
 
 @pytest.fixture

@@ -5,14 +5,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
-from ctxai.models.backbone import BackboneConfig
+from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.models.settings import BackboneConfig, TuneConfig
+from ctxai.training.settings import OptimConfig
 
 from cohorts import sphere_store
 

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from ctxai.errors import ModelError
-from ctxai.models.backbone import BackboneConfig, make_backbone
+from ctxai.models.backbone import make_backbone
+from ctxai.models.settings import BackboneConfig
 
 TINY = BackboneConfig(depth=1)
 DINOV2 = BackboneConfig("vit_small_patch14_reg4_dinov2", patch_size=None, depth=1)

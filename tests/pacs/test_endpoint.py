@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ctxai.errors import InputError
-from ctxai.pacs import Tls, peer_of
 from ctxai.pacs.dicomweb import DicomWebPeer
 from ctxai.pacs.dimse import DimsePeer
+from ctxai.pacs.endpoint import peer_of
+from ctxai.pacs.tls import Tls
 
 
 def test_a_url_is_a_dicomweb_peer_without_its_last_slash():

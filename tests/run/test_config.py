@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import RunError
-from ctxai.models.backbone import BackboneConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.config import RunConfig
 
 

@@ -2,10 +2,9 @@ from pathlib import Path
 
 from predictions_table import predictions
 
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions
-from ctxai.models.backbone import BackboneConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.config import RunConfig
 from ctxai.run.model_card import model_card
 

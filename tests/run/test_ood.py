@@ -7,7 +7,7 @@ from sklearn.covariance import LedoitWolf
 
 from ctxai.data.crops import resample_crop
 from ctxai.data.patches import Patches
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError, RunError
 from ctxai.run.ood import Novelty, outputs_and_features
 from ctxai.run.run import Run

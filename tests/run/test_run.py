@@ -7,7 +7,8 @@ import torch
 from scipy.special import expit
 
 from ctxai.data.labels import TARGETS
-from ctxai.data.views import VIEWS, ViewConfig, render_views
+from ctxai.data.settings import VIEWS, ViewConfig
+from ctxai.data.views import render_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import sha256
 from ctxai.run.config import RunConfig

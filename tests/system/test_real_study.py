@@ -14,7 +14,7 @@ from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
 from ctxai.inference.overlays import FORMATS
-from ctxai.pacs import peer_of
+from ctxai.pacs.endpoint import peer_of
 
 from system.browser import opened_page
 from system.ohif import coloured, is_there, look_at, open_series, started_viewer

@@ -5,9 +5,10 @@ import torch
 from timm.optim import param_groups_layer_decay
 
 from ctxai.errors import InputError
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.training.optim import OptimConfig, ScheduleConfig, make_optimizer, parameter_groups, rate_factor
+from ctxai.models.settings import BackboneConfig
+from ctxai.training.optim import make_optimizer, parameter_groups, rate_factor
+from ctxai.training.settings import OptimConfig, ScheduleConfig
 
 STEPS = 40
 

@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.data.augment import AugmentConfig
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError
-from ctxai.models.backbone import BackboneConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
-from ctxai.training.optim import OptimConfig
-from ctxai.training.trainer import CHECKPOINT, ComputeConfig, fit
+from ctxai.models.settings import BackboneConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
 

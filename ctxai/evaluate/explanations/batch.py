@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.images import check_images

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from ctxai.evaluate.explanations.metric import get_metric
+from ctxai.evaluate.explanations.metric import Metric, get_metric
 from ctxai.evaluate.predictions.bootstrap import RESAMPLES
 
 REFERENCE = "cdam"
@@ -16,8 +16,6 @@ CHANCE = "random_map"
 RANDOMISED = "cdam_randomised"
 """CDAM of the model with shuffled weights, evaluated by the real model."""
 CONTROLS = (CHANCE, RANDOMISED)
-ZERO_BY_CHANCE = frozenset({"fidelity", "fidelity_normalised", "abpc", "box_sensitivity", "saco"})
-"""Metrics that are 0 on average for a map that knows nothing."""
 
 KEYS = ["target", "metric", "place"]
 
@@ -120,7 +118,7 @@ def blind_metrics(table: pd.DataFrame) -> pd.DataFrame:
 
 def controls(table: pd.DataFrame) -> pd.DataFrame:
     """The controls' rows of metrics that chance makes 0: ``at_chance``, whether their interval holds 0."""
-    known = table["metric"].map(lambda label: label.split("[")[0] in ZERO_BY_CHANCE)
+    known = table["metric"].map(lambda label: metric_of(label).zero_by_chance)
     rows = table[known & table["method"].isin(CONTROLS)].copy()
     rows["at_chance"] = (rows["low"] <= 0) & (rows["high"] >= 0)
     return rows[[*KEYS, "method", "n", "value", "low", "high", "at_chance"]]
@@ -128,7 +126,12 @@ def controls(table: pd.DataFrame) -> pd.DataFrame:
 
 def direction_of(label: str) -> bool | None:
     """Whether higher is better by a metric's label; None for a figure that only describes."""
-    return get_metric(label.split("[")[0]).higher_is_better
+    return metric_of(label).higher_is_better
+
+
+def metric_of(label: str) -> type[Metric]:
+    """Class of the metric that a result's label names."""
+    return get_metric(label.split("[")[0])
 
 
 def order_methods(methods: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ctxai.data.patches import Patches
 from ctxai.data.planted import PlantedTruth
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, cut_planes, render_own_views, view_planes
+from ctxai.data.views import cut_planes, render_own_views, view_planes
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.metrics.faithfulness.fidelity import Fidelity
 from ctxai.evaluate.metrics.randomisation.randomisation import Randomisation

@@ -1,30 +1,29 @@
-"""What every metric of explanations shares: its metadata, one verb, its registration."""
+"""Base class of metrics of explanations: metadata, one verb, registration by name."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
-import importlib.metadata
-import logging
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.suggestions import did_you_mean
+from ctxai.registry import Registry
 
 NEEDS = frozenset({"model", "mask", "method", "second_target", "labels", "views"})
-ENTRY_POINTS = "ctxai.metrics"
 
-_log = logging.getLogger(__name__)
-_metrics: dict[str, type[Metric]] = {}
+Setting = Literal["fill", "steps", "boxes", "draws", "region", "cascading"]
+"""Settings of a benchmark that an option of a metric can take its value from."""
+
+
+def option(default: Any, setting: Setting) -> Any:
+    """Field of a metric with a default, which a benchmark sets from one of its own settings."""
+    return dataclasses.field(default=default, metadata={"setting": setting})
 
 
 class Metric(ABC):
@@ -46,6 +45,14 @@ class Metric(ABC):
     """Where the metric is published."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Options that give the published variant, where the defaults do not."""
+    zero_by_chance: ClassVar[bool] = False
+    """Whether the mean score of random maps is 0."""
+    every_target: ClassVar[bool] = False
+    """Whether a benchmark scores the further targets too, although the metric needs passes of the model."""
+    also: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Options of a second variant that a benchmark scores as well."""
+    summary_column: ClassVar[int | None] = None
+    """Place in a benchmark's printed summary; the leftmost metric is drawn against cost."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -54,10 +61,7 @@ class Metric(ABC):
         missing = [field for field in ("higher_is_better", "units", "reference") if not hasattr(cls, field)]
         if missing or not cls.needs <= NEEDS:
             raise InputError(f"{cls.__qualname__}: expected metadata {missing or sorted(NEEDS)}; see Metric")
-        known = _metrics.get(cls.name)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise InputError(f"expected a new name for {cls.__qualname__}, found {cls.name!r}, {known.__qualname__}'s")
-        _metrics[cls.name] = cls
+        METRICS.register(cls.name, cls)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -122,33 +126,18 @@ class Metric(ABC):
         """The scores (N,) of a batch that holds what is needed."""
 
 
+METRICS: Registry[type[Metric]] = Registry("a metric of explanations", "ctxai.evaluate.metrics", "ctxai.metrics")
+
+
 def list_metrics() -> list[str]:
-    """The names of all metrics, sorted."""
-    _load()
-    return sorted(_metrics)
+    """Names of all metrics, sorted."""
+    return METRICS.names()
 
 
 def get_metric(name: str) -> type[Metric]:
-    """The class of a metric by name.
+    """Class of a metric by name; capitals, hyphens and underscores are ignored.
 
     Raises:
         InputError: for an unknown name.
     """
-    if name not in list_metrics():
-        known = list_metrics()
-        raise InputError(
-            f"expected a metric of explanations, found {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}"
-        )
-    return _metrics[name]
-
-
-@functools.cache
-def _load() -> None:
-    package = importlib.import_module("ctxai.evaluate.metrics")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            entry.load()
-        except (ImportError, AttributeError) as error:
-            _log.warning("the metric %s (%s) cannot be loaded: %s", entry.name, entry.value, error)
+    return METRICS.get(name)

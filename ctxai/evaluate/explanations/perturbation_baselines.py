@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 
 LUNG_HU = (-980.0, -500.0)

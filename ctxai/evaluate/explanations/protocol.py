@@ -1,40 +1,13 @@
-"""What is measured of every method: metrics with their options, and on how many nodules."""
+"""Protocol of a benchmark: metrics with their options, and on how many nodules."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ctxai.evaluate.explanations.metric import Metric, get_metric, list_metrics
-
-PUBLISHED_FILL = "blur_14"
-"""The fill of CDAM's own benchmark, with which fidelity is measured besides."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How thoroughly explanations are evaluated.
-
-    Args:
-        steps: parts of a curve of removed pixels.
-        boxes: squares of the box sensitivity.
-        draws: noisy copies of an image, and randomised models.
-        again: nodules for metrics that explain changed images again.
-        everything: all metrics for all targets; otherwise the targets after the first get fidelity, and what needs no
-            pass of the model.
-    """
-
-    steps: int = 10
-    boxes: int = 40
-    draws: int = 2
-    again: int = 16
-    everything: bool = False
-
-
-FULL = Effort(steps=40, boxes=100, draws=5, again=10**9, everything=True)
-"""As published, for a GPU."""
+from ctxai.evaluate.explanations.effort import Effort
+from ctxai.evaluate.explanations.metric import Metric, Setting, get_metric, list_metrics
 
 
 def make_metrics(names: Sequence[str], fill: str, effort: Effort, token_pixels: int) -> list[Metric]:
@@ -49,7 +22,7 @@ def make_metrics(names: Sequence[str], fill: str, effort: Effort, token_pixels: 
     Raises:
         InputError: for an unknown name.
     """
-    wanted: dict[str, Any] = {
+    settings: dict[Setting, Any] = {
         "fill": fill,
         "steps": effort.steps,
         "boxes": effort.boxes,
@@ -60,11 +33,9 @@ def make_metrics(names: Sequence[str], fill: str, effort: Effort, token_pixels: 
     metrics = []
     for name in names or list_metrics():
         kind = get_metric(name)
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(kind)}  # `boxes` is a switch elsewhere
-        options = {option: value for option, value in wanted.items() if kinds.get(option) is type(value)}
-        metrics.append(kind(**options))
-        if name == "fidelity" and fill != PUBLISHED_FILL:
-            metrics.append(kind(**options | {"fill": PUBLISHED_FILL}))
+        taken = {field.name: field.metadata.get("setting") for field in dataclasses.fields(kind)}
+        options = {field: settings[setting] for field, setting in taken.items() if setting is not None}
+        metrics += dict.fromkeys([kind(**options), kind(**options | kind.also)])
     return metrics
 
 
@@ -75,6 +46,6 @@ def explains_again(metric: Metric) -> bool:
 
 def for_every_target(metric: Metric, fill: str) -> bool:
     """Whether a metric is measured for the targets after the first, too, when the effort is not full."""
-    if metric.name in {"fidelity", "fidelity_normalised"}:
-        return metric.options["fill"] == fill
+    if metric.every_target:
+        return metric.options.get("fill", fill) == fill
     return not metric.needs & {"model", "method", "labels"}

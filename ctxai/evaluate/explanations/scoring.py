@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import EvaluationSet
 from ctxai.evaluate.explanations.metric import Metric
-from ctxai.evaluate.explanations.protocol import Effort, explains_again, for_every_target
+from ctxai.evaluate.explanations.protocol import explains_again, for_every_target
 from ctxai.explain.base import Attribution
 from ctxai.run.run import Run
 

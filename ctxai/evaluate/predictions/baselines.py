@@ -24,8 +24,8 @@ from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.finetuning import TuneConfig
 from ctxai.models.heads import NoduleHeads
+from ctxai.models.settings import TuneConfig
 from ctxai.run.config import RunConfig
 from ctxai.training.trainer import fit
 

@@ -10,8 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ctxai.data.patches import read_patch
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import PATCH_SPACING_MM, ViewConfig
+from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.disclaimer import PNG_TEXTS
 from ctxai.files import atomic_path
 

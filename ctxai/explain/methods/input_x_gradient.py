@@ -20,6 +20,7 @@ class InputXGradient(PixelAttribution):
     class_specific = True
     needs = frozenset({"gradients"})
     reference = "arXiv:1605.01713"
+    complete = True
 
     def _pixel_maps(self, scores: Scores, images: Tensor, count: int) -> Tensor:
         return (images * input_gradients(scores, images)).mean(dim=2)

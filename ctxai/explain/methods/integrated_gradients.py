@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import captum.attr
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +30,7 @@ class IntegratedGradients(PixelAttribution):
     class_specific = True
     needs = frozenset({"gradients"})
     reference = "arXiv:1703.01365"
+    complete = True
 
     def __init__(self, model: nn.Module, steps: int = 50) -> None:
         super().__init__(model)
@@ -38,6 +38,8 @@ class IntegratedGradients(PixelAttribution):
         self.steps = steps
 
     def _pixel_maps(self, scores: Scores, images: Tensor, count: int) -> Tensor:
+        import captum.attr
+
         options = {
             "baselines": 0,
             "n_steps": self.steps,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import captum.attr
 import torch
 from torch import Tensor, nn
 
 from ctxai.explain.pixels import check_count
 from ctxai.explain.surrogate import SurrogateAttribution
+
+if TYPE_CHECKING:
+    import captum.attr
 
 
 class KernelSHAP(SurrogateAttribution):
@@ -40,6 +43,8 @@ class KernelSHAP(SurrogateAttribution):
         self.cells, self.baseline = cells, baseline
 
     def _explainer(self, score: Callable[[Tensor], Tensor]) -> captum.attr.KernelShap:
+        import captum.attr
+
         return captum.attr.KernelShap(score)
 
     def _parts(self, image: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import captum.attr
 import torch
-from captum._utils.models.linear_model import SkLearnRidge
-from skimage.segmentation import slic
 from torch import Tensor, nn
 
 from ctxai.explain.pixels import check_count
 from ctxai.explain.surrogate import SurrogateAttribution
+
+if TYPE_CHECKING:
+    import captum.attr
 
 _KERNEL_WIDTH = 0.25
 _COMPACTNESS = 10.0
@@ -46,9 +46,14 @@ class LIME(SurrogateAttribution):
         self.superpixels = superpixels
 
     def _explainer(self, score: Callable[[Tensor], Tensor]) -> captum.attr.Lime:
+        import captum.attr
+        from captum._utils.models.linear_model import SkLearnRidge
+
         return captum.attr.Lime(score, SkLearnRidge(alpha=1.0), _similarity)
 
     def _parts(self, image: Tensor, grid: tuple[int, int]) -> Tensor:
+        from skimage.segmentation import slic
+
         coloured = image if len(image) == 3 else image.mean(dim=0).expand(3, -1, -1)
         pixels = coloured.movedim(0, -1).double().cpu().numpy()
         span = pixels.max() - pixels.min()

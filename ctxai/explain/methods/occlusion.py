@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import captum.attr
 import torch
 from torch import Tensor, nn
 
@@ -48,6 +47,8 @@ class Occlusion(Attribution):
         self.window, self.stride, self.baseline = window, stride, baseline
 
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
+        import captum.attr
+
         targets.fix(network.run(images).outputs)
         _, channels, height, width = images.shape
         token = (height // network.grid[0], width // network.grid[1])

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
-from skimage.morphology import disk
-from skimage.segmentation import felzenszwalb
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -80,6 +77,10 @@ class RegionCDAM(Attribution):
 
 def segments(image: NDArray[np.float64], radius: int, scales: Sequence[float] = SCALES) -> list[NDArray[np.intp]]:
     """Segments of an image (h, w, C) at several scales, each grown by a disk: the flat indices of their pixels."""
+    from scipy import ndimage
+    from skimage.morphology import disk
+    from skimage.segmentation import felzenszwalb
+
     span = image.max() - image.min()
     image = (image - image.min()) / (span if span > 0 else 1.0) * 2 - 1
     height, width = image.shape[:2]
@@ -104,6 +105,8 @@ def sum_up(
 
     Means that agree in five digits of the largest value count as equal; the earlier segment goes first.
     """
+    from scipy import sparse
+
     flat = values.ravel()
     digits = 1e-5 * max(np.abs(flat).max(), np.finfo(flat.dtype).tiny)
     pixels = np.concatenate(found)

@@ -6,9 +6,8 @@ import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 import safetensors
 import safetensors.torch
 import torch
@@ -17,10 +16,14 @@ from torch import Tensor, nn
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
 from ctxai.explain.diffmask.gates import Gates, hidden_states
-from ctxai.explain.diffmask.training import Batches, DiffMaskSettings, DiffMaskStep, DiffMaskTraining
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Targets
 from ctxai.files import atomic_path, sha256
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from ctxai.explain.diffmask.training import DiffMaskSettings, DiffMaskStep
 
 
 class VisionDiffMask(Attribution):
@@ -98,6 +101,10 @@ class VisionDiffMask(Attribution):
         Returns:
             This method, with trained gates; :attr:`training_steps` tells what happened.
         """
+        import pytorch_lightning as pl
+
+        from ctxai.explain.diffmask.training import Batches, DiffMaskSettings, DiffMaskTraining
+
         with torch.inference_mode(False), torch.random.fork_rng():
             torch.manual_seed(seed)
             network = Network(self.model)

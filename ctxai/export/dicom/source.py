@@ -81,11 +81,13 @@ class SourceSeries:
             frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
         if len(frames) != 1 or "" in frames:
             raise InputError(
-                f"{series.place}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
+                f"{series.source_label}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
                 f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
             )
         if not _is_valid("UI", next(iter(frames))):
-            raise InputError(f"{series.place}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not")
+            raise InputError(
+                f"{series.source_label}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not"
+            )
         with without_warnings():  # they would quote the patient's data
             images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
         identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import ViewConfig, render_own_views
+from ctxai.data.views import render_own_views
 from ctxai.evaluate.explanations.evaluation_set import choose_rows, read_subjects
 
 

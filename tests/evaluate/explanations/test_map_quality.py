@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_vits import grid_of, linear_model, make_images, make_model, pixel_weights
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.explanations.map_quality import MapReliability
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
 from ctxai.explain import CDAM, RandomMap

@@ -9,9 +9,8 @@ from linear_cases import VIEWS
 from tiny_vits import make_images, make_model
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations import metric as module
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import NEEDS, Metric, get_metric, list_metrics
+from ctxai.evaluate.explanations.metric import METRICS, NEEDS, Metric, get_metric, list_metrics
 from ctxai.explain import CDAM, IntegratedGradients
 
 NAMES = [name for name in list_metrics() if get_metric(name).__module__.startswith("ctxai.")]
@@ -140,7 +139,7 @@ def test_a_metric_is_registered_by_its_definition_and_its_label_tells_the_fill_a
                 units = "map"
                 reference = "here"
     finally:
-        module._metrics.pop("test_mean", None)
+        METRICS._items.pop("test_mean", None)
 
 
 def test_a_metric_without_metadata_is_refused():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.perturbation_baselines import FILLS, USUAL_LUNG_HU, gaussian_blur, make_fill
 

@@ -1,11 +1,12 @@
 import pytest
 
 from ctxai.errors import InputError
+from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.evaluate.explanations.metric import list_metrics
-from ctxai.evaluate.explanations.protocol import FULL, Effort, explains_again, for_every_target, make_metrics
+from ctxai.evaluate.explanations.protocol import explains_again, for_every_target, make_metrics
 
 
-def by_label(names=(), fill="lung_mean", effort=Effort()):  # noqa: B008
+def by_label(names=(), fill="lung_mean", effort=Effort()):
     return {metric.label: metric for metric in make_metrics(names, fill, effort, token_pixels=8)}
 
 

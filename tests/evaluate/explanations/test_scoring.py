@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import EvaluationSet
-from ctxai.evaluate.explanations.protocol import Effort
 from ctxai.evaluate.explanations.scoring import evaluate_method
 from ctxai.evaluate.metrics.faithfulness.fidelity import Fidelity
 from ctxai.evaluate.metrics.faithfulness.perturbation_accuracy import NegativePerturbation

@@ -4,13 +4,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.baselines import ResNet18, baseline_network, features_scores, network_scores
-from ctxai.models.backbone import BackboneConfig
+from ctxai.models.settings import BackboneConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.optim import OptimConfig
+from ctxai.training.settings import OptimConfig
 
 from cohorts import sphere_store
 

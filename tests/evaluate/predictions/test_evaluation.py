@@ -4,7 +4,7 @@ import pytest
 from predictions_table import predictions
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.evaluation import baseline_columns, evaluate_predictions, predict_rows
 

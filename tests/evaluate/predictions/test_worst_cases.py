@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imread
 
-from ctxai.data.views import ViewConfig
+from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.predictions.worst_cases import worst_cases_figure, worst_rows, write_worst_cases
 
 from cohorts import sphere_store

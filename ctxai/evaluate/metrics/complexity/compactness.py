@@ -33,6 +33,7 @@ class Compactness(Metric):
     higher_is_better = True
     units = "share"
     reference = "arXiv:2312.02364"
+    summary_column = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:

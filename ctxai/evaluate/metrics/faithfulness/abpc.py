@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_after_removal, steps_of
 
 
@@ -24,8 +24,8 @@ class ABPC(Metric):
         steps: parts of the curves; one point more.
     """
 
-    fill: str = "lung_mean"
-    steps: int = 10
+    fill: str = option("lung_mean", "fill")
+    steps: int = option(10, "steps")
 
     name = "abpc"
     higher_is_better = True
@@ -33,6 +33,7 @@ class ABPC(Metric):
     needs = frozenset({"model"})
     reference = "arXiv:2402.04563"
     published = MappingProxyType({"fill": "zero"})
+    zero_by_chance = True
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         most, least = outputs_after_removal(batch, ["most", "least"], steps_of(batch, self.steps), self.fill)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_of_images, outputs_without, ranks
 
 _PUBLISHED_SHARE = 9 / 224
@@ -36,9 +36,9 @@ class AOPC(Metric):
         InputError: for numbers below 1 (a region below 0).
     """
 
-    fill: str = "lung_mean"
-    region: int = 0
-    steps: int = 100
+    fill: str = option("lung_mean", "fill")
+    region: int = option(0, "region")
+    steps: int = option(100, "steps")
     probability: bool = False
     repeats: int = 1
 

@@ -11,8 +11,6 @@ from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.perturb import filled, outputs_of_images, run_stream
 
-_MEAN_OVER_CHANNELS = frozenset({"integrated_gradients", "input_x_gradient"})
-
 
 @dataclass(frozen=True)
 class CompletenessError(Metric):
@@ -36,7 +34,7 @@ class CompletenessError(Metric):
     reference = "arXiv:1703.01365"
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        if batch.method.name not in _MEAN_OVER_CHANNELS:
+        if not batch.method.complete:
             return torch.full((len(batch),), float("nan"), dtype=torch.float64)
         zeros = filled(batch, "zero")
         blank = batch.recall("outputs of zeros", lambda: run_stream(batch, len(batch), lambda numbers: zeros[numbers]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_after_removal, steps_of
 
 
@@ -24,8 +24,8 @@ class Deletion(Metric):
         steps: parts of the curve; published are 224, one per row of pixels.
     """
 
-    fill: str = "lung_mean"
-    steps: int = 40
+    fill: str = option("lung_mean", "fill")
+    steps: int = option(40, "steps")
 
     name = "deletion"
     higher_is_better = False

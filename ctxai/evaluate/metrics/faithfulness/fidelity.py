@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_after_removal, steps_of
 
 
@@ -26,8 +26,8 @@ class Fidelity(Metric):
         steps: parts of the curves.
     """
 
-    fill: str = "lung_mean"
-    steps: int = 40
+    fill: str = option("lung_mean", "fill")
+    steps: int = option(40, "steps")
 
     name = "fidelity"
     higher_is_better = True
@@ -35,6 +35,10 @@ class Fidelity(Metric):
     needs = frozenset({"model"})
     reference = "arXiv:2312.02364"
     published = MappingProxyType({"fill": "blur_14"})
+    zero_by_chance = True
+    every_target = True
+    also = published
+    summary_column = 0
 
     def curves(self, batch: ExplanationBatch) -> tuple[Tensor, Tensor]:
         """The target's output along MIF and along LIF, (N, steps + 1) each."""
@@ -55,6 +59,8 @@ class FidelityNormalised(Fidelity):
 
     name = "fidelity_normalised"
     units = "share of the curves' range"
+    also = MappingProxyType({})
+    summary_column = None
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         both = torch.cat(self.curves(batch), dim=1)

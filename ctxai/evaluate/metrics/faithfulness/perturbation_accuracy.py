@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import Order, outputs_after_removal
 
 _TENTHS = 10  # 0, 10 .. 90 % are removed
@@ -21,7 +21,7 @@ _TENTHS = 10  # 0, 10 .. 90 % are removed
 class _PerturbationAccuracy(Metric):
     """Chefer's protocol for one order of removal."""
 
-    fill: str = "lung_mean"
+    fill: str = option("lung_mean", "fill")
 
     units = "percent x share, 0 to 90"
     needs = frozenset({"model", "labels"})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_of_images, outputs_without, ranks
 
 
@@ -31,7 +31,7 @@ class SaCo(Metric):
         InputError: for fewer than 2 groups.
     """
 
-    fill: str = "lung_mean"
+    fill: str = option("lung_mean", "fill")
     groups: int = 10
 
     name = "saco"
@@ -40,6 +40,7 @@ class SaCo(Metric):
     needs = frozenset({"model"})
     reference = "arXiv:2404.01415"
     published = MappingProxyType({"fill": "image_mean"})
+    zero_by_chance = True
 
     def __post_init__(self) -> None:
         if self.groups < 2:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.perturb import outputs_of_images, outputs_without
 from ctxai.evaluate.explanations.similarity import pearson
 
@@ -31,8 +31,8 @@ class BoxSensitivity(Metric):
         InputError: for fewer than 2 boxes or a side outside 0 to 1.
     """
 
-    fill: str = "lung_mean"
-    boxes: int = 100
+    fill: str = option("lung_mean", "fill")
+    boxes: int = option(100, "boxes")
     side: float = 0.25
 
     name = "box_sensitivity"
@@ -41,6 +41,8 @@ class BoxSensitivity(Metric):
     needs = frozenset({"model"})
     reference = "arXiv:2312.02364"
     published = MappingProxyType({"fill": "blur_14"})
+    zero_by_chance = True
+    summary_column = 1
 
     def __post_init__(self) -> None:
         if self.boxes < 2 or not 0 < self.side < 1:

@@ -29,6 +29,7 @@ class EnergyInside(Metric):
     units = "share"
     needs = frozenset({"mask"})
     reference = "arXiv:1910.01279"
+    summary_column = 3
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         return positive_share(batch.pixel_maps, batch.masks, batch.masks.flatten(1).any(dim=1), self.relative)

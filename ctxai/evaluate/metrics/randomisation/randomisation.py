@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.randomise import cascade, randomised
 from ctxai.evaluate.explanations.similarity import spearman
 
@@ -32,8 +32,8 @@ class Randomisation(Metric):
         InputError: for fewer draws than 1.
     """
 
-    cascading: bool = True
-    draws: int = 1
+    cascading: bool = option(True, "cascading")
+    draws: int = option(1, "draws")
 
     name = "randomisation"
     higher_is_better = False

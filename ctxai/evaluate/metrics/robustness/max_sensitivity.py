@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class MaxSensitivity(Metric):
     """
 
     radius: float = 0.02
-    draws: int = 10
+    draws: int = option(10, "draws")
 
     name = "max_sensitivity"
     higher_is_better = False

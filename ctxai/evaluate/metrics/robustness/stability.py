@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.metric import Metric
+from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.similarity import spearman
 
 
@@ -29,7 +29,7 @@ class Stability(Metric):
     """
 
     noise_hu: float = 20.0
-    draws: int = 5
+    draws: int = option(5, "draws")
 
     name = "stability"
     higher_is_better = True
