@@ -67,7 +67,7 @@ def watch(
         key: file with the secret under which pseudonyms are made; without it, ~/.config/ctxai/deidentify.key.
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to deliver a series; they double up to 15 minutes.
-        keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 0 deletes them at once.
+        keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 0 keeps none.
         retry: begin with what lies in SPOOL/refused.
     """
     from ctxai.commands.explain import explain

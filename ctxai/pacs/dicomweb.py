@@ -14,6 +14,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
 
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import PacsError, kind_of
@@ -107,7 +108,10 @@ class DicomWebPeer:
         except (requests.RequestException, OSError) as error:
             raise self._failed(error) from None
         try:
-            found = [_remote_series(study_uid, Dataset.from_json(one)) for one in response.json()]
+            answers = response.json()
+            if not isinstance(answers, list):
+                raise TypeError("not a list")
+            found = [_remote_series(study_uid, Dataset.from_json(one)) for one in answers]
         except (*PARSE_ERRORS, ValueError, TypeError, KeyError, AttributeError):
             raise PacsError(
                 f"{self.name}: the answer to a query is no DICOM JSON ({describe_body(response)}); check that this is "
@@ -212,6 +216,8 @@ def _http_reason(response: requests.Response) -> str:
 
 def _remote_series(study_uid: str, found: Dataset) -> RemoteSeries:
     number = found.get("NumberOfSeriesRelatedInstances")
+    if not UID(str(found.SeriesInstanceUID)).is_valid:
+        raise ValueError("no Series Instance UID")
     return RemoteSeries(
         study_uid=study_uid,
         series_uid=str(found.SeriesInstanceUID),
