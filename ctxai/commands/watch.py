@@ -33,7 +33,7 @@ def watch(
     key: Path | None = None,
     settle_s: float = 15.0,
     retry_s: float = 30.0,
-    keep_s: float = 600.0,
+    keep_s: float | None = None,
     retry: bool = False,
 ) -> None:
     """Listen for CT images (C-STORE), explain each series once it is complete, and send the objects to a PACS.
@@ -67,7 +67,8 @@ def watch(
         key: file with the secret under which pseudonyms are made; without it, ~/.config/ctxai/deidentify.key.
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to deliver a series; they double up to 15 minutes.
-        keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 0 keeps none.
+        keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 600, but with
+            deidentify 0, that is none.
         retry: begin with what lies in SPOOL/refused.
     """
     from ctxai.commands.explain import explain
@@ -122,6 +123,8 @@ def watch(
         earlier=[spool / DELIVERED, spool / REFUSED],
     )
     # A peer that gets deidentified objects is never asked about a patient's own UIDs.
+    if keep_s is None:
+        keep_s = 600.0 if confidentiality is None else 0.0
     watcher = Watcher(
         inbox, spool, peer, explained, results_of, settle_s, retry_s, keep_s, ask_peer=confidentiality is None
     )
