@@ -71,8 +71,8 @@ def watch(
             deidentify 0, that is none.
         retry: begin with what lies in SPOOL/refused.
     """
+    from ctxai.annotations import read_points
     from ctxai.commands.explain import explain
-    from ctxai.ct.points import read_points
     from ctxai.deidentification.profile import asked_for, made_here
     from ctxai.inference.overlays import parse_formats
     from ctxai.inference.results import refuse_mixture
