@@ -1,6 +1,6 @@
-"""What the site generates: help of the stages, docstrings of the modules.
+"""What the site generates: help of the commands, docstrings of the modules.
 
-A line ``<!-- generate: stages -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for it.
+A line ``<!-- generate: commands -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ctxai.cli import STAGES, stage_parser
+from ctxai.cli import help_text
+from ctxai.commands import COMMANDS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -21,9 +22,9 @@ PAGE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>[^):#\s]+\.md)(?:#[^)]*)?\)")
 _LITERAL = re.compile(r"``.+?``|\|")
 
 
-def stages(argument: str | None) -> str:
-    """A section with the help of every stage."""
-    return "\n\n".join(f"## {name}\n\n```text\n{stage_parser(name).format_help()}\n```" for name in STAGES)
+def commands(argument: str | None) -> str:
+    """A section with the help of every command."""
+    return "\n\n".join(f"## {name}\n\n```text\n{help_text(name)}```" for name in COMMANDS)
 
 
 def modules(package: str | None) -> str:

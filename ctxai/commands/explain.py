@@ -7,8 +7,9 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from ctxai.commands.options import CLUSTER
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import atomic_path, sweep, write_json
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 def explain(
     input: Path | None = None,
     out_dir: Path | None = None,
+    /,
     *,
     run: Path | None = None,
     patients: list[str] | None = None,
@@ -42,9 +44,9 @@ def explain(
     deidentify: bool = False,
     retain: list[str] = [],  # noqa: B006
     key: Path | None = None,
-    shard: str | None = None,
-    headers: Path | None = None,
-    merge: Path | None = None,
+    shard: Annotated[str | None, CLUSTER] = None,
+    headers: Annotated[Path | None, CLUSTER] = None,
+    merge: Annotated[Path | None, CLUSTER] = None,
     workers: int = 0,
     resume: bool = True,
 ) -> None:
@@ -74,7 +76,7 @@ def explain(
         views: views to explain: axial, coronal, sagittal; without it, those the run was trained for.
         maps: explain; --no-maps only predicts.
         spread: write the standard deviation over the views beside each NIfTI map; it needs two views or more.
-        trust: judge every map of an output, for about 100 forward passes a view: the columns <method>_<target>_fidelity
+        trust: judge every map of an output, for about 100 forward passes a view: the columns METHOD_TARGET_fidelity
             (does removing what the map points at change the answer), _fidelity_percentile (among random maps; 50 is
             chance), _stability (under noise) and _sanity (does the map change when the weights are shuffled).
         deidentify: write no identity of the patient, by DICOM's Basic Application Level Confidentiality Profile (PS3.15

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, Token
 
 from ctxai.errors import InputError
 from ctxai.files import write_json
@@ -18,10 +22,17 @@ _RECORD = "phantom.json"
 _LAYOUT = 1
 
 
+def _count_or_ids(kind: object, tokens: Sequence[Token]) -> int | list[str]:
+    """A single number is a count; 0515 is none, but an id cut short."""
+    values = [token.value for token in tokens]
+    return int(values[0]) if len(values) == 1 and re.fullmatch("0|[1-9][0-9]*", values[0]) else values
+
+
 def phantom(
     out_dir: Path,
+    /,
     *,
-    patients: int | list[str] | None = None,
+    patients: Annotated[int | list[str] | None, Parameter(converter=_count_or_ids)] = None,
     seed: int = 0,
     margin_mm: float = 16.0,
     planted: str | None = None,
@@ -35,7 +46,7 @@ def phantom(
     says that it is synthetic. A killed run goes on where it stopped and ends with the same bytes.
 
     Args:
-        out_dir: root of the tree: OUT_DIR/<patient>/<study>/<series>/*.dcm.
+        out_dir: root of the tree: OUT_DIR/PATIENT/STUDY/SERIES.
         patients: how many patients (a balanced choice by the seed; 100 by default), or their ids.
         seed: the same seed gives the same bytes.
         margin_mm: how far the slices reach beyond the nodules.

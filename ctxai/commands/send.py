@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 def send(
     out_dir: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,

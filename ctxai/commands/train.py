@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 def train(
     store_dir: Path,
     run_dir: Path,
+    /,
     *,
     views: ViewConfig = ViewConfig(),
     backbone: BackboneConfig = BackboneConfig(),

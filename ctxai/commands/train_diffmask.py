@@ -36,6 +36,7 @@ _OPEN = 0.95
 def train_diffmask(
     run_dir: Path,
     store_dir: Path,
+    /,
     *,
     out: Path | None = None,
     epochs: int = 20,

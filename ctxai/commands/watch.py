@@ -44,6 +44,7 @@ class _Work:
 
 def watch(
     spool: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,
