@@ -1,7 +1,8 @@
-"""What a benchmark is to judge: nodules of unseen patients, targets, metrics, and the methods that can run."""
+"""Plan of a benchmark: nodules of unseen patients, targets, metrics, and the methods that can run."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -29,13 +30,13 @@ _SHOWN = 6
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is done for every method.
+    """Settings that all methods share.
 
     Attributes:
         run: the model.
         subjects: images of the nodules.
         targets: outputs that are explained; claims are evaluated on the first one.
-        metrics: what judges.
+        metrics: of explanations.
         fill: what replaces removed pixels.
         effort: how thorough.
         seed: of everything that is drawn.
@@ -77,9 +78,9 @@ def make_plan(
     Args:
         run: the model.
         store: the nodules.
-        chosen: rows to judge on.
+        chosen: rows of the nodules.
         targets: outputs to explain; None takes all.
-        metrics: what judges.
+        metrics: of explanations.
         fill: what replaces removed pixels.
         effort: how thorough.
         seed: of everything that is drawn.
@@ -138,11 +139,15 @@ def contenders(
             except RunError as error:
                 missing[name] = str(error)
             else:
-                found[name] = lambda gates=gates: gates
+                found[name] = functools.partial(_same, gates)
         elif "training" in kind.needs:
             missing[name] = "has to be trained for a run, which only Python code can do"
         else:
-            found[name] = lambda kind=kind: kind(run.model)
+            found[name] = functools.partial(kind, run.model)
     found.setdefault("random_map", lambda: get_method("random_map")(run.model))
     found[RANDOMISED] = lambda: get_method(REFERENCE)(randomised(run.model, seed))
     return {name: found[name] for name in order_methods(list(found))}, missing
+
+
+def _same(method: Attribution) -> Attribution:
+    return method

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from ctxai.progress import console, track
 from ctxai.shards import parse_shard
 
 if TYPE_CHECKING:
+    from ctxai.annotations import AnnotatedNodule
     from ctxai.ct.series import CTSeries
     from ctxai.inference.nodule import ExplainedNodule
     from ctxai.inference.options import ExplainOptions
@@ -33,6 +35,7 @@ def explain(
     run: Path | None = None,
     patients: list[str] | None = None,
     points: Path | None = None,
+    xml: Path | None = None,
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
     concept: Path | None = None,
@@ -63,6 +66,7 @@ def explain(
         patients: only these patients; the word test stands for those of the run's test fold.
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
+        xml: LIDC's XML annotation (a file or a folder of them) instead of points.
         method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
@@ -97,11 +101,14 @@ def explain(
     """
     import torch
 
+    from ctxai.annotations import annotate, open_annotations
+    from ctxai.annotations.lidc import LidcXml
+    from ctxai.annotations.matching import require_some
     from ctxai.ct.archive import unpacked
-    from ctxai.ct.points import read_points
     from ctxai.ct.series import CTSeries
     from ctxai.deidentification.profile import asked_for
     from ctxai.deidentification.pseudonyms import Pseudonymizer
+    from ctxai.inference.nodules import describe_series
     from ctxai.inference.options import ExplainOptions, checked_views, make_method
     from ctxai.inference.overlays import parse_formats
     from ctxai.inference.results import (
@@ -141,7 +148,9 @@ def explain(
     refuse_mixture(out_dir, request.confidentiality)
     request.check()
     index, count = parse_shard(shard or "0/1")
-    marked = None if points is None else read_points(points)
+    if points is not None and xml is not None:
+        raise InputError("--points --xml: each says where the nodules are; give one of them")
+    annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
     if workers > 0:
         torch.set_num_threads(workers)
     if concept is not None and maps:
@@ -156,10 +165,15 @@ def explain(
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
             series = choose_series(folder, headers, patients, request.names, model_run, (index, count), input)
+        cts = describe_series(series, request.names if xml else None) if annotations else []
+        marked = annotate(annotations, cts) if annotations else None
+        if annotations and marked and shard is None:
+            require_some(annotations, marked, cts)
         for group in track(series, "Explaining CT series"):
             name = request.key_of(group[0].series_uid)
+            annotated = marked.of(group[0].series_uid) if marked else None
             try:
-                explained[name] = _explain_series(CTSeries(group), out_dir, marked, request, resume)
+                explained[name] = _explain_series(CTSeries(group), out_dir, annotated, request, resume)
             except InputError as error:
                 failures[name] = error
                 left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
@@ -171,12 +185,6 @@ def explain(
     first = next(iter(failures.values()), None)
     if first and not any(explained.values()):
         raise first
-    if not any(explained.values()) and marked is not None:
-        named = next(point.series_uid for point in marked)
-        raise InputError(
-            f"{points}: none of its {len(marked)} point(s) names a series of {input}: the first names {named}, and "
-            f"{input} has {series[0][0].series_uid}; correct the column series_uid, or leave it out"
-        )
     write_tables(out_dir, made_by(model_run))
     told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {out_dir / REPORT}"
     console.print(told, highlight=False, markup=False, soft_wrap=True)
@@ -184,7 +192,9 @@ def explain(
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
 
-def _explain_series(series: CTSeries, out_dir: Path, points: list | None, request: ExplainOptions, resume: bool) -> int:
+def _explain_series(
+    series: CTSeries, out_dir: Path, annotated: Sequence[AnnotatedNodule] | None, request: ExplainOptions, resume: bool
+) -> int:
     """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
     from ctxai.inference.crops import write_crops
     from ctxai.inference.nodule import explain_nodule
@@ -194,7 +204,7 @@ def _explain_series(series: CTSeries, out_dir: Path, points: list | None, reques
     from ctxai.inference.table import prediction_row, warn_of_strangers
     from ctxai.inference.targets import name_of
 
-    candidates = candidates_of(series, points)
+    candidates = candidates_of(series, annotated)
     if request.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
     folder = out_dir / request.key_of(series.series_uid)

@@ -93,7 +93,7 @@ def watch(
         settle_s: seconds without a new image after which a series counts as complete.
         retry_s: seconds before the first new attempt to reach the PACS; they double up to 15 minutes.
     """
-    from ctxai.ct.points import read_points
+    from ctxai.annotations import read_points
     from ctxai.deidentification.profile import asked_for, made_here
     from ctxai.inference.overlays import parse_formats
     from ctxai.inference.results import refuse_mixture

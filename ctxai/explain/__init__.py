@@ -9,18 +9,18 @@ from ctxai.explain.base import METHODS, get_method, list_methods
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
-from ctxai.explain.uncertainty import MapWithSpread, spread_over_models
+from ctxai.explain.uncertainty import MapWithStd, std_over_models
 
 __all__ = [
     "Concept",
     "Contrast",
     "FusedMap",
-    "MapWithSpread",
+    "MapWithStd",
     "ViewStack",
     "fuse_views",
     "get_method",
     "list_methods",
-    "spread_over_models",
+    "std_over_models",
 ]
 
 

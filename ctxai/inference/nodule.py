@@ -16,7 +16,7 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.targets import NamedTarget, name_of
-from ctxai.ingestion.extraction import agreement_on
+from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import ReaderMasks
 from ctxai.run.run import Run
 

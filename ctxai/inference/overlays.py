@@ -166,7 +166,7 @@ def merge_spreads(nodules: Sequence[ExplainedNodule], key: tuple[str, str], grid
     for nodule in nodules:
         fused = nodule.maps[key]
         values = to_ct_grid(fused.values, nodule.patch.grid, grid)
-        spread = to_ct_grid(fused.spread, nodule.patch.grid, grid)
+        spread = to_ct_grid(fused.std, nodule.patch.grid, grid)
         place = values.place
         stands = values.covered & (~taken[place] | (np.abs(values.values) > np.abs(shown[place])))
         np.copyto(shown[place], values.values, where=stands)

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from ctxai.annotations import annotate, open_annotations
 from ctxai.ct.patch import extract_patch
-from ctxai.ct.points import read_points
 from ctxai.ct.series import CTSeries, find_series
 from ctxai.data.patches import Patches
 from ctxai.data.store import LAYOUT, NoduleStore
@@ -20,7 +20,7 @@ from ctxai.data.views import PATCH_SPACING_MM, render_own_views
 from ctxai.errors import InputError
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
-from ctxai.inference.nodules import candidates_of
+from ctxai.inference.nodules import candidates_of, describe_series
 from ctxai.run.run import Run
 from ctxai.suggestions import did_you_mean
 
@@ -114,8 +114,10 @@ def _stored(folder: Path) -> Iterator[torch.Tensor]:
 
 def _marked(folder: Path) -> Iterator[torch.Tensor]:
     """Patches of the points that are marked in a folder's series, one by one."""
-    points = read_points(folder / "points.csv")
-    for headers in find_series(folder).values():
+    source = open_annotations(folder / "points.csv")
+    groups = find_series(folder)
+    marked = annotate(source, describe_series(groups.values()))
+    for uid, headers in groups.items():
         series = CTSeries(headers)
-        for candidate in candidates_of(series, points):
+        for candidate in candidates_of(series, marked.of(uid)):
             yield torch.from_numpy(extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM).hu)[None]

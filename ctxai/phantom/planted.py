@@ -23,7 +23,7 @@ from ctxai.phantom.nodule.parts import share_of, spikes_of
 from ctxai.phantom.nodule.shape import Shape
 from ctxai.phantom.nodule.traits import TYPICAL_LOOK, Appearance
 from ctxai.phantom.scanner.scanner import blur
-from ctxai.phantom.scanner.splat import share_of_voxels, tubes
+from ctxai.phantom.splat import share_of_voxels, tubes
 
 PLANTED_TRAITS = ("spikes", "core", "solid_part")
 EVIDENCE_HU = 100.0

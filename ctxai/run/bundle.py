@@ -12,8 +12,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialCrop, SpatialResample
 
+from ctxai.annotations import read_points
 from ctxai.ct.grid import Grid
-from ctxai.ct.points import read_points
 from ctxai.data.patches import AIR_HU
 from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.errors import GeometryError, InputError
@@ -40,7 +40,7 @@ def nodules(image: str | Path, points: str | Path | None = None) -> list[dict[st
     if points is None:
         return [{"image": str(image), "nodule_id": "centre"}]
     found = read_points(str(points))
-    return [{"image": str(image), "nodule_id": point.nodule_id, "centre_lps": point.lps} for point in found]
+    return [{"image": str(image), "nodule_id": point.nodule_id, "centre_lps": point.centre_lps} for point in found]
 
 
 class NodulePatchd(MapTransform):

@@ -1,4 +1,4 @@
-"""What a run has to be compared with: hand-made features, a convolutional network, its own shape from random weights.
+"""Baselines of a run: hand-made features, a convolutional network, the run's own architecture from random weights.
 
 Each baseline learns from the run's own training nodules and gives a score, higher for malignant, of any nodule.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.data.datamodule import NoduleDataModule
@@ -93,7 +95,7 @@ def baseline_network(name: str, config: RunConfig) -> NoduleClassifier:
     scratch = replace(config.backbone, pretrained=False, weights=None)
     model = replace(config, backbone=scratch, tune=TuneConfig()).make_model()
     if name == "resnet18":
-        model.backbone = ResNet18()
+        model.backbone = cast(VisionTransformer, ResNet18())  # has what the classifier calls
         model.heads = NoduleHeads(ResNet18.num_features, model.target_names)
     return model
 
@@ -107,7 +109,7 @@ class ResNet18(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = resnet18(spatial_dims=2, n_input_channels=3, conv1_t_stride=2, num_classes=1)
-        self.network.fc = nn.Identity()
+        self.network.fc = nn.Identity()  # type: ignore[assignment]  # MONAI types it as Linear
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features of images."""
@@ -143,7 +145,7 @@ def features_scores(
     labels = table["label_malignancy"].to_numpy(float)
     training = training[~np.isnan(labels[training])]
     values = {
-        name: indexed.loc[table["nodule_id"].iloc[rows].astype(str)].to_numpy(float)
+        name: indexed.loc[list(table["nodule_id"].iloc[rows].astype(str))].to_numpy(float)
         for name, rows in (("training", training), ("chosen", chosen))
     }
     patients = table["patient_id"].to_numpy()[training]

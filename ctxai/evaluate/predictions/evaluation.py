@@ -45,7 +45,7 @@ _BLOCK = 64
 
 
 def predict_rows(run: Run, store: NoduleStore, rows: np.ndarray) -> pd.DataFrame:
-    """Predictions of some rows of a store beside what the readers said, one row per nodule.
+    """Predictions of some rows of a store beside the readers' ratings, one row per nodule.
 
     Columns: ``nodule_id, patient_id, fold, n_readers, diameter_mm, label_malignancy``; where the store has them,
     ``slice_thickness_mm, manufacturer``; those of `Run.predict`; ``<target>_readers``, the readers' mean in the same
@@ -93,7 +93,7 @@ def evaluate_predictions(predictions: pd.DataFrame, seed: int = 0, resamples: in
 
 def baseline_columns(predictions: pd.DataFrame) -> dict[str, str]:
     """Name of every baseline in a table, and the column of its scores; the diameter comes first."""
-    scores = {name.removesuffix(SCORE): name for name in predictions if name.endswith(SCORE)}
+    scores = {name.removesuffix(SCORE): name for name in map(str, predictions) if name.endswith(SCORE)}
     return {"diameter": "diameter_mm"} | scores
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ctxai.ct.spreadsheet import read_table
+from ctxai.annotations.spreadsheet import read_table
 from ctxai.errors import InputError
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ctxai.ct.points import read_points
+from ctxai.annotations import read_points
 from ctxai.errors import InputError
 
 
@@ -16,7 +16,7 @@ def written(tmp_path, text, name="points.csv"):
 def test_points_come_with_and_without_what_is_optional(tmp_path):
     text = "x, y, z, nodule_id, series_uid, diameter_mm\n1,-2,3.5,left-1,1.2.3,8\n4,5,6,,,\n"
     first, second = read_points(written(tmp_path, text))
-    np.testing.assert_array_equal(first.lps, [1, -2, 3.5])
+    np.testing.assert_array_equal(first.centre_lps, [1, -2, 3.5])
     assert (first.nodule_id, first.series_uid, first.diameter_mm) == ("left-1", "1.2.3", 8.0)
     assert (second.nodule_id, second.series_uid, second.diameter_mm) == ("nodule-002", None, None)
 
@@ -28,14 +28,14 @@ def test_what_spreadsheets_make_of_a_table_changes_nothing(tmp_path, text):
     path = tmp_path / "points.csv"
     path.write_bytes(text.encode())
     (point,) = read_points(path)
-    np.testing.assert_array_equal(point.lps, [1, 2, 3])
+    np.testing.assert_array_equal(point.centre_lps, [1, 2, 3])
 
 
 @pytest.mark.parametrize(("system", "sign"), [("RAS", -1), ("LPS", 1)])
 def test_slicer_markups_are_read_in_either_coordinate_system(tmp_path, system, sign):
     markup = {"coordinateSystem": system, "controlPoints": [{"position": [10, 20, 30]}, {"position": [1, 2, 3]}]}
     points = read_points(written(tmp_path, json.dumps({"markups": [markup]}), "F.mrk.json"))
-    np.testing.assert_array_equal(points[0].lps, [10 * sign, 20 * sign, 30])
+    np.testing.assert_array_equal(points[0].centre_lps, [10 * sign, 20 * sign, 30])
     assert [point.nodule_id for point in points] == ["nodule-001", "nodule-002"]
 
 
@@ -68,14 +68,14 @@ def test_a_file_that_is_no_markups_file_is_refused(tmp_path, text):
 
 def test_points_of_a_semicolon_sheet_with_decimal_commas_are_read(tmp_path):
     (point,) = read_points(written(tmp_path, "\ufeffX;Y;Z;Nodule_ID;Diameter_mm\n57,2;84,1;-115,9;left;33\n;;;;\n"))
-    np.testing.assert_array_equal(point.lps, [57.2, 84.1, -115.9])
+    np.testing.assert_array_equal(point.centre_lps, [57.2, 84.1, -115.9])
     assert (point.nodule_id, point.diameter_mm) == ("left", 33.0)
 
 
 @pytest.mark.parametrize(("columns", "sign"), [("label,l,p,s,defined", 1), ("label,r,a,s,defined", -1)])
 def test_the_table_that_slicer_exports_is_read_in_its_own_system(tmp_path, columns, sign):
     (point,) = read_points(written(tmp_path, f"{columns}\nF-1,10,20,30,1\n"))
-    np.testing.assert_array_equal(point.lps, [10 * sign, 20 * sign, 30])
+    np.testing.assert_array_equal(point.centre_lps, [10 * sign, 20 * sign, 30])
 
 
 def test_control_points_that_were_not_placed_are_left_out(tmp_path):
@@ -84,7 +84,7 @@ def test_control_points_that_were_not_placed_are_left_out(tmp_path):
         {"position": [0, 0, 0], "positionStatus": "undefined"},
     ]
     (point,) = read_points(written(tmp_path, json.dumps({"markups": [{"controlPoints": controls}]}), "F.mrk.json"))
-    assert point.lps.tolist() == [1, 2, 3]
+    assert point.centre_lps.tolist() == [1, 2, 3]
 
 
 def test_markups_in_an_unknown_coordinate_system_are_refused(tmp_path):
