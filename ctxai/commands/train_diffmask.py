@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError, RunError
-from ctxai.explain.diffmask.training import DiffMaskSettings
+from ctxai.explain.diffmask.settings import DiffMaskSettings
 from ctxai.progress import track
 
 if TYPE_CHECKING:
