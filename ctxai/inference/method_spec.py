@@ -13,8 +13,8 @@ def parse_method_spec(text: str) -> tuple[str, dict[str, Any]]:
     """Name and options of a method.
 
     Args:
-        text: ``NAME`` or ``NAME:OPTION=VALUE,OPTION=VALUE``; values are YAML scalars: 20 is an integer, 0.05 and 5e-2 are
-            floats, true is a truth value, none is None, and all else is text.
+        text: ``NAME`` or ``NAME:OPTION=VALUE,OPTION=VALUE``; values are YAML scalars: 20 is an integer, 0.05 and
+            5e-2 are floats, true is a truth value, none is None, and all else is text.
 
     Returns:
         The name, and values by option; whether the method has such options is the registry's to say.
