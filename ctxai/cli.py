@@ -9,7 +9,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -25,6 +26,7 @@ from ctxai.commands import COMMANDS
 from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
 from ctxai.offline import configure_offline_mode
+from ctxai.output_folder import locked
 from ctxai.suggestions import did_you_mean
 
 #: Added to an error that nobody expected.
@@ -99,7 +101,19 @@ def run_command(arguments: Sequence[str]) -> None:
     asked = parse(arguments)
     if asked is not None:
         function, values = asked
-        function(*values.args, **values.kwargs)
+        values.apply_defaults()
+        with _output_locked(function.__name__.replace("_", "-"), values.arguments):
+            function(*values.args, **values.kwargs)
+
+
+def _output_locked(name: str, values: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Lock of the output folder of a command; of several processes of one training, the first holds it."""
+    folder = next((values[one] for one in COMMANDS[name].writes if values.get(one)), None) if name in COMMANDS else None
+    rank = next((os.environ[one] for one in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if one in os.environ), "0")
+    if folder is None or (name in {"train", "pretrain"} and rank != "0"):
+        return nullcontext()
+    part = str(values.get("shard") or "")
+    return locked(folder, name, "" if part == "0/1" else part)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments] | None:
