@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctxai.errors import InputError
 from ctxai.files import is_unfinished
+from ctxai.results_folder import PREDICTIONS
 
 STORE = "a nodule store"
 RUN = "a run"
@@ -17,7 +18,7 @@ _KINDS = {
     "layout.json": STORE,
     "calibration.json": RUN,
     "weights.safetensors": BACKBONE,
-    "predictions.json": RESULTS,
+    PREDICTIONS: RESULTS,
     "datapackage.json": "the tables of a manifest",
     "benchmark.html": "results of `ctxai benchmark`",
     "phantom.json": PHANTOM,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ctxai.errors import InputError, PacsError
 from ctxai.pacs.tls import Tls
 from ctxai.progress import track
+from ctxai.results_folder import dicom_objects
 
 if TYPE_CHECKING:
     from ctxai.pacs.client import Outcome, PacsClient
@@ -49,7 +50,7 @@ def send(
     from ctxai.pacs.endpoint import peer_of
 
     peer = peer_of(dicomweb, dimse, aet, tls)
-    paths = sorted(out_dir.glob("*/dicom/**/*.dcm"))
+    paths = dicom_objects(out_dir)
     if not paths:
         raise InputError(
             f"{out_dir}: no DICOM objects (*/dicom/**/*.dcm) in it; give a result folder of "

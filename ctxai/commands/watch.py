@@ -13,6 +13,7 @@ from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
+from ctxai.results_folder import dicom_objects
 
 if TYPE_CHECKING:
     from ctxai.deidentification.profile import Confidentiality
@@ -95,19 +96,20 @@ def watch(
     """
     from ctxai.annotations import read_points
     from ctxai.deidentification.profile import asked_for, made_here
-    from ctxai.inference.overlays import parse_formats
+    from ctxai.inference.formats.base import needs_headers, parse_formats
     from ctxai.inference.results import refuse_mixture
     from ctxai.pacs.endpoint import peer_of
     from ctxai.pacs.inbox import Inbox
     from ctxai.run.run import Run
 
-    if parse_formats(formats) == ("nifti",):
-        raise InputError("--formats nifti: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
+    if not needs_headers(parse_formats(formats)):
+        raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
     Run.load(run)
     confidentiality = asked_for(deidentify, retain, key)
-    refuse_mixture(spool, confidentiality, "results/*/*")
+    for results in sorted((spool / "results").glob("*")):
+        refuse_mixture(results, confidentiality, spool)
     options = {"run": run, "points": points, "method": method, "target": target, "formats": formats}
     options |= {"deidentify": deidentify, "retain": retain, "key": key}
     work = _Work(spool, peer_of(dicomweb, dimse, aet, tls), options, confidentiality)
@@ -153,7 +155,7 @@ def _handle(inbox: Inbox, series: Arrived, work: _Work) -> None:
     results = work.results_of(series)
     try:
         explain(series.folder, results, **work.explained)
-        paths = sorted(results.glob("*/dicom/**/*.dcm"))
+        paths = dicom_objects(results)
         reason = "" if paths else "no nodule is known for this series; name it in the points with its series_uid"
     except InputError as error:
         reason = str(error)

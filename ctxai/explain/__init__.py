@@ -4,7 +4,9 @@ Names are imported when they are asked for (PEP 562), so that a module that need
 (``from ctxai.explain import CDAM``) are looked up in the registry: no list of them has to be kept here.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,3 +57,14 @@ def __dir__() -> list[str]:
     from ctxai.explain.base import METHODS
 
     return sorted({*globals(), *_MODULES, *(method.__name__ for method in METHODS)})
+
+
+class _Callable(ModuleType):
+    """This package, which is also the function ``ctxai.explain(series, …)`` of the Python API."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call :func:`ctxai.api.explain`, which is above this package and so found by name."""
+        return import_module("ctxai.api").explain(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -15,7 +15,7 @@ from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
 from ctxai.disclaimer import NOTICE
-from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.provenance import Provenance
 
 _WIDTH, _HEIGHT = A4
@@ -44,7 +44,7 @@ class NodulePage:
         caption: what the picture shows.
     """
 
-    nodule: ReportedNodule
+    nodule: NoduleSummary
     place: str
     picture: Image.Image
     caption: str
@@ -130,7 +130,7 @@ def _picture(canvas: Canvas, page: NodulePage, top: float) -> float:
     return y - 4 * mm
 
 
-def _table(canvas: Canvas, nodule: ReportedNodule, top: float) -> float:
+def _table(canvas: Canvas, nodule: NoduleSummary, top: float) -> float:
     for x, title in zip(_COLUMNS, ("", "predicted", "90 % interval", "readers", "each reader"), strict=True):
         _write(canvas, x, top, title, 8, _BOLD, _SOFT)
     _write(canvas, _SCALE[0], top, "predicted", 8, _BOLD, _PREDICTED)
@@ -183,7 +183,7 @@ def _draw_scale(canvas: Canvas, estimate: Estimate, y: float) -> None:
         canvas.line(place(estimate.readers), y - 2 * mm, place(estimate.readers), y + 2 * mm)
 
 
-def _figures(canvas: Canvas, figures: Sequence[Figure], top: float) -> None:
+def _figures(canvas: Canvas, figures: Sequence[NamedValue], top: float) -> None:
     """Further numbers in two columns, as many as fit."""
     half = (_WIDTH - 2 * _MARGIN) / 2
     lowest = 36 * mm
