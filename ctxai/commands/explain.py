@@ -51,7 +51,8 @@ def explain(
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
         xml: LIDC's XML annotation (a file or a folder of them) instead of points.
-        method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
+        method: explanation methods, such as cdam, agcam or smooth_cdam, with options as smooth_cdam:n_samples=20;
+            vision_diffmask needs train-diffmask first.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
             z-scores for biomarkers).

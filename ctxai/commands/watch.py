@@ -83,7 +83,7 @@ def watch(
         tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
         run: run folder of the model; without it, the run that comes with the package.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
-        method: explanation methods.
+        method: explanation methods, with options as smooth_cdam:n_samples=20.
         target: outputs to explain.
         formats: objects to make, separated by commas.
         deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the
