@@ -56,9 +56,7 @@ class CTVolume:
         if hu.ndim != 3 or 0 in hu.shape:
             raise InputError(f"CT: expected an array [slice, row, column], found the shape {hu.shape}")
         if hu.dtype.kind not in "iuf" or not np.isfinite(hu).all():
-            raise InputError(
-                f"CT: expected finite Hounsfield units, found {hu.dtype} with NaN, infinite or other values"
-            )
+            raise InputError(f"CT: expected finite Hounsfield units, found {hu.dtype} or values that are not finite")
         spacing = np.asarray(spacing_mm, dtype=float)
         origin = np.asarray(origin_lps, dtype=float)
         axes = np.eye(3) if direction is None else np.asarray(direction, dtype=float).reshape(-1)
