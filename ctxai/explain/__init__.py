@@ -9,6 +9,7 @@ from ctxai.explain.base import METHODS, get_method, list_methods
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
+from ctxai.explain.huggingface import from_huggingface
 from ctxai.explain.uncertainty import MapWithStd, std_over_models
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FusedMap",
     "MapWithStd",
     "ViewStack",
+    "from_huggingface",
     "fuse_views",
     "get_method",
     "list_methods",

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.errors import InputError
+from ctxai.explain.huggingface import as_timm
 from ctxai.explain.images import check_images
 from ctxai.explain.network import Network, find_vit
+from ctxai.explain.own_forward import check_own_forward
 from ctxai.explain.targets import Target, Targets
 from ctxai.registry import Registry
 
@@ -28,7 +30,8 @@ class Attribution(ABC):
     on the model's training flag or on whether weights are frozen.
 
     Args:
-        model: a timm VisionTransformer or Eva, or a module that holds exactly one, with outputs (N, K).
+        model: a timm VisionTransformer or Eva, or a module that holds exactly one, with outputs (N, K). HuggingFace's
+            ViT and Dinov2 are converted (:func:`~ctxai.explain.huggingface.from_huggingface`).
 
     Raises:
         ModelError: when the model holds not exactly one such transformer, or one that cannot be traced.
@@ -46,6 +49,8 @@ class Attribution(ABC):
     """Out of "attention", "gradients" and "training" (an optimisation before the first map)."""
     reference: ClassVar[str]
     """Where the method is published."""
+    dtype: ClassVar[torch.dtype | None] = None
+    """Floating-point type to compute in, whatever the model's own; by default the model's."""
     complete: ClassVar[bool] = False
     """Whether a map times the number of channels promises to sum to f(x) - f(0)."""
     upsampling: ClassVar[str] = "nearest"
@@ -61,8 +66,8 @@ class Attribution(ABC):
         METHODS.register(cls.name, cls)
 
     def __init__(self, model: nn.Module) -> None:
-        find_vit(model)
-        self.model = model
+        self.model = as_timm(model)
+        find_vit(self.model)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -99,11 +104,13 @@ class Attribution(ABC):
         """What :meth:`attribute` does around :meth:`_maps`, for a function that gives several such maps."""
         check_images(images)
         with torch.inference_mode(False), torch.no_grad():
-            network = Network(self.model)
+            network = Network(self.model, self.dtype)
             with torch.autocast(network.device.type, enabled=False):
                 batch = images.detach().to(network.device, network.dtype)
                 batch = batch.clone() if batch.is_inference() else batch
                 targets = Targets(target, network.target_names, len(images))
+                if self.resolution == "patch" or "attention" in self.needs:
+                    check_own_forward(network, batch)
                 finished = []
                 for maps in compute(network, batch, targets):
                     maps = maps.detach().expand(len(targets), *maps.shape[1:]).transpose(0, 1)
