@@ -68,7 +68,8 @@ class InterpolatedViT(VisionTransformer):
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         count, rows, columns, width = x.shape
-        positions = self.pos_embed
+        assert self.pos_embed is not None and self.cls_token is not None  # as built below
+        positions: Tensor = self.pos_embed
         side = round((positions.shape[1] - 1) ** 0.5)
         if (rows, columns) != (side, side):
             grid = positions[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)

@@ -9,7 +9,6 @@ _BY_LIBRARY = {
     "(ctxai.explain.from_huggingface) in your own module",
     "torchvision": "torchvision's transformer has other modules: load the weights into timm's vit_*_patch*_224",
     "monai": "MONAI's ViT has other modules: use timm's with MONAI's transforms, or load its weights into timm's",
-    "lightly": "lightly's wrapper runs the transformer part by part: pass its .vit",
 }
 _META = "facebookresearch's {name} has other modules: load its state dict into timm's model of the same name (.dino, "
 _META += ".lvd142m)"
@@ -25,6 +24,13 @@ def hint(model: nn.Module) -> str:
         if "VisionTransformer" in type(module).__name__ and not type(module).__module__.startswith("timm."):
             return _META.format(name=type(module).__name__)
     return "these methods explain vision transformers only; give them timm's"
+
+
+def call_hint(model: nn.Module) -> str:
+    """How to get to one call of the transformer from a model that makes none or several."""
+    if type(model).__module__.startswith("lightly."):
+        return "lightly's wrapper runs the transformer part by part: pass its .vit"
+    return "wrap it so that one call makes the features"
 
 
 def linear_hint(layer: nn.Module) -> str:

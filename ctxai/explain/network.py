@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.huggingface import as_timm
-from ctxai.explain.model_hints import hint
+from ctxai.explain.model_hints import call_hint, hint
 from ctxai.explain.timm_types import Transformer, TransformerBlock
+from ctxai.explain.token_grid import covered_pixels
 
 _PROBES = 4
 """Images at which the read-out is probed."""
@@ -177,7 +178,7 @@ class Network:
         if len(features) != 1 or len(embedded) != 1:
             raise ModelError(
                 f"expected {type(self._model).__name__} to call its transformer once (vit(x) or vit.forward_features"
-                f"(x)), found {len(features)} calls; wrap it so that one call makes the features"
+                f"(x)), found {len(features)} calls; {call_hint(self._model)}"
             )
         self._grid, batch = embedded[0]
         if batch != len(images) or self.grid[0] * self.grid[1] + self.prefix != features[0].shape[1]:
@@ -193,6 +194,10 @@ class Network:
         if self._grid is None:
             raise ModelError("expected images to be run before their token grid is read")
         return self._grid
+
+    def covered(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Pixels (rows, columns) that the token grid covers in the images of ``size`` (H, W) that were run last."""
+        return covered_pixels(self.vit, self.grid, size)
 
     def read_out(self, features: Tensor, images: Tensor) -> Readout:
         """Run the model from ``features`` (M, r, d), the tokens after the final norm.
@@ -214,7 +219,7 @@ class Network:
             if len(calls) != 1:
                 raise ModelError(
                     f"expected {type(self._model).__name__} to call its transformer once (vit(x) or "
-                    f"vit.forward_features(x)), found {len(calls)} calls; wrap it so that one call makes the features"
+                    f"vit.forward_features(x)), found {len(calls)} calls; {call_hint(self._model)}"
                 )
         return Readout(self._checked(outputs, len(features), finite=False), features, self.vit)
 
