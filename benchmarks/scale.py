@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ctxai.commands.ingest import digest_of, ingest, shard_rows
+from ctxai.commands.ingest import ingest
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import read_headers, write_headers
@@ -41,6 +41,7 @@ from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
 from ctxai.ingestion.bookkeeping import KNOWN, MANIFEST, part_of, read_manifest, write_findings
 from ctxai.ingestion.extraction import images_of
+from ctxai.ingestion.jobs import digest_of, shard_rows
 from ctxai.lidc.annotations import load_manifest
 
 REPOSITORY = Path(__file__).parents[1]

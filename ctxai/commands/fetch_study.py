@@ -43,9 +43,9 @@ def fetch_study(
     """
     from pydicom.uid import RE_VALID_UID
 
+    from ctxai.ct.header import series_key
     from ctxai.pacs.dimse import DimsePeer
     from ctxai.pacs.endpoint import peer_of
-    from ctxai.pacs.names import series_folder
 
     if len(study_uid) > 64 or not re.fullmatch(RE_VALID_UID, study_uid):
         raise InputError(f"{study_uid}: expected a Study Instance UID: numbers joined by dots, 64 characters at most")
@@ -55,14 +55,14 @@ def fetch_study(
     series = peer.find(study_uid, "CT")
     if not series:
         raise InputError(f"{peer.name}: no CT series of study {study_uid} there; check the UID")
-    found = [_fetch_series(peer, one, out_dir / series_folder(one.series_uid)) for one in series]
+    found = [_fetch_series(peer, one, out_dir / series_key(one.series_uid)) for one in series]
     text = f"{sum(found)} images of {len(found)} CT series in {out_dir}; next: ctxai explain {out_dir} OUT_DIR"
     Console().print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _fetch_series(peer: PacsClient, series: RemoteSeries, folder: Path) -> int:
     """Fetch one series; returns its number of images."""
-    from ctxai.pacs.names import object_file
+    from ctxai.pacs.client import object_file
 
     if series.instances is not None and len(list(folder.glob("*.dcm"))) == series.instances:
         return series.instances

@@ -17,6 +17,7 @@ from rich.console import Console
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.progress import track
+from ctxai.results_folder import REPORT
 
 if TYPE_CHECKING:
     from ctxai.viewer.results import ReviewedSeries
@@ -52,17 +53,18 @@ def review(
     from ctxai.viewer.results import reviewed_series
     from ctxai.viewer.server import ViewerServer
 
-    if find_orthanc() is None or find_ohif() is None:
+    ohif = find_ohif()
+    if find_orthanc() is None or ohif is None:
         _open_report(out_dir, browser)
         return
     chosen, count = reviewed_series(out_dir, series)
     with _until_told_to_end(), contextlib.ExitStack() as stack:
         first = [one.overlay(overlay) for one in chosen]
         files = [file for one in chosen for file in [*stack.enter_context(_ct_images(one, ct)), *one.files]]
-        orthanc = stack.enter_context(Orthanc())
+        orthanc = stack.enter_context(Orthanc(locked=True))
         for file in track(files, "Loading the viewer"):
             orthanc.upload([file])
-        server = stack.enter_context(ViewerServer(find_ohif(), orthanc.address, port))
+        server = stack.enter_context(ViewerServer(ohif, orthanc.address, port, orthanc.authorization))
         for one, shown in zip(chosen, first, strict=True):
             url = viewer_url(server.url, one.study_uid, shown.series_uid if shown else None)
             _say(f"{one.key}  {url}")
@@ -94,8 +96,8 @@ def _until_told_to_end() -> Iterator[None]:
 def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
     """Files of the very CT series that was explained."""
     from ctxai.ct.archive import unpacked
+    from ctxai.ct.header import series_key
     from ctxai.ct.series import find_series
-    from ctxai.pacs.names import series_folder
 
     place = ct or one.ct
     if place is None or not place.exists():
@@ -104,7 +106,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
     with unpacked(place) as folder:
         damaged: dict[Path, str] = {}
         for series_uid, headers in find_series(folder, damaged).items():
-            if series_folder(series_uid) == one.key:
+            if series_key(series_uid) == one.key:
                 yield [header.path for header in headers]
                 return
     raise InputError(f"{place}: the CT series of {one.key} is not among its images; say where it is with --ct FOLDER")
@@ -112,7 +114,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
 
 def _open_report(out_dir: Path, browser: bool) -> None:
     """What there is without a viewer."""
-    report = out_dir / "report.html"
+    report = out_dir / REPORT
     if not report.is_file():
         raise InputError(
             f"{out_dir}: no report.html in it{describe_kind(out_dir)}; give a result folder of `ctxai explain`"

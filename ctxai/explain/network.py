@@ -150,8 +150,8 @@ class Network:
             return features[-1]
 
         def patch_embed(pixels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            stem = next((layer for layer in vit.patch_embed.modules() if isinstance(layer, nn.Conv2d)), None)
-            channels = pixels.shape[1] if stem is None else stem.in_channels
+            embedder = getattr(vit.patch_embed, "backbone", None) or getattr(vit.patch_embed, "proj", None)
+            channels = _channels_of(embedder) or pixels.shape[1]
             if pixels.shape[1] != channels:
                 raise InputError(
                     f"expected images with {channels} channels, found {pixels.shape[1]}; repeat or drop channels"
@@ -275,6 +275,13 @@ class Network:
 
 def _show_input(show: Callable[[Tensor, Tensor | None], object], block: nn.Module, args: Any, given: Any) -> None:
     show(args[0], given.get("rope", args[1] if len(args) > 1 else None))
+
+
+def _channels_of(module: nn.Module | None) -> int | None:
+    """Channels that the first convolution of ``module`` takes; None where it has none."""
+    convolutions = (part for part in ([] if module is None else module.modules()) if isinstance(part, nn.Conv2d))
+    first = next(convolutions, None)
+    return None if first is None else first.in_channels
 
 
 def _block_forward(

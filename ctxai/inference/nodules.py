@@ -1,19 +1,27 @@
-"""Where the nodules of a series come from: a user's points, or LIDC-IDRI's readers."""
+"""Nodules to predict and explain, from annotated nodules and the CT that they lie in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ctxai.annotations.base import AnnotatedNodule, CTDescription
+from ctxai.annotations.lidc import LidcIdri
+from ctxai.ct.geometry import STRICT
+from ctxai.ct.header import SliceHeader
 from ctxai.ct.point_diagnostics import extent, suggest_coordinate_fix
-from ctxai.ct.points import Point
 from ctxai.ct.series import CTSeries
+from ctxai.ct.slice_sorting import stack
+from ctxai.ct.volume import CT
+from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import GeometryError, InputError
-from ctxai.lidc.annotations import nodules_by_series, outlines_covered
+from ctxai.lidc.annotations import outlines_covered
 from ctxai.lidc.cohort import RATING_MAXIMUM
 from ctxai.lidc.consensus import ReaderMasks, reader_masks
+from ctxai.lidc.database import Nodule
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,58 +47,76 @@ class NoduleCandidate:
     readings: tuple[Mapping[str, int], ...] = ()
 
 
-def candidates_of(series: CTSeries, points: list[Point] | None) -> list[NoduleCandidate]:
+def describe_series(groups: Iterable[Sequence[SliceHeader]], names: Pseudonymizer | None = None) -> list[CTDescription]:
+    """What annotation sources need of some series; those without a CT slice are left out.
+
+    Args:
+        groups: headers of each series.
+        names: names of patients, where the names of nodules derive from them.
+    """
+    described = []
+    for headers in groups:
+        with contextlib.suppress(GeometryError):  # told when the series is opened
+            slices = stack(headers, STRICT).headers
+            described.append(CTDescription.of_slices(slices, "" if names is None else names(slices[0])))
+    return described
+
+
+def candidates_of(series: CT, nodules: Sequence[AnnotatedNodule] | None) -> list[NoduleCandidate]:
     """The nodules of a series.
 
     Args:
         series: the CT.
-        points: the user's points; those without a series belong to every series. None takes LIDC-IDRI's annotation.
+        nodules: its annotated nodules; None takes LIDC-IDRI's annotation.
 
     Returns:
-        The candidates, in the order of the points or of the readings; empty when no point names this series.
+        The candidates, in the order of the annotation, without those that are outlined on slices which are missing.
 
     Raises:
-        InputError: when there are no points and the series is not of LIDC-IDRI.
-        GeometryError: when a point lies outside the CT.
+        InputError: when no annotation is given and the series is not of LIDC-IDRI.
+        GeometryError: when a nodule lies outside the CT.
     """
-    if points is None:
-        return _from_readers(series)
-    chosen = [point for point in points if point.series_uid in (None, series.series_uid)]
-    for point in chosen:
-        if not series.grid.contains(point.lps):
-            x, y, z = point.lps
-            raise GeometryError(
-                f"point {point.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.source_label} "
-                f"({extent(series.grid)}); {suggest_coordinate_fix(series.grid, point.lps)}"
+    if nodules is None:
+        readers = LidcIdri()
+        if not isinstance(series, CTSeries) or not readers.knows(series.series_uid):
+            raise InputError(
+                f"{series.source_label}: no LIDC-IDRI annotation belongs to this series; "
+                "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
             )
-    return [NoduleCandidate(point.nodule_id, point.lps, point.diameter_mm) for point in chosen]
+        nodules = readers.nodules([CTDescription.of_slices(series.headers, series.patient_id)]).nodules
+    return list(filter(None, (_candidate(series, nodule) for nodule in nodules)))
 
 
-def _from_readers(series: CTSeries) -> list[NoduleCandidate]:
-    found = nodules_by_series([series.series_uid])
-    if series.series_uid not in found:
-        raise InputError(
-            f"{series.source_label}: no LIDC-IDRI annotation belongs to this series; "
-            "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
+def _candidate(series: CT, nodule: AnnotatedNodule) -> NoduleCandidate | None:
+    if nodule.outlines is not None:
+        return _outlined(series, nodule.outlines)
+    lps = nodule.centre_lps
+    if lps is None:
+        raise InputError(f"{nodule.origin}: {nodule.nodule_id} has no position")
+    if not series.grid.contains(lps):
+        x, y, z = lps
+        raise GeometryError(
+            f"point {nodule.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.source_label} "
+            f"({extent(series.grid)}); {suggest_coordinate_fix(series.grid, lps)}"
         )
-    candidates = []
-    for nodule in found[series.series_uid]:
-        if not outlines_covered(nodule, series.slice_z_mm):
-            continue
-        masks = reader_masks(nodule, series.slice_z_mm)
-        ratings = {
-            name: [value for value in nodule.ratings(name) if 1 <= value <= highest]
-            for name, highest in RATING_MAXIMUM.items()
-        }
-        candidates.append(
-            NoduleCandidate(
-                nodule.nodule_id,
-                series.grid.to_lps(masks.centre_index()[::-1]),
-                nodule.diameter_mm,
-                masks,
-                {name: float(np.mean(values)) for name, values in ratings.items() if values},
-                len(nodule.readings),
-                tuple(reading.ratings for reading in nodule.readings),
-            )
-        )
-    return candidates
+    return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm)
+
+
+def _outlined(series: CT, nodule: Nodule) -> NoduleCandidate | None:
+    """A nodule with readers' outlines; None where one lies on a slice that is missing."""
+    if not outlines_covered(nodule, series.slice_z_mm):
+        return None
+    masks = reader_masks(nodule, series.slice_z_mm)
+    ratings = {
+        name: [value for value in nodule.ratings(name) if 1 <= value <= highest]
+        for name, highest in RATING_MAXIMUM.items()
+    }
+    return NoduleCandidate(
+        nodule.nodule_id,
+        series.grid.to_lps(masks.centre_index()[::-1]),
+        nodule.diameter_mm,
+        masks,
+        {name: float(np.mean(values)) for name, values in ratings.items() if values},
+        len(nodule.readings),
+        tuple(reading.ratings for reading in nodule.readings),
+    )

@@ -1,83 +1,97 @@
-"""What is to be ingested of a DICOM tree, and the faults that its headers show."""
+"""CT series of a DICOM tree, the nodules in them, and the faults that their headers show."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ctxai.ct.geometry import HARMLESS, GeometryRules
-from ctxai.ct.header import SliceHeader
+from ctxai.annotations.base import AnnotationSource, CTDescription
+from ctxai.ct.geometry import HARMLESS, GeometryReport, GeometryRules
 from ctxai.ct.header_table import write_headers
 from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import GeometryError, InputError
-from ctxai.ingestion.sources import IngestPlan, from_database, from_points, from_xml
+from ctxai.ingestion.plan import IngestPlan, plan_annotated, plan_cohort
 from ctxai.lidc.quality import QualityIssue
 from ctxai.progress import console
 
 logger = logging.getLogger(__name__)
 
 
-def work_in_tree(
-    dicom_dir: Path,
-    cohort: str,
-    patients: list[str] | None,
-    xml: Path | None,
-    points: Path | None,
-    rules: GeometryRules,
-    workers: int,
-    kept: Path | None,
-    names: Pseudonymizer,
-) -> IngestPlan:
-    """What is to be ingested of a tree, with every fault of its images and series, nodules or none.
+@dataclass(frozen=True, eq=False)
+class TreeOptions:
+    """What to ingest of a DICOM tree.
 
-    Args:
+    Attributes:
         dicom_dir: the tree; damaged images are left out with a warning.
-        cohort: whose rules choose among the nodules of LIDC-IDRI.
-        patients: only these patients, of LIDC-IDRI's database.
-        xml: LIDC's XML annotation instead of the database.
-        points: points instead of the database.
+        names: public ids or pseudonyms of patients.
         rules: which faults are repaired.
+        annotations: nodules; None for those of LIDC-IDRI's database.
+        cohort: whose rules choose among outlined nodules.
+        patients: only these patients, of LIDC-IDRI's database.
         workers: processes that read a large tree.
-        kept: file to keep the tree's headers in.
-        names: what patients are called.
+        headers: file to keep the tree's headers in.
+    """
+
+    dicom_dir: Path
+    names: Pseudonymizer
+    rules: GeometryRules = field(default_factory=GeometryRules)
+    annotations: AnnotationSource | None = None
+    cohort: str = "default"
+    patients: Sequence[str] | None = None
+    workers: int = 0
+    headers: Path | None = None
+
+
+def plan_tree(options: TreeOptions) -> IngestPlan:
+    """Plan of a tree, with every fault of its images and series, nodules or none.
 
     Raises:
-        InputError: when there is no nodule to ingest, or ``xml`` and ``kept`` are both given.
+        InputError: when there is no nodule to ingest, or headers are to be kept for outlines outside the database.
     """
-    if kept is not None and xml is not None:
+    folder, annotations, patients = options.dicom_dir, options.annotations, options.patients
+    if options.headers is not None and annotations is not None and annotations.outlined:
         raise InputError("--headers: for the database's nodules or points; LIDC's XML files need the whole tree")
     damaged: dict[Path, str] = {}
     with console.status("Reading DICOM headers"):
-        series = find_series(dicom_dir, damaged, workers)
-    if kept is not None:
-        write_headers(kept, dicom_dir, series)
-    if xml is not None:
-        work = from_xml(series, xml, cohort, rules, names)
-    elif points is not None:
-        work = from_points(series, points, names)
-    else:
-        work = from_database(series, cohort, patients, dicom_dir)
-    issues = list(work.issues)
+        series = find_series(folder, damaged, options.workers)
+    if options.headers is not None:
+        write_headers(options.headers, folder, series)
     for reason in damaged.values():
         logger.warning("left out: %s", reason)
-        detail = reason.removeprefix(f"{dicom_dir}, ").removeprefix(f"{dicom_dir}: ")
-        issues.append(QualityIssue("", "", "", "damaged image", detail, "left out"))
+    cts: list[CTDescription] = []
+    faults: list[QualityIssue] = []
     for uid in sorted(series):
-        patient = names(series[uid][0])
-        if patients is None or patient in patients:
-            issues += _geometry_findings(uid, patient, series[uid], rules)
-    return IngestPlan(work.rows, work.sources, work.nodules, tuple(issues))
+        patient = options.names(series[uid][0])
+        chosen = patients is None or patient in patients
+        try:
+            found = stack(series[uid], options.rules)
+        except GeometryError as error:
+            reason = str(error).removeprefix(f"{series[uid][0].source_label}: ")
+            faults += [QualityIssue(patient, uid, "", "no CT slice", reason, "refused")] * chosen
+            continue
+        cts.append(CTDescription.of_slices(found.headers, patient))
+        faults += _geometry_issues(uid, patient, found.report) if chosen else []
+    if annotations is None:
+        plan = plan_cohort(series, options.cohort, patients, folder)
+    else:
+        plan = plan_annotated(series, cts, annotations, options.cohort)
+    unread = [
+        QualityIssue("", "", "", "damaged image", _without_folder(reason, folder), "left out")
+        for reason in damaged.values()
+    ]
+    return replace(plan, issues=(*plan.issues, *unread, *faults))
 
 
-def _geometry_findings(uid: str, patient: str, headers: list[SliceHeader], rules: GeometryRules) -> list[QualityIssue]:
+def _without_folder(reason: str, folder: Path) -> str:
+    return reason.removeprefix(f"{folder}, ").removeprefix(f"{folder}: ")
+
+
+def _geometry_issues(uid: str, patient: str, report: GeometryReport) -> list[QualityIssue]:
     """Every fault in the geometry of one series, whether or not it holds a nodule of the cohort."""
-    try:
-        report = stack(headers, rules).report
-    except GeometryError as error:
-        reason = str(error).removeprefix(f"{headers[0].source_label}: ")
-        return [QualityIssue(patient, uid, "", "no CT slice", reason, "refused")]
     actions = {fault: "refused" if fault in report.blocking else "repaired" for fault in report.faults}
     actions |= {fault: "noted" for fault in report.faults if fault in HARMLESS}
     return [QualityIssue(patient, uid, "", str(fault), text, actions[fault]) for fault, text in report.faults.items()]

@@ -39,9 +39,11 @@ def load_manifest(cohort: str = "default") -> pd.DataFrame:
     return used_rows(load_tables(cohort))
 
 
-def nodules_by_series(series_uids: Iterable[str]) -> dict[str, tuple[Nodule, ...]]:
+def nodules_by_series(
+    series_uids: Iterable[str], database: LidcDatabase | None = None
+) -> dict[str, tuple[Nodule, ...]]:
     """Every nodule that LIDC-IDRI's readers outlined, for those of the series that belong to it."""
-    database = LidcDatabase()
+    database = database or LidcDatabase()
     return {uid: database.nodules(database.by_series[uid]) for uid in series_uids if uid in database.by_series}
 
 

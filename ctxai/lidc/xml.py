@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
@@ -10,7 +11,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import parse
 
-from ctxai.ct.slice_sorting import Stack
+from ctxai.ct.header import SliceHeader
 from ctxai.errors import InputError
 from ctxai.lidc.database import MAX_READERS, RATINGS, Contour, Nodule, Reading, Scan, cluster
 
@@ -70,22 +71,22 @@ def read_xml(path: Path | str) -> XmlAnnotation:
     return XmlAnnotation(series_uid, readings)
 
 
-def nodules_from_xml(annotation: XmlAnnotation, series: Stack, patient_id: str) -> tuple[Nodule, ...]:
+def nodules_from_xml(annotation: XmlAnnotation, headers: Sequence[SliceHeader], patient_id: str) -> tuple[Nodule, ...]:
     """The readings grouped by nodule, by the rule that the database's readings are grouped by.
 
     Outlines are matched to slices by SOP Instance UID, and by position where the series has no such image.
 
     Args:
         annotation: what the XML says.
-        series: the slices of its CT.
+        headers: the slices of its CT.
         patient_id: for the nodules' ids.
 
     Raises:
         InputError: when an outline lies on no slice of the series, or outside of its image.
     """
-    first = series.headers[0]
-    z_of_image = {header.sop_uid: float(header.position[2]) for header in series.headers}
-    slice_z_mm = np.sort([header.position[2] for header in series.headers])
+    first = headers[0]
+    z_of_image = {header.sop_uid: float(header.position[2]) for header in headers}
+    slice_z_mm = np.sort([header.position[2] for header in headers])
     thickness = first.slice_thickness_mm or float(np.median(np.diff(slice_z_mm)))
     scan = Scan(
         0,

@@ -1,1 +1,1 @@
-"""DICOM networking: what another system (a PACS, a DICOMweb server) is asked for and given."""
+"""DICOM networking: store, find and fetch with a PACS or a DICOMweb server, and a storage service."""

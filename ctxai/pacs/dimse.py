@@ -7,26 +7,33 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AE, _config, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
+from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import PacsError
-from ctxai.pacs.client import Outcome, RemoteSeries
+from ctxai.pacs.client import STORED_WITH_WARNING, Outcome, RemoteSeries, describe_status, is_temporary
 
 _CONNECT_S = 10.0
 _TIMEOUT_S = 60.0
 _CONTEXTS = 128  # presentation contexts of one association, PS3.8 9.3.2.2
 _PENDING = {0xFF00, 0xFF01}
 _Fetched = tuple[str, bytes]
+_Handlers = list[Any]  # pynetdicom's own union is invariant
+
+# Query/Retrieve, Study Root, PS3.4 C.6.2.
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 
 # Files are read in pieces while they are sent, not held in memory.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -97,9 +104,9 @@ class DimsePeer:
                 "is known there, then try again"
             )
         code = status.Status
-        # 0000H success, Bxxx a warning: stored all the same.
-        accepted = code == 0x0000 or code >> 12 == 0xB
-        return Outcome(file.path, accepted, "" if accepted else _status_text(status))
+        if code == 0x0000:
+            return Outcome(file.path, True)
+        return Outcome(file.path, code in STORED_WITH_WARNING, _status_text(status), is_temporary(code))
 
     def find(self, study_uid: str, modality: str | None = None) -> list[RemoteSeries]:
         """C-FIND for the series of a study (Study Root), by rising UID.
@@ -114,10 +121,10 @@ class DimsePeer:
         query.Modality = modality or ""
         query.NumberOfSeriesRelatedInstances = None
         entity = self._entity()
-        entity.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
+        entity.add_requested_context(_FIND)
         found = []
         with self._associated(entity) as association:
-            for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
+            for status, answer in association.send_c_find(query, _FIND):
                 self._check(status, "query")
                 if answer is not None:
                     number = answer.get("NumberOfSeriesRelatedInstances")
@@ -142,49 +149,53 @@ class DimsePeer:
         arrived: queue.SimpleQueue[_Fetched] = queue.SimpleQueue()
 
         def keep(event: evt.Event) -> int:
-            arrived.put((str(event.request.AffectedSOPInstanceUID), event.encoded_dataset()))
+            content = event.encoded_dataset()
+            if _series_of(content) != series.series_uid:
+                return 0xA900  # of another series than was asked for
+            assert isinstance(event.request, C_STORE)
+            arrived.put((str(event.request.AffectedSOPInstanceUID), content))
             return 0x0000
 
         query = Dataset()
         query.QueryRetrieveLevel = "SERIES"
         query.StudyInstanceUID = series.study_uid
         query.SeriesInstanceUID = series.series_uid
-        handlers = [(evt.EVT_C_STORE, keep)]
+        handlers: _Handlers = [(evt.EVT_C_STORE, keep)]
         if self.move_port is None:
             yield from self._get(query, handlers, arrived)
         else:
-            yield from self._move(query, handlers, arrived)
+            yield from self._move(query, handlers, arrived, self.move_port)
 
-    def _get(self, query: Dataset, handlers: list, arrived: queue.SimpleQueue[_Fetched]) -> Iterator[_Fetched]:
+    def _get(self, query: Dataset, handlers: _Handlers, arrived: queue.SimpleQueue[_Fetched]) -> Iterator[_Fetched]:
         entity = self._entity()
-        entity.add_requested_context(StudyRootQueryRetrieveInformationModelGet)
+        entity.add_requested_context(_GET)
         entity.add_requested_context(CTImageStorage, sorted(AllTransferSyntaxes))
         role = build_role(CTImageStorage, scp_role=True)
         with self._associated(entity, ext_neg=[role], evt_handlers=handlers) as association:
-            for status, _ in association.send_c_get(query, StudyRootQueryRetrieveInformationModelGet):
+            for status, _ in association.send_c_get(query, _GET):
                 yield from _drain(arrived)
                 self._check(status, "C-GET")
         yield from _drain(arrived)
 
-    def _move(self, query: Dataset, handlers: list, arrived: queue.SimpleQueue[_Fetched]) -> Iterator[_Fetched]:
+    def _move(
+        self, query: Dataset, handlers: _Handlers, arrived: queue.SimpleQueue[_Fetched], port: int
+    ) -> Iterator[_Fetched]:
         entity = self._entity()
-        entity.add_requested_context(StudyRootQueryRetrieveInformationModelMove)
+        entity.add_requested_context(_MOVE)
         receiver = AE(self._own_aet)
         receiver.add_supported_context(CTImageStorage, sorted(AllTransferSyntaxes))
         own_side = "" if self._host not in ("127.0.0.1", "localhost", "::1") else "127.0.0.1"
         try:
-            server = receiver.start_server((own_side, self.move_port), block=False, evt_handlers=handlers)
+            server = receiver.start_server((own_side, port), block=False, evt_handlers=handlers)
         except OSError as error:
-            raise PacsError(
-                f"port {self.move_port}: cannot be listened on ({error.strerror}); choose another"
-            ) from None
+            raise PacsError(f"port {port}: cannot be listened on ({error.strerror}); choose another") from None
         try:
             with self._associated(entity) as association:
-                model = StudyRootQueryRetrieveInformationModelMove
-                for status, _ in association.send_c_move(query, self._own_aet, model):
+                for status, _ in association.send_c_move(query, self._own_aet, _MOVE):
                     yield from _drain(arrived)
                     self._check(status, f"C-MOVE to {self._own_aet}")
         finally:
+            assert server is not None
             server.shutdown()
         yield from _drain(arrived)
 
@@ -195,14 +206,25 @@ class DimsePeer:
         return entity
 
     @contextmanager
-    def _associated(self, entity: AE, **options: object) -> Iterator[Association]:
-        tls = None if self._tls is None else (self._tls, self._host)
-        association = entity.associate(self._host, self._port, ae_title=self._aet, tls_args=tls, **options)
+    def _associated(
+        self,
+        entity: AE,
+        ext_neg: list[SCP_SCU_RoleSelectionNegotiation] | None = None,
+        evt_handlers: _Handlers | None = None,
+    ) -> Iterator[Association]:
+        association = entity.associate(
+            self._host,
+            self._port,
+            ae_title=self._aet,
+            ext_neg=None if ext_neg is None else list(ext_neg),
+            tls_args=None if self._tls is None else (self._tls, self._host),
+            evt_handlers=evt_handlers,
+        )
         if not association.is_established:
-            if association.is_rejected:
-                answer = association.acceptor.primitive
+            answer = association.acceptor.primitive
+            if association.is_rejected and answer is not None:
                 why = f"it refuses the association ({answer.reason_str.lower()})"
-            elif association.is_aborted and association.acceptor.primitive is not None:
+            elif association.is_aborted and answer is not None:
                 why = "it accepts none of the services asked for"
             else:
                 why = "no connection"
@@ -220,6 +242,15 @@ class DimsePeer:
             raise PacsError(f"{self.name}: {what} failed, {_status_text(status)}")
 
 
+def _series_of(content: bytes) -> str | None:
+    """Series Instance UID of a received file; None where it cannot be read."""
+    try:
+        header = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+        return str(header.SeriesInstanceUID)
+    except (InvalidDicomError, *PARSE_ERRORS):
+        return None
+
+
 def _file_of(path: Path) -> _File:
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     return _File(path, header.SOPClassUID, header.file_meta.TransferSyntaxUID)
@@ -227,7 +258,7 @@ def _file_of(path: Path) -> _File:
 
 def _status_text(status: Dataset) -> str:
     comment = str(status.get("ErrorComment", "")).strip()
-    return f"status {status.Status:04X}H{': ' + comment if comment else ''}"
+    return f"{describe_status(status.Status)}{': ' + comment if comment else ''}"
 
 
 def _drain(arrived: queue.SimpleQueue[_Fetched]) -> Iterator[_Fetched]:

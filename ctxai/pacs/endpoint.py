@@ -1,4 +1,4 @@
-"""Addresses of peers as people type them: a DICOMweb URL, or AET@host:port."""
+"""Addresses of peers on the command line: a DICOMweb URL, or AET@host:port."""
 
 from __future__ import annotations
 

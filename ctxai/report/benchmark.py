@@ -1,13 +1,11 @@
-"""The page of a benchmark of explanations: claims, chance, cost, examples, every figure with its interval."""
+"""Page of a benchmark of explanations: claims, chance, cost, examples, every metric with its interval."""
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,23 +13,23 @@ import pandas as pd
 from ctxai.disclaimer import NOTICE
 from ctxai.evaluate.explanations.comparison import CONTROLS, direction_of, order_methods
 from ctxai.files import write_text
+from ctxai.report.page import render_page
 
-_TEMPLATE = Path(__file__).with_name("benchmark.html")
 _SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Everything that a benchmark found.
+    """Results of a benchmark.
 
     Attributes:
-        title: which run and store.
-        facts: what was run, by name, for a reader.
+        title: run and store.
+        facts: settings of the benchmark, by name.
         table: as :func:`ctxai.evaluate.explanations.comparison.compare` gives it, with a column ``forward_passes``.
         claims: verdicts on claims and on readers' expectations.
-        controls: the controls' figures where chance is 0.
-        blind: which metrics cannot tell a method from chance.
-        outline: what the outline in the pictures is.
+        controls: scores of the controls where chance is 0.
+        blind: metrics that cannot tell a method from chance.
+        outline: meaning of the outline in the pictures.
     """
 
     title: str
@@ -44,62 +42,121 @@ class Findings:
 
 
 def write_page(path: Path, findings: Findings, pareto: Path, examples: Path) -> None:
-    """Write the page; self-contained, no server."""
-    targets = list(findings.table["target"].unique())
-    parts = [
-        f"<details{' open' if not place else ''}><summary><b>{html.escape(target)}</b></summary>"
-        f'<div class="scroll">{_table_html(findings.table[findings.table["target"] == target])}</div></details>'
-        for place, target in enumerate(targets)
-    ]
-    page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        subtitle=html.escape(findings.title),
-        notice=html.escape(NOTICE),
-        run=_facts_html(findings.facts),
-        claims=_plain_html(findings.claims[findings.claims["verdict"].notna()]),
-        chance=html.escape(chance_sentence(findings.blind)),
-        controls=_plain_html(findings.controls),
-        pareto=_embedded(pareto),
-        examples=_embedded(examples),
-        target=html.escape(targets[0]),
-        outline=html.escape(findings.outline),
-        tables="\n".join(parts),
+    """Write the page; self-contained, no server.
+
+    Args:
+        path: HTML file to write.
+        findings: results of the benchmark.
+        pareto: PNG of faithfulness against cost.
+        examples: PNG of maps on some nodules.
+    """
+    page = render_page(
+        "benchmark.html",
+        style="tables.css",
+        title=findings.title,
+        facts=findings.facts,
+        claims=_plain(findings.claims[findings.claims["verdict"].notna()]),
+        chance=chance_sentence(findings.blind),
+        controls=_plain(findings.controls),
+        pareto=pareto.read_bytes(),
+        examples=examples.read_bytes(),
+        outline=findings.outline,
+        tables=_target_tables(findings.table),
     )
     write_text(path, page)
 
 
 def write_markdown(path: Path, findings: Findings) -> None:
-    """Write the same figures as Markdown, a table for every target."""
+    """Write the same numbers as Markdown, a table for every target."""
     lines = ["# Benchmark of explanations", "", f"{findings.title}. For {NOTICE}.", ""]
     lines += [f"- {name}: {value}" for name, value in findings.facts.items()]
-    lines += ["", "## Claims", "", *_plain_markdown(findings.claims[findings.claims["verdict"].notna()])]
-    lines += ["", "## Chance", "", chance_sentence(findings.blind), "", *_plain_markdown(findings.controls)]
-    for target, group in findings.table.groupby("target", sort=False):
-        lines += ["", f"## {target}", ""]
-        columns = _columns(group)
-        lines.append(f"| method | {' | '.join(_heading(*column) for column in columns)} | forward passes |")
-        lines.append("|---|" + "---:|" * (len(columns) + 1))
-        cells = {key: rows.iloc[0] for key, rows in group.groupby(["method", "metric", "place"])}
-        for method in order_methods(group["method"].unique()):
-            shown = [_cell(cells.get((method, *column))) for column in columns]
-            lines.append(f"| {method} | {' | '.join(shown)} | {_passes(group, method)} |")
+    lines += ["", "## Claims", "", *_markdown(_plain(findings.claims[findings.claims["verdict"].notna()]))]
+    lines += ["", "## Chance", "", chance_sentence(findings.blind), "", *_markdown(_plain(findings.controls))]
+    for table in _target_tables(findings.table):
+        lines += ["", f"## {table.target}", ""]
+        lines.append(f"| method | {' | '.join(table.headings)} | forward passes |")
+        lines.append("|---|" + "---:|" * (len(table.headings) + 1))
+        for row in table.rows:
+            cells = ["–" if cell is None else f"{cell.value} ({cell.low}–{cell.high})" for cell in row.cells]
+            lines.append(f"| {row.method} | {' | '.join(cells)} | {row.passes} |")
     lines += ["", "Mean over nodules (95 % interval over patients); * differs from CDAM after Holm's correction.", ""]
     write_text(path, "\n".join(lines))
 
 
 def chance_sentence(blind: pd.DataFrame) -> str:
-    """Which metrics no method passes."""
+    """Metrics that no method passes, as a sentence."""
     lost = blind[blind["blind"]]
     if lost.empty:
         return "For every metric at least one method differs from a random map in the right direction."
     names = [
-        f"{row.metric}{f' ({row.place})' if row.place else ''} for {row.target}" for row in lost.itertuples(index=False)
+        f"{metric}{f' ({place})' if place else ''} for {target}"
+        for metric, place, target in lost[["metric", "place", "target"]].astype(str).to_numpy()
     ]
     return f"These metrics tell no method from a random map, and nothing follows from them here: {'; '.join(names)}."
 
 
-def _columns(group: pd.DataFrame) -> list[tuple[str, str]]:
-    found = group[["metric", "place"]].drop_duplicates()
-    return [(row.metric, row.place) for row in found.itertuples(index=False)]
+@dataclass(frozen=True)
+class _Plain:
+    """A table of texts."""
+
+    headings: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A mean with its interval, as texts; ``best`` of the methods in its column."""
+
+    value: str
+    low: str
+    high: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """All metrics of one method; None where it has no score."""
+
+    method: str
+    control: bool
+    cells: list[_Cell | None]
+    passes: str
+
+
+@dataclass(frozen=True)
+class _TargetTable:
+    """All methods on one target."""
+
+    target: str
+    headings: list[str]
+    rows: list[_Row]
+
+
+def _target_tables(table: pd.DataFrame) -> list[_TargetTable]:
+    return [_target_table(str(target), group) for target, group in table.groupby("target", sort=False)]
+
+
+def _target_table(target: str, group: pd.DataFrame) -> _TargetTable:
+    pairs = group[["metric", "place"]].drop_duplicates()
+    columns = [(str(metric), str(place)) for metric, place in zip(pairs["metric"], pairs["place"], strict=True)]
+    best = {column: _best_method(group, *column) for column in columns}
+    found = {(str(row["method"]), str(row["metric"]), str(row["place"])): row for row in group.to_dict("records")}
+    rows = []
+    for method in order_methods([str(name) for name in group["method"].unique()]):
+        cells = [_cell(found.get((method, *column)), best[column] == method) for column in columns]
+        passes = group.loc[group["method"] == method, "forward_passes"].iloc[0]
+        rows.append(_Row(method, method in CONTROLS, cells, f"{passes:.1f}"))
+    return _TargetTable(target, [_heading(*column) for column in columns], rows)
+
+
+def _best_method(group: pd.DataFrame, metric: str, place: str) -> str | None:
+    """The best of the methods that are no controls; None for a metric without a direction."""
+    higher = direction_of(metric)
+    rows = group[(group["metric"] == metric) & (group["place"] == place) & ~group["method"].isin(CONTROLS)]
+    if higher is None or rows.empty:
+        return None
+    values = rows["value"].to_numpy(float)
+    return str(rows["method"].iloc[int(np.nanargmax(values if higher else -values))])
 
 
 def _heading(metric: str, place: str) -> str:
@@ -107,72 +164,26 @@ def _heading(metric: str, place: str) -> str:
     return f"{metric}{f' ({place})' if place else ''}{arrow}"
 
 
-def _cell(row: pd.Series | None) -> str:
+def _cell(row: Mapping[Any, Any] | None, best: bool) -> _Cell | None:
     if row is None:
-        return "–"
+        return None
     star = "*" if row["p_holm"] < _SIGNIFICANT else ""
-    return f"{row['value']:.3f}{star} ({row['low']:.3f}–{row['high']:.3f})"
+    return _Cell(f"{row['value']:.3f}{star}", f"{row['low']:.3f}", f"{row['high']:.3f}", best)
 
 
-def _passes(group: pd.DataFrame, method: str) -> str:
-    return f"{group.loc[group['method'] == method, 'forward_passes'].iloc[0]:.1f}"
+def _plain(table: pd.DataFrame) -> _Plain:
+    headings = [str(name).replace("_", " ") for name in table]
+    return _Plain(headings, [[_text(value) for value in row] for row in table.itertuples(index=False)])
 
 
-def _table_html(group: pd.DataFrame) -> str:
-    columns = _columns(group)
-    head = "".join(f"<th>{html.escape(_heading(*column)).replace('[', '<br>[')}</th>" for column in columns)
-    best = {}
-    for column in columns:
-        rows = group[(group["metric"] == column[0]) & (group["place"] == column[1]) & ~group["method"].isin(CONTROLS)]
-        direction = direction_of(column[0])
-        if direction is not None and len(rows):
-            best[column] = rows.loc[rows["value"].idxmax() if direction else rows["value"].idxmin(), "method"]
-    cells = {key: rows.iloc[0] for key, rows in group.groupby(["method", "metric", "place"])}
-    lines = []
-    for method in order_methods(group["method"].unique()):
-        shown = []
-        for column in columns:
-            row = cells.get((method, *column))
-            if row is None:
-                shown.append("<td>–</td>")
-                continue
-            star = "*" if row["p_holm"] < _SIGNIFICANT else ""
-            kind = ' class="best"' if best.get(column) == method else ""
-            interval = f"<small>{row['low']:.3f} – {row['high']:.3f}</small>"
-            shown.append(f"<td{kind}>{row['value']:.3f}{star}{interval}</td>")
-        control = ' class="control"' if method in CONTROLS else ""
-        passes = f"<td>{_passes(group, method)}</td>"
-        lines.append(f"<tr{control}><th>{html.escape(method)}</th>{''.join(shown)}{passes}</tr>")
-    return f"<table><thead><tr><th>method</th>{head}<th>forward passes</th></tr></thead>{''.join(lines)}</table>"
-
-
-def _facts_html(facts: Mapping[str, str]) -> str:
-    return "<ul>" + "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in facts.items()) + "</ul>"
-
-
-def _plain_html(table: pd.DataFrame) -> str:
-    if table.empty:
-        return "<p>nothing to show</p>"
-    head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in table)
-    lines = []
-    for row in table.itertuples(index=False):
-        texts = [_text(value) for value in row]
-        lines.append("<tr>" + "".join(f'<td class="{text}">{html.escape(text)}</td>' for text in texts) + "</tr>")
-    return f"<table><thead><tr>{head}</tr></thead>{''.join(lines)}</table>"
-
-
-def _plain_markdown(table: pd.DataFrame) -> Sequence[str]:
-    if table.empty:
+def _markdown(table: _Plain) -> Sequence[str]:
+    if not table.rows:
         return ["nothing to show"]
-    head = [f"| {' | '.join(name.replace('_', ' ') for name in table)} |", "|---" * len(table.columns) + "|"]
-    return [*head, *(f"| {' | '.join(map(_text, row))} |" for row in table.itertuples(index=False))]
+    head = [f"| {' | '.join(table.headings)} |", "|---" * len(table.headings) + "|"]
+    return [*head, *(f"| {' | '.join(row)} |" for row in table.rows)]
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _embedded(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode("ascii")

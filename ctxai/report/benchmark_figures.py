@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ from ctxai.files import atomic_path
 from ctxai.report.tiles import plane_picture
 
 _INK, _BLUE, _GREY = "#333333", "#1f5a99", "#999999"
-_STYLE = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def write_pareto(path: Path, table: pd.DataFrame, target: str, metric: str) -> None:
@@ -26,13 +27,13 @@ def write_pareto(path: Path, table: pd.DataFrame, target: str, metric: str) -> N
         figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
         axes.axhline(0, color=_GREY, linewidth=0.8, linestyle=":")
-        for row in rows.itertuples(index=False):
-            colour = _GREY if row.method in CONTROLS else _BLUE
-            cost = max(row.forward_passes, 0.1)
-            axes.plot([cost, cost], [row.low, row.high], color=colour, linewidth=0.8, alpha=0.6)
-            axes.plot(cost, row.value, "o", color=colour, markersize=5)
+        for row in rows.to_dict("records"):
+            colour = _GREY if row["method"] in CONTROLS else _BLUE
+            cost = max(row["forward_passes"], 0.1)
+            axes.plot([cost, cost], [row["low"], row["high"]], color=colour, linewidth=0.8, alpha=0.6)
+            axes.plot(cost, row["value"], "o", color=colour, markersize=5)
             axes.annotate(
-                row.method, (cost, row.value), xytext=(5, 3), textcoords="offset points", fontsize=7, color=_INK
+                row["method"], (cost, row["value"]), xytext=(5, 3), textcoords="offset points", fontsize=7, color=_INK
             )
         front = pareto_front(rows[~rows["method"].isin(CONTROLS)])
         axes.plot(front["forward_passes"].clip(lower=0.1), front["value"], color=_BLUE, linewidth=1, alpha=0.5)

@@ -1,8 +1,7 @@
-"""The report of a result folder of ``ctxai explain``: every nodule to scroll through, with its figures."""
+"""Report of a result folder of ``ctxai explain``: every nodule to scroll through, with its numbers."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +11,15 @@ from ctxai.report.crops import Crops, find_crops
 from ctxai.report.nodule_section import nodule_section
 from ctxai.report.page import render_page
 from ctxai.report.results import Results, read_results
+from ctxai.report.tiles import evidence_colours
+from ctxai.results_folder import REPORT, picture_of
 
-REPORT = "report.html"
 #: Up to about this many bytes the nodules stand in one page, beyond it in a page for each series.
 ONE_PAGE_BYTES = 10_000_000
 _SECTION_BYTES = 8_000
+#: In the order in which they build on each other.
+_VIEWER_SCRIPTS = ("volume.js", "planes.js", "three_d.js", "viewer.js")
+_COHORT_SCRIPT = "cohort.js"
 
 
 def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than: str | None = None) -> None:
@@ -46,26 +49,32 @@ def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than
         pages = {number: "" if together else f"{row['series']}/{REPORT}" for number, row in enumerate(results.rows)}
         table = cohort_table(results.rows, [f"{pages[number]}#{anchors[number]}" for number in pages])
 
-    def sections(numbers: Sequence[int]) -> str:
-        return "\n".join(nodule_section(results.rows[n], crops[n], anchors[n], pictures[n]) for n in numbers)
+    def page_of(title: str, counted: str, numbers: Sequence[int], **content: object) -> str:
+        sections = [nodule_section(results.rows[n], crops[n], anchors[n], pictures[n]) for n in numbers]
+        return render_page(
+            "explanation.html",
+            style="explanation.css",
+            scripts=[*(_VIEWER_SCRIPTS if numbers else ()), _COHORT_SCRIPT],
+            viewer=bool(numbers),
+            title=title,
+            counted=counted,
+            results=results,
+            sections=sections,
+            settings={"colours": evidence_colours()},
+            **content,
+        )
 
-    everything = sections(range(len(results.rows))) if together else ""
-    header = _header(results, f"{_counted(len(results.rows), 'nodule')} of {len(by_series)} series")
-    write_text(out_dir / REPORT, render_page("Explained nodules", header, table + everything, viewer=together))
+    counted = f"{_counted(len(results.rows), 'nodule')} of {len(by_series)} series"
+    shown = range(len(results.rows)) if together else ()
+    write_text(out_dir / REPORT, page_of("Explained nodules", counted, shown, table=table, back=None))
     for series, own in by_series.items():
         page = out_dir / series / REPORT
         if together:
             page.unlink(missing_ok=True)  # of an earlier call with more nodules
-            continue
-        if newer_than is not None and _is_newer(page, page.with_name(newer_than)):
-            continue
-        back = f'<p><a href="../{REPORT}">All {len(results.rows)} nodules</a></p>'
-        write_text(
-            page,
-            render_page(
-                f"Series {series}", back + _header(results, _counted(len(own), "nodule")), sections(own), viewer=True
-            ),
-        )
+        elif newer_than is None or not _is_newer(page, page.with_name(newer_than)):
+            back = {"link": f"../{REPORT}", "nodules": len(results.rows)}
+            counted = _counted(len(own), "nodule")
+            write_text(page, page_of(f"Series {series}", counted, own, table="", back=back))
 
 
 def _size(crops: Crops | None, picture: Path | None) -> int:
@@ -76,7 +85,7 @@ def _size(crops: Crops | None, picture: Path | None) -> int:
 
 def _picture(results: Results, number: int) -> Path | None:
     row = results.rows[number]
-    path = results.folder / row["series"] / "views" / f"{row['nodule_id']}.png"
+    path = picture_of(results.folder / row["series"], row["nodule_id"])
     return path if path.is_file() else None
 
 
@@ -86,10 +95,3 @@ def _is_newer(page: Path, other: Path) -> bool:
 
 def _counted(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def _header(results: Results, what: str) -> str:
-    return (
-        f"<p>{what} · run <b>{html.escape(results.run)}</b>, weights <code>{html.escape(results.weights_sha256[:12])}"
-        f"</code> · {html.escape(results.software)}</p>"
-    )

@@ -1,13 +1,11 @@
-"""The page that shows what an ingestion gave: cohort, faults and repairs, ratings, agreement, sample patches."""
+"""Page of an ingestion: cohort, faults and repairs, ratings, agreement of the readers, sample patches."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,14 +13,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ctxai.data.store import NoduleStore
-from ctxai.disclaimer import NOTICE
 from ctxai.files import write_text
+from ctxai.report.page import render_page
 
-_TEMPLATE = Path(__file__).with_name("ingestion.html")
 _WINDOW_HU = (-1200, 400)
 _NAMED_PATIENTS = 6
 _COLUMNS = 6
-_STYLE = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+_STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def write_ingestion_report(
@@ -39,13 +36,16 @@ def write_ingestion_report(
     """
     table = store.table
     usable = table[table.fault == ""]
-    shares = [_share_agreed(store, row, int(n)) for row, n in usable.n_readers.items() if n > 1]
+    shares = [
+        _share_agreed(store, int(row), int(n)) for row, n in zip(usable.index, usable.n_readers, strict=True) if n > 1
+    ]
     with matplotlib.rc_context(_STYLE):
-        page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-            name=html.escape(store.path.name),
-            notice=html.escape(NOTICE),
-            flow="\n".join(f"<li><b>{count}</b> {html.escape(what)}</li>" for what, count in flow),
-            issues=_findings(report) or '<tr><td colspan="4">none</td></tr>',
+        page = render_page(
+            "ingestion.html",
+            style="tables.css",
+            name=store.path.name,
+            flow=flow,
+            issues=_issues(report),
             ratings=_png(_ratings_figure(usable)),
             agreement=_png(_agreement_figure(usable, shares)),
             sample=_png(_sample_figure(store, usable, samples)),
@@ -53,18 +53,15 @@ def write_ingestion_report(
     write_text(path, page)
 
 
-def _findings(report: pd.DataFrame) -> str:
-    lines = []
+def _issues(report: pd.DataFrame) -> list[dict[str, object]]:
+    """Lines of report.csv counted by name and action, with the first patients."""
+    issues = []
     for (name, action), group in report.groupby(["name", "action"], sort=True):
         patients = sorted(set(group.patient_id) - {""})
-        named = ", ".join(patients[:_NAMED_PATIENTS])
         more = len(patients) - _NAMED_PATIENTS
-        named += f" and {more} more" if more > 0 else ""
-        lines.append(
-            f'<tr><td>{html.escape(name)}</td><td>{html.escape(action)}</td><td class="number">{len(group)}</td>'
-            f"<td>{html.escape(named)}</td></tr>"
-        )
-    return "\n".join(lines)
+        named = ", ".join(patients[:_NAMED_PATIENTS]) + (f" and {more} more" if more > 0 else "")
+        issues.append({"name": name, "action": action, "lines": len(group), "patients": named})
+    return issues
 
 
 def _ratings_figure(usable: pd.DataFrame) -> Figure:
@@ -73,7 +70,7 @@ def _ratings_figure(usable: pd.DataFrame) -> Figure:
     for axes, name in zip(figure.subplots(-(-len(names) // 5), 5, squeeze=False).flat, names, strict=False):
         values = [float(v) for text in usable[f"{name}_ratings"] for v in str(text).split("|") if v]
         levels = np.arange(1, 7 if name == "calcification" else 6)
-        axes.bar(levels, [values.count(level) for level in levels], color="#3b6ea5")
+        axes.bar(levels, [values.count(float(level)) for level in levels], color="#3b6ea5")
         axes.set_title(name, fontsize=10)
         axes.set_xticks(levels)
         axes.tick_params(labelsize=8)
@@ -102,9 +99,10 @@ def _sample_figure(store: NoduleStore, usable: pd.DataFrame, samples: int) -> Fi
     chosen = usable.iloc[np.unique(np.linspace(0, len(usable) - 1, min(samples, len(usable))).round().astype(int))]
     lines = max(-(-len(chosen) // _COLUMNS), 1)
     figure = Figure(figsize=(10, 0.2 + 1.95 * lines), layout="constrained", facecolor="white")
-    for axes, (row, nodule) in zip(
+    for axes, (label, nodule) in zip(
         figure.subplots(lines, _COLUMNS, squeeze=False).flat, chosen.iterrows(), strict=False
     ):
+        row = int(str(label))
         middle = store.patch_shape[0] // 2
         axes.imshow(store.hu(row)[middle], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1])
         agreement = store.agreement(row)[middle]
@@ -125,7 +123,7 @@ def _share_agreed(store: NoduleStore, row: int, readers: int) -> float:
     return float((agreement >= readers / 2).sum() / max((agreement > 0).sum(), 1))
 
 
-def _png(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
-    return base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()

@@ -11,7 +11,7 @@ import pytest
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.data.store import NoduleStore
-from ctxai.ingestion.extraction import agreement_on
+from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import LidcDatabase
 

@@ -1,16 +1,17 @@
 """Labels of one's own, given beside points: they are trained on and judged, without readers."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from ctxai.annotations import CTDescription
+from ctxai.annotations.points import Points
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
 from ctxai.data.settings import FoldConfig, ViewConfig
-from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import StoreError
-from ctxai.ingestion.sources import from_points
+from ctxai.ingestion.plan import IngestPlan, plan_annotated
 from ctxai.models.classifier import OptimConfig
 from ctxai.models.settings import BackboneConfig
 from ctxai.run.run import Run
@@ -26,6 +27,11 @@ QUICK = {
 }
 
 
+def plan(patients: pd.Series, series_uids: pd.Series, points: Path) -> IngestPlan:
+    cts = {uid: CTDescription(uid, patient, patient) for uid, patient in zip(series_uids, patients, strict=True)}
+    return plan_annotated({}, list(cts.values()), Points(points))
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """Spheres whose table is that of points with a malignancy of 1 or 5 and no other rating."""
@@ -34,11 +40,7 @@ def store(tmp_path_factory):
     old = store.table
     points = old[["nodule_id", "series_uid", "x", "y", "z", "diameter_mm"]]
     points.assign(malignancy=1 + 4 * old.label_malignancy).to_csv(folder / "points.csv", index=False)
-    series = {
-        uid: [SimpleNamespace(patient_id=patient, study_uid=uid)]
-        for uid, patient in zip(old.series_uid, old.patient_id, strict=True)
-    }
-    store.write_table(from_points(series, folder / "points.csv", Pseudonymizer()).rows.assign(fault=""))
+    store.write_table(plan(old.patient_id, old.series_uid, folder / "points.csv").rows.assign(fault=""))
     return store
 
 
@@ -50,8 +52,8 @@ def test_points_with_labels_get_folds_of_whole_patients(store):
 
 def test_points_without_labels_get_none(store, tmp_path):
     store.table[["nodule_id", "series_uid", "x", "y", "z"]].to_csv(tmp_path / "points.csv", index=False)
-    series = {uid: [SimpleNamespace(patient_id=uid, study_uid=uid)] for uid in store.table.series_uid}
-    assert (from_points(series, tmp_path / "points.csv", Pseudonymizer()).rows.fold == -1).all()
+    uids = store.table.series_uid
+    assert (plan(uids, uids, tmp_path / "points.csv").rows.fold == -1).all()
 
 
 def test_a_run_is_trained_and_judged_on_labels_without_readers(store, tmp_path):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ctxai.ct.points import read_points
+from ctxai.annotations import CTDescription, read_points
+from ctxai.annotations.points import Points
 from ctxai.ct.slice_sorting import Stack, stack
 from ctxai.deidentification.pseudonyms import Pseudonymizer
-from ctxai.ingestion.sources import from_points
+from ctxai.ingestion.plan import plan_annotated
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import RATINGS
 from ctxai.lidc.xml import nodules_from_xml, read_xml
@@ -29,7 +30,7 @@ def annotation(data: bytes, folder: Path) -> None:
     """LIDC's XML: its outlines on a series, and the readers' masks."""
     path = folder / "annotation.xml"
     path.write_bytes(data)
-    for nodule in nodules_from_xml(read_xml(path), _sound_stack(), "P"):
+    for nodule in nodules_from_xml(read_xml(path), _sound_stack().headers, "P"):
         reader_masks(nodule, np.array([header.position[2] for header in _sound_stack().headers]))
 
 
@@ -65,7 +66,8 @@ def labels(data: bytes, folder: Path) -> None:
     """Points with labels, as ingestion takes them."""
     (folder / "points.csv").write_bytes(data)
     header = sound_images()[0]
-    from_points({header.series_uid: [header]}, folder / "points.csv", _names())
+    cts = [CTDescription.of_slices([header], _names()(header))]
+    plan_annotated({header.series_uid: [header]}, cts, Points(folder / "points.csv"))
 
 
 def tables() -> list[bytes]:

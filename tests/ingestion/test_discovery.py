@@ -2,18 +2,16 @@ import shutil
 
 import pytest
 
-from ctxai.ct.geometry import GeometryRules
+from ctxai.annotations.lidc import LidcXml
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError
-from ctxai.ingestion.discovery import work_in_tree
+from ctxai.ingestion.discovery import TreeOptions, plan_tree
 
 from trees import PHANTOM_PATIENTS
 
-RULES = GeometryRules()
 
-
-def work(tree, patients=None, xml=None, points=None, kept=None):
-    return work_in_tree(tree, "default", patients, xml, points, RULES, 0, kept, Pseudonymizer())
+def plan(tree, **options):
+    return plan_tree(TreeOptions(tree, Pseudonymizer(), **options))
 
 
 def test_faults_are_told_of_every_series_and_of_images_that_cannot_be_read(phantom_tree, tmp_path, caplog):
@@ -22,7 +20,7 @@ def test_faults_are_told_of_every_series_and_of_images_that_cannot_be_read(phant
     first, second = (sorted((tree / patient).rglob("*.dcm")) for patient in PHANTOM_PATIENTS)
     first[3].write_bytes(first[3].read_bytes()[:-200])
     second[3].unlink()
-    found = work(tree)
+    found = plan(tree)
     (damaged,) = [issue for issue in found.issues if issue.name == "damaged image"]
     assert damaged.action == "left out"
     assert damaged.detail.startswith("file 4 of ") and "cut short" in damaged.detail
@@ -33,12 +31,12 @@ def test_faults_are_told_of_every_series_and_of_images_that_cannot_be_read(phant
 
 
 def test_only_chosen_patients_are_reported(phantom_tree):
-    found = work(phantom_tree, patients=[PHANTOM_PATIENTS[1]])
+    found = plan(phantom_tree, patients=[PHANTOM_PATIENTS[1]])
     assert {issue.patient_id for issue in found.issues} == {PHANTOM_PATIENTS[1]}
     assert set(found.rows.patient_id) == {PHANTOM_PATIENTS[1]}
 
 
 def test_headers_are_not_kept_for_xml_annotations(phantom_tree, tmp_path):
     with pytest.raises(InputError, match="need the whole tree"):
-        work(phantom_tree, xml=tmp_path, kept=tmp_path / "headers.parquet")
+        plan(phantom_tree, annotations=LidcXml(tmp_path), headers=tmp_path / "headers.parquet")
     assert not list(tmp_path.iterdir())

@@ -44,7 +44,7 @@ def test_the_xml_and_the_database_give_the_same_contours_and_ratings(lidc_0001):
     (xml,) = lidc_0001.rglob("*.xml")
     found = read_xml(xml)
     (headers,) = find_series(lidc_0001).values()
-    (from_xml,) = nodules_from_xml(found, stack(headers, GeometryRules()), "LIDC-IDRI-0001")
+    (from_xml,) = nodules_from_xml(found, stack(headers, GeometryRules()).headers, "LIDC-IDRI-0001")
     database = LidcDatabase()
     (expected,) = database.nodules(database.by_series[found.series_uid])
 
@@ -67,7 +67,7 @@ def test_an_outline_belongs_to_the_image_that_it_names_and_else_to_its_position(
     third = series.headers[2]
     path = tmp_path / "a.xml"
     path.write_text(annotation(third.series_uid, roi(900, third.sop_uid) + roi(series.headers[3].position[2], "1.2.9")))
-    (nodule,) = nodules_from_xml(read_xml(path), series, "P")
+    (nodule,) = nodules_from_xml(read_xml(path), series.headers, "P")
     assert [contour.z_mm for contour in nodule.readings[0].contours] == [h.position[2] for h in series.headers[2:4]]
     np.testing.assert_array_equal(nodule.readings[0].contours[0].points[1], [6, 9])  # row, column
 
@@ -77,7 +77,7 @@ def test_an_outline_on_no_slice_is_refused(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(annotation(series.headers[0].series_uid, roi(900)))
     with pytest.raises(InputError, match="an outline at z 900 mm lies on none of its slices"):
-        nodules_from_xml(read_xml(path), series, "P")
+        nodules_from_xml(read_xml(path), series.headers, "P")
 
 
 def test_nodules_below_3_mm_have_no_ratings_and_are_passed_over(tmp_path):

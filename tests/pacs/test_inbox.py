@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
+from ctxai.ct.header import series_key
 from ctxai.errors import InputError, PacsError
+from ctxai.pacs.client import object_file
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.pacs.inbox import Inbox
-from ctxai.pacs.names import object_file, series_folder
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def send_to(inbox: Inbox, files: list[Path], aet: str = "CTXAI", own_aet: str = 
 def test_images_are_kept_under_hashed_names(inbox: Inbox, ct_files: list[Path], tmp_path: Path):
     assert send_to(inbox, ct_files) == [True] * 5
     sent = [dcmread(path) for path in ct_files]
-    folder = tmp_path / "incoming" / series_folder(sent[0].SeriesInstanceUID)
+    folder = tmp_path / "incoming" / series_key(sent[0].SeriesInstanceUID)
     assert {path.name for path in folder.iterdir()} == {object_file(one.SOPInstanceUID) for one in sent}
     assert dcmread(folder / object_file(sent[3].SOPInstanceUID)).PixelData == sent[3].PixelData
 

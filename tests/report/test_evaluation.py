@@ -31,7 +31,7 @@ def test_every_part_of_an_evaluation_is_on_the_page(page):
         "Malignant against benign",
         "Decisions",
         "Calibration",
-        "Ratings, beside the readers&#x27; own disagreement",
+        "Ratings, beside the readers' own disagreement",
         "Subgroups",
         "What a rating is not",
     ]

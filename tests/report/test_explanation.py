@@ -113,7 +113,7 @@ def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
     write_crops(tmp_path, row())
     write_report(tmp_path)
     page = page_of(tmp_path)
-    assert "alert(1)&quot;&amp;" in page
+    assert "alert(1)&#34;&amp;" in page
     assert not re.search(r"<script>\s*alert", page)
 
 

@@ -9,8 +9,8 @@ from .result_folders import row
 
 def places(svg):
     """x of the interval's ends, the prediction and the readers' mean, as shares of the axis."""
-    start, end = map(float, re.search(r'class="axis" d="M([\d.]+) 11.0H([\d.]+)"', svg).groups())
-    low, high = map(float, re.search(r'class="interval" d="M([\d.]+) 11.0H([\d.]+)"', svg).groups())
+    start, end = map(float, re.search(r'class="axis" d="M([\d.]+) 11H([\d.]+)"', svg).groups())
+    low, high = map(float, re.search(r'class="interval" d="M([\d.]+) 11H([\d.]+)"', svg).groups())
     dot = float(re.search(r'class="predicted" cx="([\d.]+)"', svg).group(1))
     readers = float(re.search(r'class="readers" d="M([\d.]+) ', svg).group(1))
     return [(x - start) / (end - start) for x in (low, dot, high, readers)]

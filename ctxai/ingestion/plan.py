@@ -1,0 +1,125 @@
+"""Plan of an ingestion: the manifest's rows, their CTs and outlines, and issues known before a voxel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from ctxai.annotations.base import AnnotationSource, CTDescription
+from ctxai.annotations.luna16 import Luna16, short_key
+from ctxai.annotations.matching import annotate, require_some
+from ctxai.errors import InputError
+from ctxai.ingestion.extraction import Source
+from ctxai.ingestion.rows import point_rows
+from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
+from ctxai.lidc.cohort import USED, load_rules, nodule_rows
+from ctxai.lidc.database import Nodule
+from ctxai.lidc.quality import QualityIssue, known_faults
+
+
+@dataclass(frozen=True, eq=False)
+class IngestPlan:
+    """Input of an ingestion.
+
+    Attributes:
+        rows: the manifest, one row per nodule; the row number is the index in the store.
+        sources: the CT of each Series Instance UID.
+        nodules: outlined nodules by Series Instance UID; none for points.
+        issues: known before a voxel is read.
+    """
+
+    rows: pd.DataFrame
+    sources: Mapping[str, Source]
+    nodules: Mapping[str, tuple[Nodule, ...]] = field(default_factory=dict)
+    issues: tuple[QualityIssue, ...] = ()
+
+
+def plan_cohort(sources: Mapping[str, Source], cohort: str, patients: Sequence[str] | None, folder: Path) -> IngestPlan:
+    """The cohort's nodules of LIDC-IDRI whose series are there.
+
+    Args:
+        sources: the CTs.
+        cohort: whose rules choose.
+        patients: only these.
+        folder: where the CTs are, for messages.
+
+    Raises:
+        InputError: when none of them is there.
+    """
+    tables = load_tables(cohort)
+    rows = used_rows(tables)
+    rows = rows[rows.series_uid.isin(sources.keys())]
+    scans = tables["scans"]
+    found = scans[scans.series_uid.isin(sources.keys())]
+    issues = []
+    if patients is not None:
+        absent = sorted(set(patients) - set(scans.patient_id))
+        issues = [
+            QualityIssue(patient, "", "", "no such patient", "LIDC-IDRI has no such patient") for patient in absent
+        ]
+        rows = rows[rows.patient_id.isin(patients)]
+        found = found[found.patient_id.isin(patients)]
+        if absent and len(absent) == len(set(patients)):
+            raise InputError(f"{', '.join(absent)}: no such patient in LIDC-IDRI")
+    rows = rows.reset_index(drop=True)
+    if rows.empty:
+        raise InputError(
+            f"{folder}: none of its {len(sources)} CT series holds a nodule of the cohort {cohort!r}; "
+            "for a CT of your own mark its nodules and give them with --points"
+        )
+    nodules = nodules_by_series(found.series_uid)
+    issues += known_faults(tables, found.series_uid, nodules)
+    return IngestPlan(rows, sources, nodules, tuple(issues))
+
+
+def plan_annotated(
+    sources: Mapping[str, Source], cts: Sequence[CTDescription], annotations: AnnotationSource, cohort: str = "default"
+) -> IngestPlan:
+    """The nodules of an annotation source; outlined ones by the rules of a cohort.
+
+    Args:
+        sources: the CTs, by Series Instance UID.
+        cts: what annotation sources need of them.
+        annotations: where the nodules are marked.
+        cohort: whose rules choose among outlined nodules.
+
+    Raises:
+        InputError: when no nodule belongs to a CT that is there, or a label is out of its range.
+    """
+    found = annotate(annotations, cts)
+    require_some(annotations, found, cts)
+    issues = list(found.issues)
+    outlined = [nodule.outlines for nodule in found.nodules if nodule.outlines is not None]
+    if not outlined:
+        return IngestPlan(point_rows(found.nodules, cts), sources, issues=tuple(issues))
+    rows = nodule_rows(outlined, load_rules(cohort))
+    issues += [
+        QualityIssue(row.patient_id, row.series_uid, row.nodule_id, row.status, "not in the cohort", "excluded")
+        for row in rows[rows.status != USED].itertuples()
+    ]
+    nodules: dict[str, tuple[Nodule, ...]] = {}
+    for nodule in outlined:
+        uid = nodule.scan.series_uid
+        nodules[uid] = (*nodules.get(uid, ()), nodule)
+    rows = rows[rows.status == USED].drop(columns="status").reset_index(drop=True)
+    return IngestPlan(rows, sources, nodules, tuple(issues))
+
+
+def plan_luna(folder: Path) -> IngestPlan:
+    """LUNA16: MetaImage files named by Series Instance UID, beside ``annotations.csv``.
+
+    Raises:
+        InputError: when the annotations, or all of the files that they name, are missing, or a line is damaged.
+    """
+    annotations = Luna16(folder / "annotations.csv")
+    files = {path.stem: path for path in sorted(folder.rglob("*.mhd"))}
+    scans = load_tables()["scans"].set_index("series_uid").patient_id
+    patients = {uid: scans.get(uid) or f"luna-{short_key(uid)}" for uid in files}
+    cts = [CTDescription(uid, patient, patient, str(folder)) for uid, patient in patients.items()]
+    found = annotate(annotations, cts)
+    if not found.nodules:
+        raise InputError(f"{folder}: none of its {len(files)} .mhd file(s) is named in {annotations.path.name}")
+    return IngestPlan(point_rows(found.nodules, cts), files)
