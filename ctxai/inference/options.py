@@ -20,6 +20,7 @@ from ctxai.files import json_sha256
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.results import codes_of
 from ctxai.inference.targets import NamedTarget, identity_of, name_of, read_concept
+from ctxai.run.explaining import method_for
 from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
 from ctxai.suggestions import did_you_mean
@@ -128,7 +129,7 @@ def make_method(run: Run, name: str) -> Attribution:
         return load_gates(run)
     if "training" in method.needs:
         raise ModelError(f"{method.name} has to be trained for a run, which only Python code can do; choose another")
-    return method(run.model)
+    return method_for(run, method)
 
 
 def checked_views(run: Run, views: Sequence[str] | None) -> list[str]:

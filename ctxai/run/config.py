@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from ctxai.data.datamodule import NoduleDataModule
@@ -17,6 +18,7 @@ from ctxai.data.labels import TARGETS
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 from ctxai.training.settings import ComputeConfig
 
@@ -40,6 +42,7 @@ class RunConfig:
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         heads: how the embedding is read out, and what is learnt beside the targets.
+        members: networks of an ensemble, one for each fold; 1 for a single network.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -56,9 +59,17 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    members: int = 1
+
+    def make_network(self) -> NoduleClassifier | EnsembleClassifier:
+        """The classifier or ensemble of these options, for a caller that loads trained weights."""
+        if self.members == 1:
+            return self.make_model(initialise=False)
+        members = [self.make_model(initialise=False) for _ in range(self.members)]
+        return EnsembleClassifier(members, torch.ones(1 + self.members, 2))
 
     def make_model(self, initialise: bool = True) -> NoduleClassifier:
-        """The classifier of these options.
+        """The classifier of these options; of an ensemble, one member.
 
         Args:
             initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
@@ -159,7 +170,7 @@ def _fits(hint: Any, value: Any) -> bool:
     match typing.get_origin(hint):
         case typing.Literal:
             return value in parts
-        case types.UnionType:
+        case types.UnionType | typing.Union:
             return any(_fits(part, value) for part in parts)
         case origin if origin is tuple:
             parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts

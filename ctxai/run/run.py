@@ -19,6 +19,7 @@ from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.files import (
@@ -61,7 +62,7 @@ class Run:
 
     name: str
     config: RunConfig
-    model: NoduleClassifier
+    model: NoduleClassifier | EnsembleClassifier
     calibration: Calibration
     provenance: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -272,7 +273,7 @@ class Run:
         """
         folder = SHIPPED if path is None else Path(path)
         files = read_run_files(folder)
-        model = files.config.make_model(initialise=False)
+        model = files.config.make_network()
         try:
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
@@ -280,14 +281,14 @@ class Run:
         return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
 
 
-def round_weights(model: NoduleClassifier) -> None:
+def round_weights(model: torch.nn.Module) -> None:
     """Round the parameters to half precision in place, so that a half-precision file loses nothing more."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())
 
 
-def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
+def _stored(model: torch.nn.Module, half: bool) -> dict[str, torch.Tensor]:
     parameters = {name for name, _ in model.named_parameters()}
     return {
         name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()
