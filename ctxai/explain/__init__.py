@@ -3,6 +3,9 @@
 Method classes (``from ctxai.explain import CDAM``) are looked up in the registry: no list of them has to be kept here.
 """
 
+import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 from ctxai.explain.base import METHODS, get_method, list_methods
@@ -35,3 +38,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *(method.__name__ for method in METHODS)])
+
+
+class _Callable(ModuleType):
+    """This package, which is also the function ``ctxai.explain(series, …)`` of the Python API."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call :func:`ctxai.api.explain`, which is above this package and so found by name."""
+        return importlib.import_module("ctxai.api").explain(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

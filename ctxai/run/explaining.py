@@ -5,29 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctxai.explain.base import Attribution
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Target, Targets
 from ctxai.models.ensemble import EnsembleClassifier
-from ctxai.run.run import Run
 
 
-def method_for(run: Run, kind: type[Attribution], **options: Any) -> Attribution:
-    """A method that explains the run's outputs.
+def method_on(model: nn.Module, kind: type[Attribution], **options: Any) -> Attribution:
+    """A method that explains the outputs of a run's network, or of its ensemble.
 
     Args:
-        run: the run.
+        model: the run's.
         kind: the method.
         options: of the method.
 
     Raises:
-        ModelError: when the run's network cannot be explained by it.
+        ModelError: when the network cannot be explained by it.
     """
-    if isinstance(run.model, EnsembleClassifier):
-        return MeanOverMembers(run.model, kind, **options)
-    return kind(run.model, **options)
+    if isinstance(model, EnsembleClassifier):
+        return MeanOverMembers(model, kind, **options)
+    return kind(model, **options)
 
 
 class MeanOverMembers(Attribution):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from ctxai.data.labels import SCALES
 from ctxai.data.settings import ViewConfig
 from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
+from ctxai.explain.base import Attribution
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
+from ctxai.run.device import torch_device
+from ctxai.run.explanation import PatchExplanation, explain_patch
 from ctxai.run.files import (
     CALIBRATION,
     CARD,
@@ -34,9 +37,12 @@ from ctxai.run.files import (
     WEIGHTS,
     read_run_files,
 )
+from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty, outputs_and_features
 from ctxai.run.recentring import displacement_mm, within
+from ctxai.run.targets import NamedTarget, parse_targets
+from ctxai.suggestions import did_you_mean
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
 
@@ -204,12 +210,13 @@ class Run:
         extrapolation.
 
         Args:
-            hu, centres_mm: as :meth:`outputs`.
+            hu: as :meth:`outputs`; or a single patch (superior, posterior, left), which gives one row.
+            centres_mm: as :meth:`outputs`.
 
         Raises:
             InputError: as :meth:`outputs`.
         """
-        outputs, features = self._pass(hu, centres_mm)
+        outputs, features = self._pass(hu[None] if hu.ndim == 3 else hu, centres_mm)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
         columns: dict[str, np.ndarray] = {}
         if "malignancy" in self.target_names:
@@ -279,6 +286,59 @@ class Run:
         except (RuntimeError, SafetensorError) as error:
             raise RunError(f"{folder / WEIGHTS}: weights do not fit {CONFIG}: {one_line(error)}") from None
         return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
+
+    @classmethod
+    def open(cls, path_or_name: Path | str | None = None) -> Run:
+        """Open a run by its folder, or by the name of one that comes with the package; the default run without either.
+
+        Raises:
+            RunError: as :meth:`load`, and for a name that is neither.
+        """
+        if isinstance(path_or_name, str) and not Path(path_or_name).exists():
+            shipped = sorted(path.parent.name for path in SHIPPED.parent.glob(f"*/{CALIBRATION}"))
+            if path_or_name in shipped:
+                return cls.load(SHIPPED.parent / path_or_name)
+            if "/" not in path_or_name:
+                meant = did_you_mean(path_or_name, shipped)
+                raise RunError(f"{path_or_name}: no such run folder, and none of {', '.join(shipped)}{meant}")
+        return cls.load(path_or_name)
+
+    def to(self, device: str) -> Run:
+        """Move the model to a device, in place.
+
+        Args:
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+
+        Raises:
+            InputError: for a device that is not there.
+        """
+        self.model.to(torch_device(device))
+        return self
+
+    def explain(
+        self,
+        hu: np.ndarray,
+        methods: Sequence[str | Attribution] = ("cdam",),
+        targets: Sequence[str | NamedTarget] = ("malignancy",),
+        *,
+        views: Sequence[str] | None = None,
+        diameter_mm: float | None = None,
+    ) -> PatchExplanation:
+        """Predict and explain one patch, without a CT.
+
+        Args:
+            hu: (superior, posterior, left) at 1 mm, HU, the nodule in its centre; air where nothing was scanned.
+            methods: names of explanation methods, or methods made for :attr:`model`.
+            targets: names of outputs or of differences of two, or concepts.
+            views: out of axial, coronal, sagittal; the run's own when not given.
+            diameter_mm: size of the nodule, whose slices are explained; 12 mm when not given.
+
+        Raises:
+            InputError: for another shape, values that are not finite, or an unknown name.
+        """
+        made = [make_method(self, method) for method in methods]
+        named = [parse_targets([one], self.target_names)[0] if isinstance(one, str) else one for one in targets]
+        return explain_patch(self, hu, made, named, views or self.views.views, diameter_mm)
 
 
 def round_weights(model: torch.nn.Module) -> None:

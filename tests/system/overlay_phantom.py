@@ -12,8 +12,8 @@ from ctxai.ct.series import read_series
 from ctxai.export import (
     Estimate,
     Figure,
+    NoduleSummary,
     Provenance,
-    ReportedNodule,
     SegmentedNodule,
     SourceSeries,
     outline_of_mask,
@@ -95,7 +95,7 @@ def _write_overlays(folder: Path, source: SourceSeries, ball: np.ndarray) -> Non
             folder / "seg" / "nodules.dcm", labels, [SegmentedNodule("phantom/1")], source, readers
         ),
     ]
-    nodule = ReportedNodule(
+    nodule = NoduleSummary(
         "phantom/1",
         outline_of_mask(labels > 0),
         (Estimate("malignancy", MALIGNANCY, LOW, HIGH), Estimate("spiculation", 1.43)),

@@ -19,8 +19,8 @@ from ctxai.export import (
     Estimate,
     Figure,
     NodulePage,
+    NoduleSummary,
     Provenance,
-    ReportedNodule,
     SegmentedNodule,
     SourceSeries,
     outline_of_mask,
@@ -101,14 +101,14 @@ def write_all(
     return sorted(out.glob("*.dcm"))
 
 
-def reported(labels: np.ndarray, source: SourceSeries) -> list[ReportedNodule]:
+def reported(labels: np.ndarray, source: SourceSeries) -> list[NoduleSummary]:
     """An outlined nodule with everything that can be said, and a mere point."""
     estimates = (Estimate("malignancy", 3.2, 2.1, 4.4, 3.5), Estimate("diameter", 9.0, 7.0, 12.0, 8.5))
     figures = (Figure("Probability of a median rating over 3", 0.62, percent=True), Figure("cdam: fidelity", 0.3))
     ratings = dict.fromkeys(RATING_VALUES, 3)
     return [
-        ReportedNodule("phantom/1", outline_of_mask(labels == 1), estimates, figures, (ratings, ratings), 99.5, 8.5),
-        ReportedNodule("phantom/2", outline_of_point(source.grid, source.grid.centre, 6.0), estimates[:1]),
+        NoduleSummary("phantom/1", outline_of_mask(labels == 1), estimates, figures, (ratings, ratings), 99.5, 8.5),
+        NoduleSummary("phantom/2", outline_of_point(source.grid, source.grid.centre, 6.0), estimates[:1]),
     ]
 
 

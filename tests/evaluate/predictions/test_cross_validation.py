@@ -9,7 +9,8 @@ from ctxai.errors import ModelError, RunError, StoreError
 from ctxai.explain import CDAM
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig
-from ctxai.run.explaining import MeanOverMembers, method_for
+from ctxai.run.explaining import MeanOverMembers
+from ctxai.run.methods import make_method
 from ctxai.run.run import Run
 
 from cohorts import sphere_store
@@ -87,7 +88,7 @@ def test_its_maps_are_the_mean_of_the_networks_maps(run):
     images = torch.randn(2, 3, 16, 16)
     with pytest.raises(ModelError, match="found 5"):
         CDAM(run.model)
-    method = method_for(run, CDAM)
+    method = make_method(run, "cdam")
     assert isinstance(method, MeanOverMembers) and method.name == "cdam" and method.options["members"] == 5
     own = [CDAM(member).attribute(seen, "malignancy") for member, seen in run.model.each(images)]
     torch.testing.assert_close(method.attribute(images, "malignancy"), torch.stack(own).mean(0))
