@@ -42,7 +42,6 @@ class RunConfig:
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         heads: how the embedding is read out, and what is learnt beside the targets.
-        members: networks of an ensemble, one for each fold; 1 for a single network.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -59,14 +58,13 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
-    members: int = 1
 
-    def make_network(self) -> NoduleClassifier | EnsembleClassifier:
-        """The classifier or ensemble of these options, for a caller that loads trained weights."""
-        if self.members == 1:
+    def make_network(self, members: int = 1) -> NoduleClassifier | EnsembleClassifier:
+        """The classifier of these options, or an ensemble of them, for a caller that loads trained weights."""
+        if members == 1:
             return self.make_model(initialise=False)
-        members = [self.make_model(initialise=False) for _ in range(self.members)]
-        return EnsembleClassifier(members, torch.ones(1 + self.members, 2))
+        networks = [self.make_model(initialise=False) for _ in range(members)]
+        return EnsembleClassifier(networks, torch.ones(1 + members, 2))
 
     def make_model(self, initialise: bool = True) -> NoduleClassifier:
         """The classifier of these options; of an ensemble, one member.

@@ -83,8 +83,8 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"{config.backbone.depth or 'of the architecture'}; {_start(config)}.",
         f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
     ]
-    if config.members > 1:
-        lines.append(_ENSEMBLE.format(config.members))
+    if provenance.get("members", 1) > 1:
+        lines.append(_ENSEMBLE.format(provenance["members"]))
     if config.backbone.weights is not None:
         lines.append(_BACKBONE)
     if config.shuffle_labels:

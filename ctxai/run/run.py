@@ -280,7 +280,7 @@ class Run:
         """
         folder = SHIPPED if path is None else Path(path)
         files = read_run_files(folder)
-        model = files.config.make_network()
+        model = files.config.make_network(files.members)
         try:
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:

@@ -106,7 +106,7 @@ def ensemble(members: Sequence[Run], config: RunConfig, store: NoduleStore, name
     model = EnsembleClassifier(networks, torch.cat([statistics.mean(0, keepdim=True), statistics])).eval()
     mean, std = (round(float(value), 3) for value in model.statistics[0])
     model.statistics[0] = torch.tensor([mean, std])
-    config = replace(config, views=replace(config.views, mean=mean, std=std), members=len(members))
+    config = replace(config, views=replace(config.views, mean=mean, std=std))
     run = Run(name, config, model, _calibration(pooled, members[0].calibration.alpha), _provenance(members))
     run.novelty = members[0].novelty  # in whose features the ensemble's is measured
     losses = [member.metrics["training"]["epoch_losses"] for member in members]
@@ -140,7 +140,8 @@ def _provenance(members: Sequence[Run]) -> dict[str, Any]:
         for kind in ("patients", "nodules")
     }
     record = {kind: {"training": everyone[kind], "validation": [], "test": []} for kind in everyone}
-    return {name: value for name, value in first.items() if name != "weights_sha256"} | record
+    own = {name: value for name, value in first.items() if name != "weights_sha256"}
+    return own | record | {"members": len(members)}
 
 
 def _is_finished(found: Run, config: RunConfig, members: int, table_sha256: str, overwrite: bool) -> bool:
@@ -150,7 +151,7 @@ def _is_finished(found: Run, config: RunConfig, members: int, table_sha256: str,
         RunError: when it is another one that is not to be replaced.
     """
     same_views = replace(config.views, mean=found.views.mean, std=found.views.std)
-    same = found.config == replace(config, views=same_views, members=members)
+    same = found.config == replace(config, views=same_views) and found.provenance.get("members") == members
     same = same and found.provenance["store"]["table_sha256"] == table_sha256
     if same or overwrite:
         return same

@@ -50,7 +50,7 @@ def hu(store):
 
 
 def test_the_ensemble_has_one_network_for_every_fold_and_saw_every_patient(store, run):
-    assert isinstance(run.model, EnsembleClassifier) and len(run.model.members) == run.config.members == 5
+    assert isinstance(run.model, EnsembleClassifier) and len(run.model.members) == run.provenance["members"] == 5
     assert set(run.provenance["patients"]["training"]) == set(store.table["patient_id"])
     assert run.in_sample(str(store.table["patient_id"].iloc[0]))
 
