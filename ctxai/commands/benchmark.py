@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.progress import track
 from ctxai.shards import parse_shard
@@ -13,6 +15,7 @@ def benchmark(
     run_dir: Path,
     store_dir: Path,
     out_dir: Path,
+    /,
     *,
     methods: list[str] | None = None,
     metrics: list[str] | None = None,
@@ -21,7 +24,7 @@ def benchmark(
     fill: str = "lung_mean",
     effort: Effort = Effort(),
     full: bool = False,
-    shard: str = "0/1",
+    shard: Annotated[str, CLUSTER] = "0/1",
     seed: int = 0,
     resume: bool = True,
 ) -> None:

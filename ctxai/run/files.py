@@ -82,7 +82,7 @@ def _provenance(path: Path) -> dict[str, Any]:
     provenance = _json(path)
     members = provenance.get("members", 1)
     if not isinstance(members, int) or not 1 <= members <= _MOST_MEMBERS:
-        raise RunError(f"{path}: an ensemble of {members!r} networks, expected 1 to {_MOST_MEMBERS}; train the run again")
+        raise RunError(f"{path}: {members!r} networks, expected 1 to {_MOST_MEMBERS}; train the run again")
     if not _are_folds(provenance.get("patients")):
         raise RunError(f"{path}: the patients of the folds are missing; train the run again")
     return provenance

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ctxai.errors import RunError
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.run.run import Run
+
+if TYPE_CHECKING:
+    from ctxai.run.run import Run
 
 GATES = "diffmask.safetensors"
 """The trained gates in a run folder."""
