@@ -198,6 +198,7 @@ def _explain_series(
     from ctxai.inference.nodule import explain_nodule
     from ctxai.inference.nodules import candidates_of
     from ctxai.inference.overlays import write_overlays
+    from ctxai.inference.overview import write_overview
     from ctxai.inference.results import DONE
     from ctxai.inference.table import prediction_row, warn_of_strangers
     from ctxai.inference.targets import name_of
@@ -229,6 +230,7 @@ def _explain_series(
         for nodule in nodules:
             _write_tile(folder, nodule, methods[0].name, name_of(targets[0]))
             write_crops(folder, nodule, run, methods, targets)
+            write_overview(folder, series, nodule)
     ct = None if request.confidentiality else str(request.input)  # as the user named it, and no more
     record = {"digest": digest, "ct": ct, "deidentified": request.method_codes, "nodules": rows}
     write_json(done, record, sort_keys=False)
