@@ -49,8 +49,8 @@ def make_overview(series: CTSeries, nodule: ExplainedNodule) -> tuple[Overview, 
     """The overview of a nodule and its slice, Hounsfield units [row, column]."""
     candidate, grid = nodule.candidate, series.grid
     assert grid is not None
-    column, row, depth = (float(index) for index in grid.to_index(candidate.centre_lps))
-    number = _nearest(series, depth)
+    column, row, _ = (float(index) for index in grid.to_index(candidate.centre_lps))
+    number = _nearest(series, _depth(series, nodule, nodule.patch.hu.shape[0] // 2))
     hu = series.read(number, number + 1)[0]
     rows, columns = hu.shape
     header = series.headers[number]
@@ -83,12 +83,18 @@ def _image_number(series: CTSeries, number: int) -> int:
     return number + 1 if found is None else int(found)
 
 
-def _patch_image(series: CTSeries, nodule: ExplainedNodule, k: int) -> int | None:
-    """Image number at the middle of an axial slice of the patch; None outside the CT."""
+def _depth(series: CTSeries, nodule: ExplainedNodule, k: int) -> float:
+    """Index on the slice axis of the CT at the middle of an axial slice of the patch."""
     assert series.grid is not None
     _, rows, columns = nodule.patch.hu.shape
     lps = nodule.patch.grid.to_lps(np.array([(columns - 1) / 2, (rows - 1) / 2, k]))
-    depth = float(series.grid.to_index(lps)[2])
+    return float(series.grid.to_index(lps)[2])
+
+
+def _patch_image(series: CTSeries, nodule: ExplainedNodule, k: int) -> int | None:
+    """Image number at the middle of an axial slice of the patch; None outside the CT."""
+    assert series.grid is not None
+    depth = _depth(series, nodule, k)
     inside = -0.5 <= depth <= series.grid.shape[0] - 0.5
     return _image_number(series, _nearest(series, depth)) if inside else None
 

@@ -73,6 +73,7 @@ def _images(crops: Crops, maps: list[dict[str, Any]]) -> dict[str, Any]:
                 "target": one["target"],
                 "signed": one["file"].signed,
                 "warnings": one["warnings"],
+                "checked": bool(one["figures"]),
                 "nifti": encoded(one["file"].path),
             }
             for one in maps

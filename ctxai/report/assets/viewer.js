@@ -88,6 +88,9 @@ class NoduleViewer {
     this.tell("legend-largest", this.largest.toPrecision(3));
     this.element.querySelector(".bar").style.background = gradient(map.signed, this.opacity);
     this.tell("opacity-value", `${Math.round(this.opacity * 100)} %`);
+    const failed = map.warnings.length;
+    const said = failed ? `${failed} check${failed === 1 ? "" : "s"} of this map failed` : "no check of this map failed";
+    this.tell("checks", map.checked ? said : "this map was not checked");
     const warning = this.element.querySelector(".map-warning");
     warning.hidden = map.warnings.length === 0;
     warning.querySelector("span").textContent = map.warnings.join("; ");
