@@ -17,6 +17,7 @@ from rich.console import Console
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.progress import track
+from ctxai.results_folder import REPORT
 
 if TYPE_CHECKING:
     from ctxai.viewer.results import ReviewedSeries
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def review(
     out_dir: Path,
+    /,
     *,
     ct: Path | None = None,
     series: list[str] | None = None,
@@ -113,7 +115,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
 
 def _open_report(out_dir: Path, browser: bool) -> None:
     """What there is without a viewer."""
-    report = out_dir / "report.html"
+    report = out_dir / REPORT
     if not report.is_file():
         raise InputError(
             f"{out_dir}: no report.html in it{describe_kind(out_dir)}; give a result folder of `ctxai explain`"

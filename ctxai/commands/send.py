@@ -6,10 +6,12 @@ from pathlib import Path
 
 from ctxai.errors import InputError
 from ctxai.pacs.tls import Tls
+from ctxai.results_folder import dicom_objects
 
 
 def send(
     out_dir: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,
@@ -39,7 +41,7 @@ def send(
     from ctxai.pacs.endpoint import peer_of
 
     peer = peer_of(dicomweb, dimse, aet, tls)
-    paths = sorted(out_dir.glob("*/dicom/**/*.dcm"))
+    paths = dicom_objects(out_dir)
     if not paths:
         raise InputError(
             f"{out_dir}: no DICOM objects (*/dicom/**/*.dcm) in it; give a result folder of "

@@ -9,12 +9,14 @@ from pathlib import Path
 from ctxai.errors import InputError
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
+from ctxai.results_folder import dicom_objects
 
 _LOOK_EVERY_S = 0.5
 
 
 def watch(
     spool: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,
@@ -57,7 +59,7 @@ def watch(
         tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
         run: run folder of the model; without it, the run that comes with the package.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
-        method: explanation methods.
+        method: explanation methods, with options as smooth_cdam:n_samples=20.
         target: outputs to explain.
         formats: objects to make, separated by commas.
         deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the
@@ -74,20 +76,21 @@ def watch(
     from ctxai.annotations import read_points
     from ctxai.commands.explain import explain
     from ctxai.deidentification.profile import asked_for, made_here
-    from ctxai.inference.overlays import parse_formats
+    from ctxai.inference.formats.base import needs_headers, parse_formats
     from ctxai.inference.results import refuse_mixture
     from ctxai.pacs.endpoint import peer_of
     from ctxai.pacs.inbox import Inbox
     from ctxai.pacs.watcher import DELIVERED, INCOMING, REFUSED, RESULTS, Watcher, bring_back_refused
     from ctxai.run.run import Run
 
-    if parse_formats(formats) == ("nifti",):
-        raise InputError("--formats nifti: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
+    if not needs_headers(parse_formats(formats)):
+        raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
     Run.load(run)
     confidentiality = asked_for(deidentify, retain, key)
-    refuse_mixture(spool, confidentiality, "results/*/*")
+    for results in sorted((spool / RESULTS).glob("*")):
+        refuse_mixture(results, confidentiality, spool)
 
     def explained(folder: Path, results: Path) -> list[Path]:
         explain(
@@ -102,7 +105,7 @@ def watch(
             retain=retain,
             key=key,
         )
-        return sorted(results.glob("*/dicom/**/*.dcm"))
+        return dicom_objects(results)
 
     def results_of(series: str) -> Path:
         """Folder for the results of a series; its name tells the series only where the results do."""

@@ -18,7 +18,7 @@ from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
 
-__all__ = ["AIR_HU", "CTSeries", "SliceHeader", "find_series", "read_header", "read_series"]
+__all__ = ["AIR_HU", "CTSeries", "find_series", "read_header", "read_series"]
 
 #: Hounsfield units of air; anything lower is padding outside the reconstructed circle.
 AIR_HU = -1024

@@ -30,7 +30,7 @@ from reportlab.platypus import (
 )
 
 from ctxai.disclaimer import NOTICE
-from ctxai.export.nodule_summary import Estimate, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NoduleSummary
 from ctxai.export.provenance import Provenance
 
 _MARGIN = 16 * mm
@@ -65,7 +65,7 @@ class NodulePage:
         caption: description of the picture.
     """
 
-    nodule: ReportedNodule
+    nodule: NoduleSummary
     place: str
     picture: Picture.Image
     caption: str
@@ -152,7 +152,7 @@ def _picture(picture: Picture.Image) -> Image:
     return Image(stream, width, width * picture.height / picture.width, hAlign="LEFT")
 
 
-def _estimates(nodule: ReportedNodule) -> Table:
+def _estimates(nodule: NoduleSummary) -> Table:
     head = ["", "predicted", "90 % interval", "readers", "each reader", ""]
     rows = []
     for one in nodule.estimates:
@@ -220,7 +220,7 @@ class _Scale(Flowable):
             line(x(one.readers), x(one.readers), 2 * mm, _READERS, 1.6)
 
 
-def _figures(nodule: ReportedNodule) -> Table:
+def _figures(nodule: NoduleSummary) -> Table:
     """Further numbers in two columns."""
     texts = [
         f"{f'{one.value:.1%}'.replace('%', ' %') if one.percent else f'{one.value:.3g}'} {one.name}"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
-
-OVERVIEW_FILE, PICTURE_FILE = "overview.json", "overview.png"
+from ctxai.results_folder import OVERVIEW, OVERVIEW_PICTURE
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ def read_overview(folder: Path) -> Overview | None:
     Raises:
         InputError: when it is damaged.
     """
-    path = folder / OVERVIEW_FILE
-    if not path.is_file() or not (folder / PICTURE_FILE).is_file():
+    path = folder / OVERVIEW
+    if not path.is_file() or not (folder / OVERVIEW_PICTURE).is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
