@@ -13,9 +13,10 @@ from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
 from ctxai.disclaimer import NOTICE
 from ctxai.files import atomic_path, write_json
-from ctxai.inference.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
+from ctxai.inference.nodule import ExplainedNodule
 from ctxai.report.overview import Overview
 from ctxai.results_folder import OVERVIEW, OVERVIEW_PICTURE, nodule_folder
+from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 _WINDOW_HU = (-1350.0, 150.0)
 _WIDEST = 320

@@ -130,8 +130,3 @@ def warnings_of(row: Mapping[str, Any]) -> list[PredictionWarning]:
         text = "The patient was seen in training: the prediction is better than on new patients."
         warnings.append(PredictionWarning(Level.NOTE, text))
     return warnings
-
-
-def prediction_warnings(row: Mapping[str, Any]) -> list[str]:
-    """The same as sentences."""
-    return [warning.text for warning in warnings_of(row)]
