@@ -1,6 +1,7 @@
 """DICOM structured reports of nodules (PS3.16 TID 1500): a region in the key slice of each, with all its numbers.
 
-Viewers show numeric items (NUM) of a planar region and hide coded ones, so whatever a reader must see is a number, rounded as people read it.
+Viewers show numeric items (NUM) of a planar region and hide coded ones, so whatever a reader must see is a
+number, rounded as people read it.
 """
 
 from __future__ import annotations

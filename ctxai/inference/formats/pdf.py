@@ -39,6 +39,6 @@ def _page(output: SeriesOutput, nodule: ExplainedNodule, summary: NoduleSummary)
         f"{overview.place}; centre ({x:.1f}, {y:.1f}, {z:.1f}) mm LPS; {overview.series}",
         nodule_tile(nodule.patch.hu, fused.values, nodule.inside),
         f"Axial, coronal, sagittal through the centre; below with the map of {method.replace('_', ' ')} for {target}: "
-        f"yellow to red speaks for it, blue against it{outline}. R, L: the patient's right and left; A, P: anterior and "
-        "posterior; H, F: head and feet.",
+        f"yellow to red speaks for it, blue against it{outline}. R, L: the patient's right and left; A, P: anterior "
+        "and posterior; H, F: head and feet.",
     )
