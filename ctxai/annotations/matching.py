@@ -77,7 +77,8 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
         raise InputError(
             f"{source.path}: {unnamed.nodule_id} has no series_uid; expected one of the {total} series found"
         )
-    assigned, elsewhere = [], []
+    assigned: list[AnnotatedNodule] = []
+    elsewhere: list[AnnotatedNodule] = []
     for nodule in found.nodules:
         if nodule.series_uid is None and cts:
             nodule = replace(nodule, series_uid=cts[0].series_uid)

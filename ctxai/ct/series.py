@@ -13,6 +13,7 @@ from pydicom.encaps import generate_frames
 from ctxai.ct.codestream import coded_size
 from ctxai.ct.dicom_errors import PARSE_ERRORS, without_warnings
 from ctxai.ct.geometry import STRICT, Fault, GeometryRules
+from ctxai.ct.grid import Grid
 from ctxai.ct.header import PlainPixels, SliceHeader, read_header, series_key
 from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
@@ -54,7 +55,8 @@ class CTSeries:
         found = stack(list(headers), rules)
         found.report.require_regular()
         self.headers, self.report, self.slice_coordinates = found.headers, found.report, found.slice_coordinates
-        self.grid = found.grid
+        assert found.grid is not None  # no fault blocks
+        self.grid: Grid = found.grid
         self.rules = rules
         self.source_label = self.headers[0].source_label
         self.pixel_faults: dict[Fault, str] = {}
@@ -177,7 +179,7 @@ def _hounsfield(header: SliceHeader) -> tuple[np.ndarray, float, float]:
         values = stored.astype(np.int32) + offset
     else:
         values = np.rint(stored * slope + intercept)
-        low, high = float(values.min()), float(values.max())
+        low, high = values.min(), values.max()
     return np.clip(values, AIR_HU, _INT16_MAX).astype(np.int16), low, high
 
 

@@ -97,8 +97,8 @@ def plan_annotated(
         return IngestPlan(point_rows(found.nodules, cts), sources, issues=tuple(issues))
     rows = nodule_rows(outlined, load_rules(cohort))
     issues += [
-        QualityIssue(row.patient_id, row.series_uid, row.nodule_id, row.status, "not in the cohort", "excluded")
-        for row in rows[rows.status != USED].itertuples()
+        QualityIssue(*place, "not in the cohort", "excluded")
+        for place in rows.loc[rows.status != USED, ["patient_id", "series_uid", "nodule_id", "status"]].to_numpy()
     ]
     nodules: dict[str, tuple[Nodule, ...]] = {}
     for nodule in outlined:
