@@ -62,7 +62,9 @@ def read_xml(path: Path | str) -> XmlAnnotation:
     try:
         root = parse(path).getroot()
         if root is None or not root.tag.endswith("LidcReadMessage"):
-            raise InputError(f"{path}: no LIDC annotation of a CT: its root is {getattr(root, 'tag', None)!r}, not LidcReadMessage")
+            raise InputError(
+                f"{path}: no LIDC annotation of a CT: its root is {getattr(root, 'tag', None)!r}, not LidcReadMessage"
+            )
         series_uid = _text(root, "ResponseHeader/SeriesInstanceUid")
         nodules = root.iterfind("readingSession/unblindedReadNodule", _NAMESPACE)
         readings = tuple(_reading(node) for node in nodules if _ratings(node) is not None)
