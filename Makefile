@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo pipeline viewer test test-system soak fuzz lint bench docs sbom clean
+.PHONY: install demo pipeline viewer test test-system soak fuzz lint bench docs graph sbom clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,6 +59,7 @@ lint: .venv/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports
 
 # Ratios against peers, measured in the same run.
 bench: .venv/installed
@@ -68,6 +69,10 @@ bench: .venv/installed
 docs: .venv/installed
 	$(PY) -m sphinx -W --keep-going -q docs build/docs
 	@echo "Open build/docs/index.html in a browser"
+
+# The drawing in docs/architecture.md; needs Graphviz (Debian package graphviz).
+graph: .venv/installed
+	$(PY) docs/import_graph.py
 
 # What is installed in .venv, as CycloneDX; the tool stays outside of it.
 sbom: .venv/installed

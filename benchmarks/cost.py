@@ -116,8 +116,8 @@ def units() -> dict[str, Unit]:
 
 def cohort() -> dict[str, float]:
     """What a scan of LIDC-IDRI has on the average, by the tables of `ctxai manifest`."""
-    from ctxai.inference.nodule import slice_offsets
     from ctxai.lidc.annotations import load_tables, used_rows
+    from ctxai.run.explanation import slice_offsets
 
     tables = load_tables()
     used = used_rows(tables)

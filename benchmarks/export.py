@@ -29,8 +29,8 @@ from ctxai.ct.series import CTSeries, read_series
 from ctxai.explain.fuse import FusedMap
 from ctxai.export import (
     Estimate,
+    NoduleSummary,
     Provenance,
-    ReportedNodule,
     SegmentedNodule,
     SourceSeries,
     codes,
@@ -45,6 +45,7 @@ from ctxai.export import (
 )
 from ctxai.export.dicom.segmentation import heat_band_labels
 from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
 from ctxai.lidc.consensus import ReaderMasks
 
@@ -108,7 +109,7 @@ def plain_segmentation(path: Path, array: np.ndarray, source: SourceSeries, kind
     hd.seg.Segmentation(source.images, array, kind, described, *identity()).save_as(path)
 
 
-def plain_report(path: Path, nodules: Sequence[ReportedNodule], source: SourceSeries) -> None:
+def plain_report(path: Path, nodules: Sequence[NoduleSummary], source: SourceSeries) -> None:
     """A report of highdicom's with the same regions and one number each."""
     groups = []
     for nodule in nodules:
@@ -181,7 +182,8 @@ def write_default_set(folder: Path, case: ExplanationBatch) -> None:
         lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
     run = SimpleNamespace(name="run", weights_sha256="0" * 64)
     method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
-    write_overlays(folder, case.series, nodules, lines, run, [method], ["malignancy"], DEFAULT_SET)
+    options = ExplainOptions(None, run, [method], ["malignancy"], (), DEFAULT_SET)
+    write_overlays(folder, case.series, nodules, lines, options)
 
 
 def decode(series: CTSeries) -> None:
@@ -198,7 +200,7 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
     graded = np.stack([stored, np.maximum(-volume, 0) / scale], axis=-1)
     segments = [SegmentedNodule(f"nodule {n}") for n in range(1, 6)]
     said = [
-        ReportedNodule(f"nodule {n}", outline_of_mask(labels == n), (Estimate("malignancy", 3.0, 2.0, 4.0),))
+        NoduleSummary(f"nodule {n}", outline_of_mask(labels == n), (Estimate("malignancy", 3.0, 2.0, 4.0),))
         for n in range(1, 6)
     ]
     pictures = {number: np.full((512, 512, 3), number, dtype=np.uint8) for number in range(20)}

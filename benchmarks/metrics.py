@@ -47,14 +47,14 @@ class Grey(nn.Module):
 def ways(run: Run, model: nn.Module, images: torch.Tensor, maps: torch.Tensor) -> dict[str, Callable[[], np.ndarray]]:
     """Functions to the target's outputs after every step, (N, steps), by name."""
 
-    def case() -> ExplanationBatch:
+    def batch() -> ExplanationBatch:
         return ExplanationBatch(images, maps, model, views=run.views)
 
-    counts = steps_of(case(), STEPS)[1:]
-    places = ranks(case().pixel_maps.flatten(1), "most").view(len(images), *images.shape[2:])
+    counts = steps_of(batch(), STEPS)[1:]
+    places = ranks(batch().pixel_maps.flatten(1), "MoRF").view(len(images), *images.shape[2:])
 
     def stream(orders: tuple[str, ...]) -> np.ndarray:
-        return outputs_after_removal(case(), orders, counts, "zero")[0][..., 0].numpy()
+        return outputs_after_removal(batch(), orders, counts, "zero")[0][..., 0].numpy()
 
     @torch.inference_mode()
     def one_by_one() -> np.ndarray:
@@ -75,8 +75,8 @@ def ways(run: Run, model: nn.Module, images: torch.Tensor, maps: torch.Tensor) -
         return np.array(flipping(model=model, device="cpu", softmax=False, **batch))
 
     return {
-        "ctxai, one stream": lambda: stream(("most",)),
-        "ctxai, one stream, both orders": lambda: stream(("most", "least")),
+        "ctxai, one stream": lambda: stream(("MoRF",)),
+        "ctxai, one stream, both orders": lambda: stream(("MoRF", "LeRF")),
         "Quantus PixelFlipping": by_quantus,
         "one image at a time": one_by_one,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.results_folder import PREDICTIONS
 
 STORE = "a nodule store"
 RUN = "a run"
@@ -15,7 +16,7 @@ _KINDS = {
     "layout.json": STORE,
     "calibration.json": RUN,
     "weights.safetensors": BACKBONE,
-    "predictions.json": RESULTS,
+    PREDICTIONS: RESULTS,
     "datapackage.json": "the tables of a manifest",
     "benchmark.html": "results of `ctxai benchmark`",
     "phantom.json": "a tree of drawn CTs",

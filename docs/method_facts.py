@@ -1,6 +1,7 @@
-"""The facts on the cards of explanation methods, as the classes state them.
+"""Facts of explanation methods, from their classes: the head of every card, and the table of all methods.
 
-``.venv/bin/python docs/method_facts.py`` writes them into every card of ``docs/methods``; a test compares them.
+``.venv/bin/python docs/method_facts.py`` writes the heads of the cards in ``docs/methods``; a test compares them. The
+table is made when the site is built.
 """
 
 from __future__ import annotations
@@ -29,6 +30,38 @@ _NEEDS = {
 def own_methods() -> list[str]:
     """The names of the methods that come with the package."""
     return [name for name in list_methods() if get_method(name).__module__.startswith("ctxai.")]
+
+
+def table() -> str:
+    """Table of all methods, each with a link to its card and the question that the card begins with."""
+    lines = [
+        "| name | question | signed | class specific | one value per | needs | cost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    measured = _costs()
+    for name in own_methods():
+        method = get_method(name)
+        cells = [f"[`{name}`]({name}.md)", _question(name), _yes(method.signed), _yes(method.class_specific)]
+        cells += [method.resolution, ", ".join(sorted(method.needs)) or "–", measured.get(method.__name__, "–")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _question(name: str) -> str:
+    """First paragraph of a method's card."""
+    _, paragraph, *_ = (FOLDER / f"{name}.md").read_text(encoding="utf-8").split("\n\n")
+    return " ".join(paragraph.split())
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def _costs() -> dict[str, str]:
+    """Forward passes for one target on the ViT-S/16, by class name."""
+    with (RESULTS / "explain.csv").open(encoding="utf-8") as file:
+        measured = [row for row in csv.DictReader(file) if row["model"] == "vit_small_patch16_224"]
+    return {row["method"].split(",")[0]: row["forward_passes"] for row in measured if "targets" not in row["method"]}
 
 
 def facts(name: str) -> str:

@@ -1,6 +1,6 @@
-"""What the site generates: help of the stages, docstrings of the modules.
+"""Generated parts of the site: help of the stages, docstrings of the modules, tables of methods and metrics.
 
-A line ``<!-- generate: stages -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for it.
+A line ``<!-- generate: stages -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import method_facts
+import metric_facts
 
 from ctxai.cli import STAGES, stage_parser
 
@@ -35,6 +38,16 @@ def modules(package: str | None) -> str:
         return start.replace("   :no-members:\n", "")
     names = [module.name for module in below if not module.ispkg]
     return "\n\n".join([start, *(f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```" for name in names)])
+
+
+def methods(argument: str | None) -> str:
+    """Table of all explanation methods."""
+    return method_facts.table()
+
+
+def metrics(argument: str | None) -> str:
+    """Table of all metrics of explanations."""
+    return metric_facts.table()
 
 
 def _generate(app: Sphinx, page: str, source: list[str]) -> None:

@@ -15,8 +15,8 @@ from ctxai.data.augment import random_plane
 from ctxai.data.settings import VIEWS
 from ctxai.lidc.cohort import CohortRules, load_rules
 from ctxai.models.backbone import make_backbone
+from ctxai.models.optim import rate_factor
 from ctxai.run.run import Run
-from ctxai.training.optim import rate_factor
 
 from cohorts import sphere_store
 

@@ -23,6 +23,7 @@ from pages import FENCE, PAGES, REPOSITORY, at_their_lines, blocks, name_of
 
 SAID = re.compile(r"`ctxai ([^`]+)`")  # in the text; it may go on in the next line
 SHELL = re.compile(r"\$\(\(.*?\)\)|\$\w+")  # $(( … )) and $NAME
+TEST = re.compile(r"`(tests/[\w/.]*\w)(?:::(\w+))?/?`")
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
 
 
@@ -116,7 +117,7 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page):
 def test_every_command_that_the_text_speaks_of_names_a_stage_and_its_flags(page):
     for said in SAID.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         stage, *rest = said.split()
-        if stage not in {"STAGE", "--help"}:
+        if stage not in {"STAGE", "--help", "--version"}:
             assert stage in STAGES, said
             flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
             assert flags <= flags_of(stage), said
@@ -127,6 +128,13 @@ def test_every_link_within_the_project_leads_somewhere(page):
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
     missing = [m["target"] for m in LINK.finditer(prose) if not (page.parent / m["target"]).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.name.startswith("write-")], ids=name_of)
+def test_every_test_that_a_page_names_exists(page):
+    for path, name in TEST.findall(page.read_text(encoding="utf-8")):
+        assert (REPOSITORY / path).exists(), path
+        assert not name or f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8"), name
 
 
 def test_a_command_that_does_not_exist_is_found(tmp_path):

@@ -11,7 +11,7 @@ method_facts = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(method_facts)
 
 CARDS = {path.stem: path.read_text(encoding="utf-8") for path in method_facts.FOLDER.glob("*.md")}
-INDEX = CARDS.pop("index")
+CARDS.pop("index")
 
 
 def test_every_method_has_a_card_and_every_card_a_method():
@@ -31,7 +31,6 @@ def test_a_card_answers_what_it_promises(name):
         "## Cost",
         "## How it fails",
     ]
-    assert f"]({name}.md)" in INDEX
 
 
 def test_facts_differ_where_the_classes_do():

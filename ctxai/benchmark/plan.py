@@ -1,14 +1,14 @@
-"""What a benchmark is to judge: nodules of unseen patients, targets, metrics, and the methods that can run."""
+"""Plan of a benchmark: nodules of unseen patients, targets, metrics, and the methods that can run."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ctxai import __version__
-from ctxai.commands.train_diffmask import load_gates
 from ctxai.data.labels import split_rows
 from ctxai.data.planted import PlantedTruth, is_planted
 from ctxai.data.store import TABLE, NoduleStore
@@ -22,6 +22,7 @@ from ctxai.evaluate.explanations.randomise import randomised
 from ctxai.explain.base import Attribution, get_method, list_methods
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
 from ctxai.files import json_sha256, sha256
+from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
 
 _SHOWN = 6
@@ -29,13 +30,13 @@ _SHOWN = 6
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is done for every method.
+    """Settings that all methods share.
 
     Attributes:
         run: the model.
         subjects: images of the nodules.
         targets: outputs that are explained; claims are evaluated on the first one.
-        metrics: what judges.
+        metrics: of explanations.
         fill: what replaces removed pixels.
         effort: how thorough.
         seed: of everything that is drawn.
@@ -77,9 +78,9 @@ def make_plan(
     Args:
         run: the model.
         store: the nodules.
-        chosen: rows to judge on.
+        chosen: rows of the nodules.
         targets: outputs to explain; None takes all.
-        metrics: what judges.
+        metrics: of explanations.
         fill: what replaces removed pixels.
         effort: how thorough.
         seed: of everything that is drawn.
@@ -138,11 +139,15 @@ def contenders(
             except RunError as error:
                 missing[name] = str(error)
             else:
-                found[name] = lambda gates=gates: gates
+                found[name] = functools.partial(_same, gates)
         elif "training" in kind.needs:
             missing[name] = "has to be trained for a run, which only Python code can do"
         else:
-            found[name] = lambda kind=kind: kind(run.model)
+            found[name] = functools.partial(kind, run.model)
     found.setdefault("random_map", lambda: get_method("random_map")(run.model))
     found[RANDOMISED] = lambda: get_method(REFERENCE)(randomised(run.model, seed))
     return {name: found[name] for name in order_methods(list(found))}, missing
+
+
+def _same(method: Attribution) -> Attribution:
+    return method

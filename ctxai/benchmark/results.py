@@ -1,4 +1,4 @@
-"""What a benchmark found: tables, verdicts, figures and pages over all evaluated methods."""
+"""Results of a benchmark: tables, verdicts, figures and pages over all evaluated methods."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _print(findings: Findings, plan: Plan, summary: Sequence[Metric], out_dir: P
         shown.add_column(escape(f"{label}{f' ({where})' if where else ''}"), justify="right")
     shown.add_column("forward passes", justify="right")
     cells = {key: rows.iloc[0] for key, rows in table.groupby(["method", "metric", "place"])}
-    for method in order_methods(table["method"].unique()):
+    for method in order_methods(list(table["method"].unique())):
         rows = [cells.get((method, *column)) for column in columns]
         cost = table.loc[table["method"] == method, "forward_passes"].iloc[0]
         shown.add_row(method, *("–" if row is None else f"{row['value']:.3f}" for row in rows), f"{cost:.1f}")

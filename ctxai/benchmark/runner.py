@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.benchmark.plan import Plan
-from ctxai.evaluate.explanations.batch import to_pixels
+from ctxai.evaluate.explanations.batch import image_size, to_pixels
 from ctxai.evaluate.explanations.scoring import COLUMNS, evaluate_method
 from ctxai.explain.base import Attribution
 from ctxai.explain.methods.random_map import RandomMap
@@ -21,7 +21,7 @@ _RANDOM_MAPS = 10
 
 
 def run_method(out_dir: Path, name: str, method: Attribution, plan: Plan) -> None:
-    """Judge a method and keep its scores, its maps to show and, last, the record that says so."""
+    """Evaluate a method and keep its scores, its maps to show and, last, the record that says so."""
     draws = [
         evaluate_method(plan.run, each, plan.subjects, plan.targets, plan.metrics, plan.fill, plan.effort, plan.seed)
         for each in _draws(method)
@@ -30,8 +30,8 @@ def run_method(out_dir: Path, name: str, method: Attribution, plan: Plan) -> Non
     every = pd.concat([draw.scores for draw in draws])
     scores = every.groupby(keys, sort=False)["score"].mean().reset_index().assign(method=name)
     write_text(_place(out_dir, name, "csv"), scores.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
-    size = tuple(plan.subjects.images.shape[2:])
-    maps = to_pixels(evaluated.maps[plan.shown, 0], size, method.upsampling).float().numpy()
+    images = plan.subjects.images
+    maps = to_pixels(evaluated.maps[plan.shown, 0], image_size(images), method.upsampling).float().numpy()
     with atomic_path(_place(out_dir, name, "npy")) as temporary:
         np.save(temporary, maps, allow_pickle=False)
     record = {"digest": plan.digest, "options": method.options, "forward_passes": round(evaluated.forward_passes, 3)}

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctxai.progress import console as progress_console
+from ctxai.results_folder import PREDICTIONS
 
 _MARGIN_MM = "16"
 _PICTURES = 12
@@ -46,7 +47,7 @@ def demo(
     chosen = _test_patients(store, run, explained)
     for patient in chosen:
         _stage(5, ["explain", str(dicom / patient), str(results), "--run", str(run)])
-    rows = json.loads((results / "predictions.json").read_text())["nodules"]
+    rows = json.loads((results / PREDICTIONS).read_text())["nodules"]
     rows = [row for row in rows if row["nodule_id"].rpartition("-")[0] in chosen and row["n_readers"] >= 3]
     rows.sort(key=lambda row: -row["readers_malignancy"])
     write_contact_sheet(out / "contact_sheet.png", results, rows[:_PICTURES])

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
-from ctxai.files import atomic_path, sweep, write_json
-from ctxai.folder_kinds import RESULTS, refuse_other
-from ctxai.progress import console, track
-from ctxai.shards import parse_shard
-
-if TYPE_CHECKING:
-    from ctxai.annotations import AnnotatedNodule
-    from ctxai.ct.series import CTSeries
-    from ctxai.inference.nodule import ExplainedNodule
-    from ctxai.inference.options import ExplainOptions
-
-logger = logging.getLogger(__name__)
+from ctxai.results_folder import DEFAULT_FORMATS
 
 
 def explain(
@@ -37,7 +20,7 @@ def explain(
     method: list[str] = ["cdam"],  # noqa: B006 (never changed)
     target: list[str] = ["malignancy"],  # noqa: B006
     concept: Path | None = None,
-    formats: str = "nifti,pmap,seg,sr",
+    formats: str = DEFAULT_FORMATS,
     views: list[str] | None = None,
     maps: bool = True,
     spread: bool = False,
@@ -99,29 +82,12 @@ def explain(
     """
     import torch
 
-    from ctxai.annotations import annotate, open_annotations
-    from ctxai.annotations.lidc import LidcXml
-    from ctxai.annotations.matching import require_some
-    from ctxai.ct.archive import unpacked
-    from ctxai.ct.series import CTSeries
     from ctxai.deidentification.profile import asked_for
     from ctxai.deidentification.pseudonyms import Pseudonymizer
-    from ctxai.inference.nodules import describe_series
-    from ctxai.inference.options import ExplainOptions, checked_views, make_method
-    from ctxai.inference.overlays import parse_formats
-    from ctxai.inference.results import (
-        SHARDS,
-        forget_shards,
-        made_by,
-        merge_shards,
-        refuse_mixture,
-        write_shard,
-        write_tables,
-    )
-    from ctxai.inference.selection import choose_series
-    from ctxai.inference.targets import parse_targets
-    from ctxai.ingestion.extraction import without_source_label
-    from ctxai.report.explanation import REPORT
+    from ctxai.inference.formats.base import parse_formats
+    from ctxai.inference.options import make_options
+    from ctxai.inference.shards import merge_shards
+    from ctxai.inference.tree import explain_tree
     from ctxai.run.run import Run
 
     if merge is not None:
@@ -129,120 +95,25 @@ def explain(
         return
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
-    model_run = Run.load(run)
-    request = ExplainOptions(
-        input=input,
-        run=model_run,
-        methods=[make_method(model_run, name) for name in method] if maps else [],
-        targets=parse_targets(target, model_run),
-        views=checked_views(model_run, views),
+    model = Run.load(run)
+    options = replace(
+        make_options(model, method if maps else [], target, views=views, trust=trust, input=input),
         formats=parse_formats(formats),
-        spread=spread and maps,
-        trust=trust and maps,
+        std=spread and maps,
         names=Pseudonymizer(key),
         confidentiality=asked_for(deidentify, retain, key),
     )
-    refuse_other(out_dir, RESULTS, (input, run))
-    refuse_mixture(out_dir, request.confidentiality)
-    request.check()
-    index, count = parse_shard(shard or "0/1")
-    if points is not None and xml is not None:
-        raise InputError("--points --xml: each says where the nodules are; give one of them")
-    annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
     if workers > 0:
         torch.set_num_threads(workers)
-    if concept is not None and maps:
-        request = request.with_concept(concept)
-    if shard is None:
-        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
-    else:
-        forget_shards(out_dir, index, count)
-    explained: dict[str, int] = {}
-    failures: dict[str, InputError] = {}
-    left_out: dict[str, str] = {}
-    with unpacked(input) as folder:
-        with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, request.names, model_run, (index, count), input)
-        cts = describe_series(series, request.names if xml else None) if annotations else []
-        marked = annotate(annotations, cts) if annotations else None
-        if annotations and marked and shard is None:
-            require_some(annotations, marked, cts)
-        for group in track(series, "Explaining CT series"):
-            name = request.key_of(group[0].series_uid)
-            annotated = marked.of(group[0].series_uid) if marked else None
-            try:
-                explained[name] = _explain_series(CTSeries(group), out_dir, annotated, request, resume)
-            except InputError as error:
-                failures[name] = error
-                left_out[name] = "see the messages of its shard" if deidentify else without_source_label(error, group)
-                if len(series) > 1:
-                    logger.warning("left out: %s", error)
-    if shard is not None:
-        write_shard(out_dir, index, count, request.digest, made_by(model_run), explained, left_out)
-        return
-    first = next(iter(failures.values()), None)
-    if first and not any(explained.values()):
-        raise first
-    write_tables(out_dir, made_by(model_run))
-    told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {out_dir / REPORT}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if first:
-        raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
-
-
-def _explain_series(
-    series: CTSeries, out_dir: Path, annotated: Sequence[AnnotatedNodule] | None, request: ExplainOptions, resume: bool
-) -> int:
-    """Explain one series into its own folder; the file that says it is done is written last. Returns its nodules."""
-    from ctxai.inference.crops import write_crops
-    from ctxai.inference.nodule import explain_nodule
-    from ctxai.inference.nodules import candidates_of
-    from ctxai.inference.overlays import write_overlays
-    from ctxai.inference.results import DONE
-    from ctxai.inference.table import prediction_row, warn_of_strangers
-    from ctxai.inference.targets import name_of
-
-    candidates = candidates_of(series, annotated)
-    if request.confidentiality is not None:  # the ids that they have may be anything
-        candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
-    folder = out_dir / request.key_of(series.series_uid)
-    digest = request.digest_of(series, candidates)
-    done = folder / DONE
-    if resume and done.is_file() and json.loads(done.read_text())["digest"] == digest:
-        return len(candidates)
-    if not candidates:
-        return 0
-    done.unlink(missing_ok=True)
-    sweep(folder, deep=True)
-    run, methods, targets = request.run, request.methods, request.targets
-    nodules = [
-        explain_nodule(series, candidate, run, methods, targets, request.views, request.trust)
-        for candidate in candidates
-    ]
-    rows = [prediction_row(series, nodule, request) for nodule in nodules]
-    warn_of_strangers(rows)
-    if methods:
-        write_overlays(
-            *(folder, series, nodules, rows, run, methods, targets, request.formats, request.spread),
-            confidentiality=request.confidentiality,
-        )
-        for nodule in nodules:
-            _write_tile(folder, nodule, methods[0].name, name_of(targets[0]))
-            write_crops(folder, nodule, run, methods, targets)
-    ct = None if request.confidentiality else str(request.input)  # as the user named it, and no more
-    record = {"digest": digest, "ct": ct, "deidentified": request.method_codes, "nodules": rows}
-    write_json(done, record, sort_keys=False)
-    return len(candidates)
-
-
-def _write_tile(folder: Path, nodule: ExplainedNodule, method: str, target: str) -> None:
-    from PIL.PngImagePlugin import PngInfo
-
-    from ctxai.report.tiles import nodule_tile
-
-    tile = nodule_tile(nodule.patch.hu, nodule.maps[method, target].values, nodule.inside)
-    path = folder / "views" / f"{nodule.candidate.nodule_id}.png"
-    said = PngInfo()
-    said.add_text("Comment", NOTICE)
-    with atomic_path(path) as temporary:
-        tile.save(temporary, pnginfo=said)
+    explain_tree(
+        input,
+        out_dir,
+        options,
+        patients=patients,
+        points=points,
+        xml=xml,
+        concept=concept if maps else None,
+        shard=shard,
+        headers=headers,
+        resume=resume,
+    )

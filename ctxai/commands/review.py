@@ -17,6 +17,7 @@ from rich.console import Console
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.progress import track
+from ctxai.results_folder import REPORT
 
 if TYPE_CHECKING:
     from ctxai.viewer.results import ReviewedSeries
@@ -60,10 +61,10 @@ def review(
     with _until_told_to_end(), contextlib.ExitStack() as stack:
         first = [one.overlay(overlay) for one in chosen]
         files = [file for one in chosen for file in [*stack.enter_context(_ct_images(one, ct)), *one.files]]
-        orthanc = stack.enter_context(Orthanc())
+        orthanc = stack.enter_context(Orthanc(locked=True))
         for file in track(files, "Loading the viewer"):
             orthanc.upload([file])
-        server = stack.enter_context(ViewerServer(ohif, orthanc.address, port))
+        server = stack.enter_context(ViewerServer(ohif, orthanc.address, port, orthanc.authorization))
         for one, shown in zip(chosen, first, strict=True):
             url = viewer_url(server.url, one.study_uid, shown.series_uid if shown else None)
             _say(f"{one.key}  {url}")
@@ -113,7 +114,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
 
 def _open_report(out_dir: Path, browser: bool) -> None:
     """What there is without a viewer."""
-    report = out_dir / "report.html"
+    report = out_dir / REPORT
     if not report.is_file():
         raise InputError(
             f"{out_dir}: no report.html in it{describe_kind(out_dir)}; give a result folder of `ctxai explain`"

@@ -19,7 +19,7 @@ from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
 
-__all__ = ["AIR_HU", "CTSeries", "SliceHeader", "find_series", "read_header", "read_series"]
+__all__ = ["AIR_HU", "CTSeries", "find_series", "read_header", "read_series"]
 
 #: What 12 bits hold; higher values come from metal or a scanner's extended scale.
 HIGHEST_USUAL_HU = 3071

@@ -11,9 +11,6 @@ from ctxai.ct.series import CTSeries
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.files import atomic_path
 
-#: Name of the folder that holds it, among the DICOM objects of a series.
-CLEAN_CT = "ct"
-
 _PIXELS = ("PixelData", "FloatPixelData")
 
 

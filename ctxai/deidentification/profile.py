@@ -275,6 +275,11 @@ def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Conf
     return Confidentiality(read_key(key), retained)
 
 
+def codes_of(confidentiality: Confidentiality | None) -> list[str]:
+    """How results are deidentified, by DICOM's codes; empty where they are not."""
+    return [] if confidentiality is None else [code.value for code in confidentiality.method_codes]
+
+
 def made_here(image: Dataset) -> bool:
     """Whether an image says that :meth:`Confidentiality.header` has made its header."""
     method = image.get("DeidentificationMethod") or ""

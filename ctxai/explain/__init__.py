@@ -3,24 +3,27 @@
 Method classes (``from ctxai.explain import CDAM``) are looked up in the registry: no list of them has to be kept here.
 """
 
+import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 from ctxai.explain.base import METHODS, get_method, list_methods
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
-from ctxai.explain.uncertainty import MapWithSpread, spread_over_models
+from ctxai.explain.uncertainty import MapWithStd, std_over_models
 
 __all__ = [
     "Concept",
     "Contrast",
     "FusedMap",
-    "MapWithSpread",
+    "MapWithStd",
     "ViewStack",
     "fuse_views",
     "get_method",
     "list_methods",
-    "spread_over_models",
+    "std_over_models",
 ]
 
 
@@ -35,3 +38,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *(method.__name__ for method in METHODS)])
+
+
+class _Callable(ModuleType):
+    """This package, which is also the function ``ctxai.explain(series, …)`` of the Python API."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call :func:`ctxai.api.explain`, which is above this package and so found by name."""
+        return importlib.import_module("ctxai.api").explain(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.errors import ModelError
+from ctxai.explain.timm_types import SelfAttention, TransformerBlock
 
 
 class Projection(NamedTuple):
@@ -37,7 +38,7 @@ class Projections(NamedTuple):
     value: Projection
 
 
-def projections(attn: nn.Module) -> Projections:
+def projections(attn: SelfAttention) -> Projections:
     """Take the query, key and value projections out of an attention module, fused or separate.
 
     Raises:
@@ -63,12 +64,12 @@ def projections(attn: nn.Module) -> Projections:
     return Projections(*map(Projection, weights, biases))
 
 
-def split_heads(attn: nn.Module, values: Tensor) -> Tensor:
+def split_heads(attn: SelfAttention, values: Tensor) -> Tensor:
     """(N, m, H * d_h) to (N, H, m, d_h)."""
     return values.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)
 
 
-def rotate(attn: nn.Module, values: Tensor, rope: Tensor | None) -> Tensor:
+def rotate(attn: SelfAttention, values: Tensor, rope: Tensor | None) -> Tensor:
     """Apply rotary positions to the patch tokens of queries or keys (N, H, m, d_h)."""
     if rope is None or values.shape[2] <= attn.num_prefix_tokens:
         return values
@@ -78,7 +79,7 @@ def rotate(attn: nn.Module, values: Tensor, rope: Tensor | None) -> Tensor:
 
 
 def query_key_value(
-    attn: nn.Module, tokens: Tensor, rope: Tensor | None, rows: int | None = None
+    attn: SelfAttention, tokens: Tensor, rope: Tensor | None, rows: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the first ``rows`` tokens (all by default), keys and values, each (N, H, ., d_h).
 
@@ -90,12 +91,12 @@ def query_key_value(
     return rotate(attn, queries, rope), rotate(attn, keys, rope), split_heads(attn, value(tokens))
 
 
-def attention_scores(attn: nn.Module, queries: Tensor, keys: Tensor) -> Tensor:
+def attention_scores(attn: SelfAttention, queries: Tensor, keys: Tensor) -> Tensor:
     """Scaled products before the softmax: (N, H, m, d_h) and (N, H, n, d_h) to (N, H, m, n)."""
     return (queries * attn.scale) @ keys.transpose(-2, -1)
 
 
-def project_context(attn: nn.Module, context: Tensor, tokens: Tensor) -> Tensor:
+def project_context(attn: SelfAttention, context: Tensor, tokens: Tensor) -> Tensor:
     """The rest of an attention module: context (N, H, m, d_h) to (N, m, d).
 
     ``tokens`` (N, m, d) are the normalised tokens of these rows, which an output gate reads.
@@ -106,7 +107,7 @@ def project_context(attn: nn.Module, context: Tensor, tokens: Tensor) -> Tensor:
     return attn.proj(merged)
 
 
-def scale_branch(block: nn.Module, branch: int, values: Tensor) -> Tensor:
+def scale_branch(block: TransformerBlock, branch: int, values: Tensor) -> Tensor:
     """The block's layer scale of its first (attention) or second (MLP) branch."""
     if hasattr(block, f"ls{branch}"):
         return getattr(block, f"ls{branch}")(values)
@@ -114,11 +115,11 @@ def scale_branch(block: nn.Module, branch: int, values: Tensor) -> Tensor:
     return values if gamma is None else gamma * values
 
 
-def attention_residual(block: nn.Module, stream: Tensor, attended: Tensor) -> Tensor:
+def attention_residual(block: TransformerBlock, stream: Tensor, attended: Tensor) -> Tensor:
     """Tokens after the attention sub-layer: the stream (N, m, d) plus what was attended to (N, m, d)."""
     return stream + scale_branch(block, 1, attended)
 
 
-def mlp_residual(block: nn.Module, stream: Tensor) -> Tensor:
+def mlp_residual(block: TransformerBlock, stream: Tensor) -> Tensor:
     """Tokens after the MLP sub-layer, (N, m, d)."""
     return stream + scale_branch(block, 2, block.mlp(block.norm2(stream)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsIndex, cast
 
 from torch import Tensor
 
@@ -47,11 +49,12 @@ class Contrast:
         return Contrast(index_of(self.positive), negative)
 
     @property
-    def parts(self) -> tuple[int | str, ...]:
-        """The outputs that take part, one or two."""
-        return (self.positive,) if self.negative is None else (self.positive, self.negative)
+    def indices(self) -> tuple[int, ...]:
+        """Indices of the outputs that take part, one or two; names have to be resolved first (:meth:`by_index`)."""
+        parts = (self.positive,) if self.negative is None else (self.positive, self.negative)
+        return tuple(operator.index(cast(SupportsIndex, part)) for part in parts)
 
     def difference(self, outputs: Tensor) -> Tensor:
         """The contrast of ``outputs`` (N, K), shape (N,); the parts have to be indices."""
-        positive = outputs[:, self.positive]
-        return positive if self.negative is None else positive - outputs[:, self.negative]
+        first, *rest = (outputs[:, part] for part in self.indices)
+        return first - rest[0] if rest else first

@@ -52,12 +52,12 @@ class FusedMap:
 
     Attributes:
         values: float32, the mean over the views that cover a voxel.
-        spread: float32, the standard deviation over these views.
+        std: float32, the standard deviation over these views.
         covered: bool, whether any view covers the voxel.
     """
 
     values: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    std: NDArray[np.float32]
     covered: NDArray[np.bool_]
 
 
@@ -109,7 +109,7 @@ def fuse_views(
         raise InputError(f"expected stacks of {', '.join(_VIEWS)}, found {sorted(stacks) or 'none'}")
     if len(shape) != 3 or min(shape) < 1 or not spacing_mm > 0:
         raise InputError(f"expected three axis lengths and a positive spacing, found {shape} and {spacing_mm} mm")
-    centres = [(np.arange(n) - (n - 1) / 2) * spacing_mm for n in shape]
+    centres: list[NDArray[np.float64]] = [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * spacing_mm for n in shape]
     values, covered = [], []
     for name, stack in stacks.items():
         view = _VIEWS[name]

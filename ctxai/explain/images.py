@@ -1,4 +1,4 @@
-"""What counts as a batch of images."""
+"""Validation of a batch of images."""
 
 from __future__ import annotations
 

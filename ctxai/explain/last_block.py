@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.explain.attention import (
+    Projection,
     attention_residual,
     attention_scores,
     mlp_residual,
@@ -33,6 +34,7 @@ from ctxai.explain.attention import (
 )
 from ctxai.explain.network import Network, Readout, run_block
 from ctxai.explain.targets import Targets
+from ctxai.explain.timm_types import SelfAttention, TransformerBlock
 
 
 class LastBlock:
@@ -50,12 +52,12 @@ class LastBlock:
 
     def __init__(self, network: Network, images: Tensor, targets: Targets) -> None:
         self._network, self._images, self._targets = network, images, targets
-        self._block: nn.Module = network.blocks[-1]
+        self._block: TransformerBlock = network.blocks[-1]
         self._rope: Tensor | None = None
         entering: list[Tensor] = []
         last = len(network.blocks) - 1
 
-        def step(index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+        def step(index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
             if index < last:
                 return run_block(block, tokens, rope)
             self._rope = rope
@@ -157,7 +159,7 @@ class LastBlock:
 
     def _all_rows(self, normed: Tensor, stream: Tensor, draws: int) -> Tensor:
         block, attn = self._block, self._block.attn
-        layers = list(projections(attn))
+        layers: list[Projection | nn.Linear] = list(projections(attn))
         if attn.gate is not None:
             layers.append(attn.gate)
         raw = [layer(normed) for layer in layers]
@@ -181,11 +183,11 @@ class LastBlock:
         maps = []
         for one in torch.eye(len(explained)).to(explained):
             by_leaf = torch.autograd.grad(explained, raw, one[:, None].expand_as(explained), retain_graph=True)
-            maps.append(sum((y * g).sum(dim=-1) for y, g in zip(unbiased, by_leaf, strict=True)))
+            maps.append(torch.stack([(y * g).sum(dim=-1) for y, g in zip(unbiased, by_leaf, strict=True)]).sum(dim=0))
         return torch.stack(maps)
 
 
-def _head_weights(attn: nn.Module, weight: Tensor) -> Tensor:
+def _head_weights(attn: SelfAttention, weight: Tensor) -> Tensor:
     """(H * d_h, d) to (H, d_h, d)."""
     return weight.unflatten(0, (attn.num_heads, -1))
 

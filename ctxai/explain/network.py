@@ -12,7 +12,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.models.eva import Eva, EvaBlock
@@ -20,14 +20,15 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from ctxai.errors import InputError, ModelError
+from ctxai.explain.timm_types import Transformer, TransformerBlock
 
-BlockStep = Callable[[int, nn.Module, Tensor, Tensor | None], Tensor]
+BlockStep = Callable[[int, TransformerBlock, Tensor, Tensor | None], Tensor]
 """(index, block, tokens entering it (N, n, d), rotary positions or None) -> tokens leaving it."""
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What a model made of the tokens that left its last block.
+    """Outputs of a model and the tokens that they are read from.
 
     Attributes:
         outputs: (N, K), the model's outputs.
@@ -37,7 +38,7 @@ class Readout:
 
     outputs: Tensor
     features: Tensor
-    vit: nn.Module
+    vit: Transformer
 
     def embedding(self) -> Tensor:
         """The vector that the classification layer receives, (N, d): the normalised class token, or the pooled one."""
@@ -45,7 +46,7 @@ class Readout:
         return pooled if pooled.ndim == 2 else self.features[:, 0]
 
 
-def find_vit(model: nn.Module) -> nn.Module:
+def find_vit(model: nn.Module) -> Transformer:
     """Return the one transformer that ``model`` is or holds.
 
     Raises:
@@ -59,7 +60,7 @@ def find_vit(model: nn.Module) -> nn.Module:
             f"expected a model with exactly one timm VisionTransformer or Eva, found {len(found)} in "
             f"{type(model).__name__}; these methods explain vision transformers only"
         )
-    vit = found[0]
+    vit = cast(Transformer, found[0])
     if getattr(vit, "attn_pool", None) is not None:
         raise ModelError(
             f"expected a class-token or pooled read-out, found an attention-pooling head (global_pool="
@@ -74,7 +75,7 @@ def find_vit(model: nn.Module) -> nn.Module:
     return vit
 
 
-def run_block(block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+def run_block(block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
     """Run a block with its own code: (N, n, d) to (N, n, d)."""
     if rope is None:
         return type(block).forward(block, tokens)
@@ -98,14 +99,14 @@ class Network:
         original = find_vit(model)
         replicas: dict[int, nn.Module] = {}
         self._model = _replicate(model, replicas)
-        self.vit = replicas[id(original)]
+        self.vit = cast(Transformer, replicas[id(original)])
         self.vit.grad_checkpointing = False
         self.blocks = list(self.vit.blocks)
         self.prefix: int = self.vit.num_prefix_tokens
         self.target_names: tuple[str, ...] = tuple(getattr(model, "target_names", None) or ())
         weight = next(value for value in self.vit.parameters() if value.is_floating_point())
         self.dtype, self.device = weight.dtype, weight.device
-        self.grid: tuple[int, int] | None = None
+        self._grid: tuple[int, int] | None = None
 
     def run(
         self, images: Tensor, step: BlockStep | None = None, embed: Callable[[Tensor], Tensor] | None = None
@@ -113,8 +114,6 @@ class Network:
         """Run the whole model on ``images`` (N, C, H, W), with ``step`` in place of every block.
 
         ``embed`` changes the patch embeddings (N, patches, d), before positions are added.
-
-        Sets :attr:`grid`, the token grid (rows, columns).
 
         Raises:
             InputError: when the model refuses the images' size or channels.
@@ -130,7 +129,8 @@ class Network:
             return features[-1]
 
         def patch_embed(pixels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            channels = getattr(getattr(vit.patch_embed, "proj", None), "in_channels", pixels.shape[1])
+            embedder = getattr(vit.patch_embed, "backbone", None) or getattr(vit.patch_embed, "proj", None)
+            channels = _channels_of(embedder) or pixels.shape[1]
             if pixels.shape[1] != channels:
                 raise InputError(
                     f"expected images with {channels} channels, found {pixels.shape[1]}; repeat or drop channels"
@@ -155,7 +155,7 @@ class Network:
                 f"expected {type(self._model).__name__} to call its transformer once (vit(x) or vit.forward_features"
                 f"(x)), found {len(features)} calls; wrap it so that one call makes the features"
             )
-        self.grid, batch = embedded[0]
+        self._grid, batch = embedded[0]
         if batch != len(images) or self.grid[0] * self.grid[1] + self.prefix != features[0].shape[1]:
             raise ModelError(
                 f"expected one sequence of {self.prefix} + {self.grid[0]}x{self.grid[1]} tokens per image, found "
@@ -163,8 +163,15 @@ class Network:
             )
         return Readout(self._checked(outputs, len(images)), features[0], vit)
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The token grid (rows, columns) of the images that were run last."""
+        if self._grid is None:
+            raise ModelError("expected images to be run before their token grid is read")
+        return self._grid
+
     def read_out(self, features: Tensor, images: Tensor) -> Readout:
-        """Give what the model makes of ``features`` (M, r, d), the tokens after the final norm.
+        """Run the model from ``features`` (M, r, d), the tokens after the final norm.
 
         ``images`` (N, C, H, W) only stand in where the model around the transformer expects an argument.
         """
@@ -223,8 +230,15 @@ class Network:
         return outputs
 
 
+def _channels_of(module: nn.Module | None) -> int | None:
+    """Channels that the first convolution of ``module`` takes; None where it has none."""
+    convolutions = (part for part in ([] if module is None else module.modules()) if isinstance(part, nn.Conv2d))
+    first = next(convolutions, None)
+    return None if first is None else first.in_channels
+
+
 def _block_forward(
-    step: BlockStep, index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None = None, **unused: Any
+    step: BlockStep, index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None = None, **unused: Any
 ) -> Tensor:
     return step(index, block, tokens, rope)
 
@@ -253,7 +267,8 @@ def _replicate(module: nn.Module, replicas: dict[int, nn.Module]) -> nn.Module:
         replica.__dict__[name] = value.copy() if name.startswith("_") and isinstance(value, dict) else value
     replica.__dict__["training"] = False
     replica.__dict__["_compiled_call_impl"] = None
-    for tensors in (replica._parameters, replica._buffers):
+    stores: list[dict[str, Any]] = [replica._parameters, replica._buffers]
+    for tensors in stores:
         for name, tensor in tensors.items():
             if tensor is not None:
                 tensors[name] = tensor.clone() if tensor.is_inference() else tensor.detach()

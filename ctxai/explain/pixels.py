@@ -1,4 +1,4 @@
-"""What methods that differentiate or change pixels share."""
+"""Base class and helpers of methods that differentiate or change pixels."""
 
 from __future__ import annotations
 

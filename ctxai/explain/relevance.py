@@ -29,6 +29,7 @@ from torch.nn import functional as F
 from ctxai.errors import ModelError
 from ctxai.explain.attention import projections, rotate, scale_branch, split_heads
 from ctxai.explain.network import Network, Readout, replaced, run_block
+from ctxai.explain.timm_types import TransformerBlock
 
 _STABILISER = 1e-9
 _UNCHANGED = (nn.LayerNorm, nn.RMSNorm, nn.Dropout, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, LayerScale)
@@ -151,7 +152,7 @@ class Relevance:
         twin.__dict__.update(module.__dict__)
         return lambda inputs: _unchanged(twin, inputs)
 
-    def _step(self, index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+    def _step(self, index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
         if index < self._first:
             with torch.no_grad():
                 return run_block(block, tokens, rope)
@@ -161,7 +162,7 @@ class Relevance:
         middle = _Sum.apply(tokens, _scaled(block, 1, attended), self._newer)
         return _Sum.apply(middle, _scaled(block, 2, self._mlp(block, middle)), self._newer)
 
-    def _attend(self, block: nn.Module, normed: Tensor, rope: Tensor | None) -> Tensor:
+    def _attend(self, block: TransformerBlock, normed: Tensor, rope: Tensor | None) -> Tensor:
         attn = block.attn
         query, key, value = (split_heads(attn, self._linear(layer, normed)) for layer in projections(attn))
         query = _unchanged(lambda raw: rotate(attn, attn.q_norm(raw), rope), query)
@@ -176,7 +177,7 @@ class Relevance:
             merged = _unchanged(lambda raw: raw * gate, merged)
         return self._linear(attn.proj, merged)
 
-    def _mlp(self, block: nn.Module, middle: Tensor) -> Tensor:
+    def _mlp(self, block: TransformerBlock, middle: Tensor) -> Tensor:
         mlp = block.mlp
         if type(mlp) is not Mlp:
             raise ModelError(f"expected a plain MLP, found {type(mlp).__name__}; relevance has no rule for it")
@@ -184,7 +185,7 @@ class Relevance:
         return self._linear(mlp.fc2, _unchanged(lambda raw: mlp.norm(mlp.act(raw)), hidden))
 
 
-def _scaled(block: nn.Module, branch: int, values: Tensor) -> Tensor:
+def _scaled(block: TransformerBlock, branch: int, values: Tensor) -> Tensor:
     return _unchanged(lambda raw: scale_branch(block, branch, raw), values)
 
 

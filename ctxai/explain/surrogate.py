@@ -1,4 +1,4 @@
-"""What LIME and KernelSHAP share: a linear model of an output over parts of the image that are shown or hidden."""
+"""Base class of LIME and KernelSHAP: a linear model of an output over parts of the image, shown or hidden."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import SupportsIndex, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Targets:
 
     def __init__(self, target: Target, names: Sequence[str], n_images: int) -> None:
         self.several = isinstance(target, list | tuple)
-        given = list(target) if self.several else [target]
+        given = cast(list[OneTarget], list(target) if isinstance(target, list | tuple) else [target])
         if not given:
             raise InputError("expected at least one target, found an empty list; name an output, or pass None")
         self._names = tuple(names)
@@ -76,9 +76,8 @@ class Targets:
 
             return score
 
-        self.fix(outputs)
         own = Targets([0], self._names, 1)
-        own._targets = [alone(one) for one in self._targets]
+        own._targets = [alone(one) for one in self._fixed(outputs)]
         return own
 
     def fix(self, outputs: Tensor) -> None:
@@ -93,7 +92,11 @@ class Targets:
             elif isinstance(one, Tensor):
                 self._check_range(int(one.min()), int(one.max()), outputs)
             elif isinstance(one, Contrast):
-                self._check_range(min(one.parts), max(one.parts), outputs)
+                self._check_range(min(one.indices), max(one.indices), outputs)
+
+    def _fixed(self, outputs: Tensor) -> list[_Resolved]:
+        self.fix(outputs)
+        return [one for one in self._targets if one is not None]
 
     def _check_range(self, lowest: int, highest: int, outputs: Tensor) -> None:
         if lowest < 0 or highest >= outputs.shape[1]:
@@ -108,19 +111,20 @@ class Targets:
         Raises:
             InputError: when a target is not an output.
         """
-        self.fix(outputs)
-        if not self.all_outputs:
+        indices = [one for one in self._fixed(outputs) if isinstance(one, Tensor)]
+        if len(indices) < len(self):
             raise InputError(
                 "expected targets that are outputs of the model, found a concept, a contrast or a callable"
             )
-        return torch.stack([one.to(outputs.device) for one in self._targets])
+        return torch.stack([one.to(outputs.device) for one in indices])
 
     def scores(self, readout: Readout, draws: int = 1) -> Tensor:
         """The explained numbers, (T, M), for a read-out of M = draws x N rows, draw by draw."""
         outputs = readout.outputs
         if draws == 1:
             self.fix(outputs)
-        return torch.stack([self._score(one, readout, draws) for one in self._targets])
+        resolved = [one for one in self._targets if one is not None]
+        return torch.stack([self._score(one, readout, draws) for one in resolved])
 
     def _score(self, one: _Resolved, readout: Readout, draws: int) -> Tensor:
         outputs = readout.outputs
@@ -151,14 +155,14 @@ class Targets:
         if isinstance(one, Tensor | np.ndarray) and one.ndim > 0:
             return self._per_image(torch.as_tensor(one))
         if not isinstance(one, bool) and hasattr(one, "__index__"):
-            return self._index(self._place(one))
+            return self._index(self._place(cast(SupportsIndex, one)))
         if callable(one):
             return one
         raise InputError(
             f"expected a target index, name, integer tensor, Concept, Contrast, callable or list, found {one!r}"
         )
 
-    def _place(self, output: int | str) -> int:
+    def _place(self, output: SupportsIndex | str) -> int:
         """Index of an output given by name or index."""
         if not isinstance(output, str):
             return operator.index(output)

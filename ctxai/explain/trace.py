@@ -1,4 +1,4 @@
-"""One traced pass: what every block saw, attended to and passed on, with gradients where a method needs them."""
+"""Traced pass: tokens, queries, keys, values and attention of every block, with gradients where a method needs them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from ctxai.errors import ModelError
 from ctxai.explain.attention import (
     attention_residual,
     attention_scores,
@@ -17,31 +18,39 @@ from ctxai.explain.attention import (
     query_key_value,
 )
 from ctxai.explain.network import Network, Readout, run_block
+from ctxai.explain.timm_types import TransformerBlock
 
 
 @dataclass(frozen=True)
 class BlockTrace:
-    """What happened in one block, for N images of n tokens, H heads of d_h dimensions.
+    """Intermediate values of one block, for N images of n tokens, H heads of d_h dimensions.
 
     Attributes:
         block: the stand-in's block.
         tokens: (N, n, d), entering the block.
         normed: (N, n, d), after its first norm.
         queries, keys, values: (N, H, n, d_h), normalised and rotated as the block has it.
-        attention: (N, H, n, n), after the softmax, part of the graph; None in a pass without gradients.
+        explicit_attention: (N, H, n, n), after the softmax, part of the graph; None in a pass without gradients.
         middle: (N, n, d), after the attention sub-layer and its residual.
         leaving: (N, n, d), after the block.
     """
 
-    block: nn.Module
+    block: TransformerBlock
     tokens: Tensor
     normed: Tensor
     queries: Tensor
     keys: Tensor
     values: Tensor
-    attention: Tensor | None
+    explicit_attention: Tensor | None
     middle: Tensor
     leaving: Tensor
+
+    @property
+    def attention(self) -> Tensor:
+        """Attention (N, H, n, n) of a pass with gradients, part of its graph."""
+        if self.explicit_attention is None:
+            raise ModelError("expected a traced pass with gradients; its attention is not kept without them")
+        return self.explicit_attention
 
     def scores(self, rows: int | None = None) -> Tensor:
         """Attention before the softmax of the first ``rows`` queries (all by default), (N, H, m, n), made on demand."""
@@ -118,7 +127,7 @@ def trace(network: Network, images: Tensor, first: int = 0, gradients: bool = Fa
     first = range(len(network.blocks))[first]
     kept: list[BlockTrace] = []
 
-    def step(index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+    def step(index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
         if index < first:
             return run_block(block, tokens, rope)
         normed = block.norm1(tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ctxai.errors import InputError
@@ -14,16 +15,16 @@ from ctxai.explain.network import Network
 from ctxai.explain.targets import DEFAULT_NAME, Target
 
 
-class MapWithSpread(NamedTuple):
+class MapWithStd(NamedTuple):
     """Two maps of one shape.
 
     Attributes:
         mean: the mean of the repetitions' maps.
-        spread: their standard deviation (of these repetitions: divided by how many they are), in the map's own unit.
+        std: their standard deviation (of these repetitions: divided by how many they are), in the map's own unit.
     """
 
     mean: Tensor
-    spread: Tensor
+    std: Tensor
 
 
 class Moments:
@@ -36,8 +37,7 @@ class Moments:
 
     def __init__(self) -> None:
         self._count = 0
-        self._total: Tensor | float = 0.0
-        self._squares: Tensor | float = 0.0
+        self._total = self._squares = torch.zeros(())
 
     def add(self, values: Tensor) -> None:
         """Take in ``values`` (k, ...), k repetitions."""
@@ -50,17 +50,17 @@ class Moments:
         self._total = self._total + total
         self._squares = self._squares + squares
 
-    def result(self) -> MapWithSpread:
+    def result(self) -> MapWithStd:
         """Mean and standard deviation, (...) each; there must have been a repetition."""
-        return MapWithSpread(self._total / self._count, (self._squares / self._count).sqrt())
+        return MapWithStd(self._total / self._count, (self._squares / self._count).sqrt())
 
 
-def spread_over_models(
+def std_over_models(
     methods: Sequence[Attribution], images: Tensor, target: Target = None, size: tuple[int, int] | None = None
-) -> MapWithSpread:
+) -> MapWithStd:
     """Mean and standard deviation of the maps that models trained on other folds give, one model after another.
 
-    ``spread_over_models([CDAM(model) for model in models], images, "malignancy")`` tells where the models agree. Their
+    ``std_over_models([CDAM(model) for model in models], images, "malignancy")`` tells where the models agree. Their
     maps have to be in one unit: the same method, and outputs on one scale, as logits and z-scores are.
 
     Args:
@@ -70,7 +70,7 @@ def spread_over_models(
         size: as for :meth:`~ctxai.explain.base.Attribution.attribute`.
 
     Returns:
-        Mean and spread, each of the shape that ``attribute`` gives.
+        Mean and standard deviation, each of the shape that ``attribute`` gives.
 
     Raises:
         InputError: for no methods or different ones, maps of different shapes, a concept (its direction belongs to one

@@ -13,7 +13,7 @@ from ctxai.export.dicom.segmentation import HEAT_BANDS, SegmentedNodule, write_h
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.dicom.structured_report import write_structured_report
 from ctxai.export.nifti import write_nifti
-from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.export.overlay import Block, merge_maps, merge_masks, scale_of, to_ct_grid
 from ctxai.export.pdf import NodulePage, pdf_report
@@ -25,11 +25,11 @@ __all__ = [
     "Block",
     "Estimate",
     "Evidence",
-    "Figure",
+    "NamedValue",
     "NodulePage",
+    "NoduleSummary",
     "Outline",
     "Provenance",
-    "ReportedNodule",
     "SegmentedNodule",
     "SourceSeries",
     "merge_maps",

@@ -36,7 +36,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Figure:
+class NamedValue:
     """One further number that a reader must see, such as how far a map can be trusted.
 
     Attributes:
@@ -51,7 +51,7 @@ class Figure:
 
 
 @dataclass(frozen=True, eq=False)
-class ReportedNodule:
+class NoduleSummary:
     """One nodule of a report.
 
     Attributes:
@@ -71,7 +71,7 @@ class ReportedNodule:
     nodule_id: str
     outline: Outline
     estimates: tuple[Estimate, ...] = ()
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[NamedValue, ...] = ()
     ratings: tuple[Mapping[str, int], ...] = field(default=())
     volume_mm3: float | None = None
     diameter_mm: float | None = None

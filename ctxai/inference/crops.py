@@ -1,4 +1,4 @@
-"""What the report shows of a nodule: its patch of the CT, the readers' consensus and its maps, as small NIfTI files."""
+"""Small NIfTI files of a nodule for its report: its patch of the CT, the readers' consensus and its maps."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ctxai.explain.base import Attribution
 from ctxai.export.nifti import write_nifti
 from ctxai.export.provenance import Provenance
 from ctxai.inference.nodule import ExplainedNodule
-from ctxai.inference.targets import NamedTarget, identity_of, name_of
-from ctxai.report.crops import CT_FILE, READERS_FILE, crops_folder
+from ctxai.results_folder import PATCH_CT, PATCH_READERS, nodule_folder
 from ctxai.run.run import Run
+from ctxai.run.targets import NamedTarget, identity_of, name_of
 
 
 def provenance_of(method: Attribution, target: NamedTarget, run: Run, nodules: Sequence[ExplainedNodule]) -> Provenance:
-    """How the map of a method and a target of these nodules came to be."""
+    """Provenance of the map of a method and a target of these nodules."""
     return Provenance(
         method=method.name,
         target=name_of(target),
@@ -49,13 +49,13 @@ def write_crops(
     Raises:
         InputError: when the disk is full.
     """
-    place = crops_folder(folder, nodule.candidate.nodule_id)
-    write_nifti(place / CT_FILE, nodule.patch.hu, nodule.patch.grid)
+    to = nodule_folder(folder, nodule.candidate.nodule_id)
+    write_nifti(to / PATCH_CT, nodule.patch.hu, nodule.patch.grid)
     if nodule.inside is not None:
         readers = Provenance("readers", "50 % consensus", explained=(nodule.candidate.nodule_id,))
-        write_nifti(place / READERS_FILE, nodule.inside, nodule.patch.grid, readers)
+        write_nifti(to / PATCH_READERS, nodule.inside, nodule.patch.grid, readers)
     for method in methods:
         for target in targets:
             provenance = provenance_of(method, target, run, [nodule])
             values = nodule.maps[method.name, name_of(target)].values
-            write_nifti(place / f"{provenance.stem}.nii.gz", values, nodule.patch.grid, provenance)
+            write_nifti(to / f"{provenance.stem}.nii.gz", values, nodule.patch.grid, provenance)

@@ -6,31 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from ctxai.ct.patch import Patch, extract_patch
-from ctxai.ct.series import CTSeries
-from ctxai.data.views import PATCH_SPACING_MM, render_views
+from ctxai.ct.volume import CT
+from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.evaluate.explanations.map_quality import MapReliability, Trust
 from ctxai.explain.base import Attribution
-from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
+from ctxai.explain.fuse import FusedMap
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.inference.targets import NamedTarget, name_of
 from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import ReaderMasks
+from ctxai.run.explanation import explain_patch
 from ctxai.run.run import Run
-
-#: Size that is taken for a nodule that nobody measured: how far from its centre views are explained.
-UNMEASURED_DIAMETER_MM = 12.0
-_BATCH = 64
+from ctxai.run.targets import NamedTarget
 
 
 @dataclass(frozen=True, eq=False)
 class ExplainedNodule:
-    """What is known of a nodule after explanation.
+    """A nodule with its prediction and maps.
 
     Attributes:
-        candidate: where it is, what readers said.
+        candidate: place, size and readers' ratings.
         patch: voxels about it.
         inside: the readers' 50 % consensus on the patch, bool (superior, posterior, left); None for a point.
         prediction: the run's prediction, by column name.
@@ -60,7 +56,7 @@ class ExplainedNodule:
 
 
 def explain_nodule(
-    series: CTSeries,
+    series: CT,
     candidate: NoduleCandidate,
     run: Run,
     methods: Sequence[Attribution],
@@ -74,49 +70,33 @@ def explain_nodule(
         series: the CT.
         candidate: the nodule.
         run: the model.
-        methods: what explains.
+        methods: explanation methods of the run's model.
         targets: what is explained.
-        views: which views.
-        trust: judge every map, too.
+        views: out of axial, coronal, sagittal.
+        trust: assess the reliability of every map of an output.
 
     Raises:
         GeometryError: when the nodule's centre lies outside the CT.
     """
     patch = extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM)
-    offsets = slice_offsets(candidate.diameter_mm, run.views.field_of_view_mm)
-    images = torch.cat([render_views(patch.hu, view, offsets, run.views) for view in views])
-    maps, evaluated = {}, {}
-    central = [number * len(offsets) + len(offsets) // 2 for number in range(len(views))]
-    gauge = MapReliability(run.model, images[central], run.views, run.target_names)
-    for method in methods:
-        stacks = torch.cat(
-            [method.attribute(block, target=list(targets)) for block in images.split(_BATCH)]
-        )  # (view x slice, target, h, w)
-        for number, target in enumerate(targets):
-            by_view = stacks[:, number].split(len(offsets))
-            if trust and isinstance(target, str):
-                evaluated[method.name, target] = gauge.assess(method, target, stacks[central, number])
-            maps[method.name, name_of(target)] = fuse_views(
-                {
-                    view: ViewStack(stack, torch.tensor(offsets), run.views.field_of_view_mm)
-                    for view, stack in zip(views, by_view, strict=True)
-                },
-                patch.hu.shape,
-                PATCH_SPACING_MM,
-                in_plane="nearest" if method.upsampling == "nearest" else "linear",
-            )
-    prediction = run.predict(patch.hu[None]).iloc[0].to_dict()
-    return ExplainedNodule(candidate, patch, _inside(candidate.masks, series, patch), prediction, maps, evaluated)
+    moved = run.recentre(patch.hu[None])[0].double().numpy()
+    if moved.any():
+        patch = extract_patch(series, candidate.centre_lps + moved[::-1], spacing_mm=PATCH_SPACING_MM)
+    found = explain_patch(run, patch.hu, methods, targets, views, candidate.diameter_mm)
+    assessed = {}
+    if trust and methods:
+        device = run.model.device
+        reliability = MapReliability(run.model, found.central.to(device), run.views, run.target_names)
+        for method in methods:
+            for target in targets:
+                if isinstance(target, str):
+                    key = method.name, target
+                    assessed[key] = reliability.assess(method, target, found.central_maps[key].to(device))
+    inside = _inside(candidate.masks, series, patch)
+    return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed)
 
 
-def slice_offsets(diameter_mm: float | None, field_of_view_mm: float) -> list[float]:
-    """Offsets (mm, ascending, 1 mm apart) of the slices that pass through a nodule, within the field of view."""
-    radius = (UNMEASURED_DIAMETER_MM if diameter_mm is None else diameter_mm) / 2
-    reach = int(min(max(radius, 2.0), field_of_view_mm / 2 - 1))
-    return [float(offset) for offset in range(-reach, reach + 1)]
-
-
-def _inside(masks: ReaderMasks | None, series: CTSeries, patch: Patch) -> np.ndarray | None:
+def _inside(masks: ReaderMasks | None, series: CT, patch: Patch) -> np.ndarray | None:
     if masks is None:
         return None
     return agreement_on(masks, series.grid, patch.grid) >= len(masks.masks) / 2

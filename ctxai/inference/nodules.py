@@ -15,6 +15,7 @@ from ctxai.ct.header import SliceHeader
 from ctxai.ct.point_diagnostics import extent, suggest_coordinate_fix
 from ctxai.ct.series import CTSeries
 from ctxai.ct.slice_sorting import stack
+from ctxai.ct.volume import CT
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import GeometryError, InputError
 from ctxai.lidc.annotations import outlines_covered
@@ -61,7 +62,7 @@ def describe_series(groups: Iterable[Sequence[SliceHeader]], names: Pseudonymize
     return described
 
 
-def candidates_of(series: CTSeries, nodules: Sequence[AnnotatedNodule] | None) -> list[NoduleCandidate]:
+def candidates_of(series: CT, nodules: Sequence[AnnotatedNodule] | None) -> list[NoduleCandidate]:
     """The nodules of a series.
 
     Args:
@@ -77,7 +78,7 @@ def candidates_of(series: CTSeries, nodules: Sequence[AnnotatedNodule] | None) -
     """
     if nodules is None:
         readers = LidcIdri()
-        if not readers.knows(series.series_uid):
+        if not isinstance(series, CTSeries) or not readers.knows(series.series_uid):
             raise InputError(
                 f"{series.source_label}: no LIDC-IDRI annotation belongs to this series; "
                 "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
@@ -86,7 +87,7 @@ def candidates_of(series: CTSeries, nodules: Sequence[AnnotatedNodule] | None) -
     return list(filter(None, (_candidate(series, nodule) for nodule in nodules)))
 
 
-def _candidate(series: CTSeries, nodule: AnnotatedNodule) -> NoduleCandidate | None:
+def _candidate(series: CT, nodule: AnnotatedNodule) -> NoduleCandidate | None:
     if nodule.outlines is not None:
         return _outlined(series, nodule.outlines)
     lps = nodule.centre_lps
@@ -101,7 +102,7 @@ def _candidate(series: CTSeries, nodule: AnnotatedNodule) -> NoduleCandidate | N
     return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm)
 
 
-def _outlined(series: CTSeries, nodule: Nodule) -> NoduleCandidate | None:
+def _outlined(series: CT, nodule: Nodule) -> NoduleCandidate | None:
     """A nodule with readers' outlines; None where one lies on a slice that is missing."""
     if not outlines_covered(nodule, series.slice_z_mm):
         return None

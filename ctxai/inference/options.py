@@ -1,27 +1,29 @@
-"""What ``ctxai explain`` is asked to do with every series: its options, checked, and what results depend on."""
+"""Options of an explanation, checked, and the digest of what results depend on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctxai import __version__
-from ctxai.commands.train_diffmask import load_gates
 from ctxai.ct.header import series_key
 from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
 from ctxai.data.settings import VIEWS
-from ctxai.deidentification.profile import Confidentiality
+from ctxai.deidentification.profile import Confidentiality, codes_of
 from ctxai.deidentification.pseudonyms import Pseudonymizer
-from ctxai.errors import InputError, ModelError
-from ctxai.explain.base import Attribution, get_method
-from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.errors import InputError
+from ctxai.explain.base import Attribution
+from ctxai.explain.concept import Concept
+from ctxai.explain.contrast import Contrast
 from ctxai.files import json_sha256
+from ctxai.inference.concepts import read_concept
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.inference.results import codes_of
-from ctxai.inference.targets import NamedTarget, identity_of, name_of, read_concept
+from ctxai.run.methods import make_method
 from ctxai.run.run import Run
+from ctxai.run.targets import NamedTarget, identity_of, name_of, parse_targets
 from ctxai.suggestions import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -29,79 +31,88 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """What is to be done with every series.
+    """How every series is predicted, explained and written.
 
     Attributes:
-        input: where the CTs are, as the user named it.
+        input: where the CTs are, as the user named it; None for a CT from an array.
         run: the model.
-        methods: what explains; none where there is only a prediction to make.
+        methods: explanation methods; empty for a prediction alone.
         targets: what is explained.
         views: which views are explained.
         formats: which objects are written.
-        spread: write the standard deviation over the views, too.
-        trust: judge every map, too.
-        names: what patients are called.
+        std: write the standard deviation over the views, too.
+        trust: assess the reliability of every map.
+        names: names of patients.
         confidentiality: how results are deidentified; None where they are not.
     """
 
-    input: Path
+    input: Path | None
     run: Run
     methods: Sequence[Attribution]
     targets: Sequence[NamedTarget]
     views: Sequence[str]
-    formats: Sequence[str]
-    spread: bool
-    trust: bool
-    names: Pseudonymizer
+    formats: Sequence[str] = ()
+    std: bool = False
+    trust: bool = True
+    names: Pseudonymizer = field(default_factory=Pseudonymizer)
     confidentiality: Confidentiality | None = None
 
     def check(self) -> None:
         """Refuse what cannot be done.
 
         Raises:
-            InputError: when a spread over one view, or one that is not written as NIfTI, is asked for.
+            InputError: when a standard deviation is asked for over one view, or without NIfTI.
         """
-        if self.spread and (len(self.views) < 2 or "nifti" not in self.formats):
+        if self.std and (len(self.views) < 2 or "nifti" not in self.formats):
             raise InputError(
                 f"--spread is over views and written as NIfTI; expected two --views or more and nifti among --formats, "
                 f"found {' '.join(self.views)} and {','.join(self.formats)}"
             )
 
     def with_concept(self, folder: Path) -> ExplainOptions:
-        """The request with one target more, the concept of the examples in ``folder``.
+        """The options with one target more, the concept of the examples in ``folder``.
 
         Raises:
-            InputError: as :func:`~ctxai.inference.targets.read_concept`.
+            InputError: as :func:`~ctxai.inference.concepts.read_concept`.
         """
         concept = read_concept(folder, self.run, [name_of(target) for target in self.targets])
         return replace(self, targets=[*self.targets, concept])
 
-    def key_of(self, series_uid: str) -> str:
-        """Name of a series' folder."""
-        return series_key(series_uid) if self.confidentiality is None else self.confidentiality.series_key(series_uid)
+    def key_of(self, series: CT | str) -> str:
+        """Name of the folder of a series, given itself or by its Series Instance UID."""
+        if not isinstance(series, str):
+            if not isinstance(series, CTSeries):
+                return series.key
+            series = series.series_uid
+        return series_key(series) if self.confidentiality is None else self.confidentiality.series_key(series)
 
     @property
     def method_codes(self) -> list[str]:
-        """How the results are deidentified, by DICOM's codes; empty where they are not."""
+        """How results are deidentified, by DICOM's codes; empty where they are not."""
         return codes_of(self.confidentiality)
 
     @property
     def digest(self) -> str:
         """Checksum of what the results of every series depend on."""
-        return json_sha256(self._asked())
+        return json_sha256(self._common())
 
-    def digest_of(self, series: CTSeries, candidates: Sequence[NoduleCandidate]) -> str:
+    def digest_of(self, series: CT, candidates: Sequence[NoduleCandidate]) -> str:
         """Checksum of what the results of one series depend on."""
         uid = str if self.confidentiality is None else self.confidentiality.uid
+        images = (
+            sorted(uid(header.sop_uid) for header in series.headers)
+            if isinstance(series, CTSeries)
+            else [series.content_sha256]
+        )
         own = {
-            "images": sorted(uid(header.sop_uid) for header in series.headers),
+            "images": images,
             "nodules": [
                 [candidate.nodule_id, candidate.centre_lps.tolist(), candidate.diameter_mm] for candidate in candidates
             ],
         }
-        return json_sha256(own | self._asked())
+        return json_sha256(own | self._common())
 
-    def _asked(self) -> dict[str, object]:
+    def _common(self) -> dict[str, object]:
         secret = [self.confidentiality.token("explain").hex()] if self.confidentiality else []
         return {
             "run": [self.run.name, self.run.weights_sha256],
@@ -110,29 +121,42 @@ class ExplainOptions:
             "targets": [[name_of(target), identity_of(target)] for target in self.targets],
             "views": [*self.views],
             "formats": [*self.formats],
-            "spread": self.spread,
+            "spread": self.std,
             "trust": self.trust,
             "deidentified": [*self.method_codes, *secret],
             "version": __version__,
         }
 
 
-def make_method(run: Run, name: str) -> Attribution:
-    """A method for the run, trained where it has to be.
+def make_options(
+    run: Run,
+    methods: Sequence[str | Attribution],
+    targets: Sequence[str | Contrast | Concept],
+    *,
+    views: Sequence[str] | None = None,
+    trust: bool = True,
+    input: Path | None = None,
+) -> ExplainOptions:
+    """Options from names of methods, targets and views.
+
+    Args:
+        run: the model.
+        methods: names such as ``cdam``, or methods made for the run's model.
+        targets: names of outputs or of differences of two, or contrasts and concepts.
+        views: the run's own when not given.
+        trust: assess the reliability of every map.
+        input: where the CT is, as the user named it.
 
     Raises:
-        InputError: for an unknown method, or one whose training is missing.
+        InputError: for an unknown name.
     """
-    method = get_method(name)
-    if method is VisionDiffMask:
-        return load_gates(run)
-    if "training" in method.needs:
-        raise ModelError(f"{method.name} has to be trained for a run, which only Python code can do; choose another")
-    return method(run.model)
+    named = [parse_targets([one], run.target_names)[0] if isinstance(one, str) else one for one in targets]
+    made = [make_method(run, method) for method in methods]
+    return ExplainOptions(input, run, made, named, checked_views(run, views), trust=trust and bool(made))
 
 
 def checked_views(run: Run, views: Sequence[str] | None) -> list[str]:
-    """The run's own views, or others; one that it was not trained for is allowed and said.
+    """The run's own views, or others; one that it was not trained for is allowed, with a warning.
 
     Raises:
         InputError: for a view that does not exist.

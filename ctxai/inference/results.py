@@ -1,148 +1,181 @@
-"""What ``ctxai explain`` keeps of every series and of every shard, and the tables over all of them."""
+"""Results of one CT: predictions, maps, and the files that are written of them."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from PIL.PngImagePlugin import PngInfo
 
-from ctxai import __version__
-from ctxai.deidentification.profile import Confidentiality
+from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
+from ctxai.deidentification.profile import Confidentiality, codes_of
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
-from ctxai.files import sweep, write_json, write_text
-from ctxai.progress import console
-from ctxai.report.explanation import write_report
-from ctxai.run.run import Run
-
-#: In the folder of every series that is done: what its results depend on, and its lines of predictions.csv.
-DONE = "explained.json"
-#: One file per finished shard: the series that are its own, and those that could not be explained.
-SHARDS = "shards"
-
-logger = logging.getLogger(__name__)
-
-
-def codes_of(confidentiality: Confidentiality | None) -> list[str]:
-    """How results are deidentified, by DICOM's codes; empty where they are not."""
-    return [] if confidentiality is None else [code.value for code in confidentiality.method_codes]
+from ctxai.export.overlay import merge_maps
+from ctxai.files import atomic_path, sweep, write_json
+from ctxai.folder_kinds import RESULTS, refuse_other
+from ctxai.inference.crops import write_crops
+from ctxai.inference.formats.base import parse_formats
+from ctxai.inference.nodule import ExplainedNodule, explain_nodule
+from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.options import ExplainOptions
+from ctxai.inference.overlays import write_overlays
+from ctxai.inference.predictions import made_by, prediction_row, warn_of_novelty, write_tables
+from ctxai.report.tiles import nodule_tile
+from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, picture_of, series_folders
+from ctxai.run.targets import name_of
 
 
-def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, series: str = "*") -> None:
-    """Results with an identity beside deidentified ones of the same CT would tell who it is.
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Predictions and maps of the nodules of one CT.
+
+    Attributes:
+        series: the CT.
+        nodules: each with its patch, prediction, patch maps and their reliability.
+        options: how they were explained.
+    """
+
+    series: CT
+    nodules: tuple[ExplainedNodule, ...]
+    options: ExplainOptions
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row of predictions.csv for each nodule; None where there is no number."""
+        return [prediction_row(self.series, nodule, self.options) for nodule in self.nodules]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Predictions, one row per nodule, with the columns of predictions.csv."""
+        return pd.DataFrame(self.rows)
+
+    @property
+    def maps(self) -> Mapping[tuple[str, str], np.ndarray]:
+        """Maps by names of method and target, float32 [slice, row, column] on the CT's grid; 0 where nothing was
+        explained. Each is made when it is taken."""
+        return CTMaps(self)
+
+    def write(self, out: Path | str, formats: str | Sequence[str] | None = None, std: bool = False) -> Path:
+        """Write the results as ``ctxai explain`` does, beside those of other CTs in the same folder.
+
+        Args:
+            out: result folder; made where it is not there.
+            formats: names of output formats, separated by commas or as a sequence; ``nifti,pmap,seg,sr`` by default,
+                ``nifti`` for a CT from an array.
+            std: write the standard deviation over the views beside each NIfTI map.
+
+        Returns:
+            The report, an HTML page.
+
+        Raises:
+            InputError: for an unknown format, a DICOM format of a CT without DICOM headers, a folder of another kind,
+                or a full disk.
+        """
+        out = Path(out)
+        if formats is None:
+            formats = DEFAULT_FORMATS if isinstance(self.series, CTSeries) else "nifti"
+        words = formats if isinstance(formats, str) else ",".join(formats)
+        options = replace(self.options, formats=parse_formats(words), std=std)
+        options.check()
+        refuse_other(out, RESULTS)
+        refuse_mixture(out, options.confidentiality)
+        replace(self, options=options).write_series(out)
+        return write_tables(out, made_by(options.run))
+
+    def write_series(self, out: Path) -> None:
+        """Write the folder of this series; the record that it is done comes last.
+
+        Raises:
+            InputError: when the disk is full, or the CT lacks what a format needs.
+        """
+        options = self.options
+        folder = out / options.key_of(self.series)
+        record = folder / SERIES_RECORD
+        record.unlink(missing_ok=True)
+        sweep(folder, deep=True)
+        warn_of_novelty(self.rows)
+        if options.methods:
+            write_overlays(folder, self.series, self.nodules, self.rows, options)
+            for nodule in self.nodules:
+                self._write_picture(folder, nodule)
+                write_crops(folder, nodule, options.run, options.methods, options.targets)
+        ct = None if options.confidentiality or options.input is None else str(options.input)
+        content = {
+            "digest": options.digest_of(self.series, [nodule.candidate for nodule in self.nodules]),
+            "ct": ct,  # as the user named it, and no more
+            "deidentified": options.method_codes,
+            "nodules": self.rows,
+        }
+        write_json(record, content, sort_keys=False)
+
+    def _write_picture(self, folder: Path, nodule: ExplainedNodule) -> None:
+        key = self.options.methods[0].name, name_of(self.options.targets[0])
+        tile = nodule_tile(nodule.patch.hu, nodule.maps[key].values, nodule.inside)
+        texts = PngInfo()
+        texts.add_text("Comment", NOTICE)
+        with atomic_path(picture_of(folder, nodule.candidate.nodule_id)) as temporary:
+            tile.save(temporary, pnginfo=texts)
+
+
+class CTMaps(Mapping[tuple[str, str], np.ndarray]):
+    """Maps of a CT on its own grid, each merged from the nodules' patches when it is taken."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._keys = list(results.nodules[0].maps) if results.nodules else []
+
+    def __getitem__(self, key: tuple[str, str]) -> np.ndarray:
+        if key not in self._keys:
+            raise KeyError(key)
+        nodules = self._results.nodules
+        return merge_maps(((n.maps[key].values, n.patch.grid) for n in nodules), self._results.series.grid)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def explain_series(series: CT, candidates: Sequence[NoduleCandidate], options: ExplainOptions) -> Results:
+    """Predict and explain nodules of a series.
+
+    Raises:
+        GeometryError: when a nodule lies outside the CT.
+    """
+    run, methods, targets, views = options.run, options.methods, options.targets, options.views
+    nodules = [explain_nodule(series, one, run, methods, targets, views, options.trust) for one in candidates]
+    return Results(series, tuple(nodules), options)
+
+
+def is_done(out: Path, series: CT, candidates: Sequence[NoduleCandidate], options: ExplainOptions) -> bool:
+    """Whether a result folder already has the results that would be written."""
+    record = out / options.key_of(series) / SERIES_RECORD
+    return record.is_file() and json.loads(record.read_text())["digest"] == options.digest_of(series, candidates)
+
+
+def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, place: Path | None = None) -> None:
+    """Refuse results with an identity beside deidentified ones of the same CT: they would tell who it is.
 
     Args:
         folder: where results are to be.
         confidentiality: how they are to be deidentified.
-        series: pattern of the folders of series in it.
+        place: what the message names instead of ``folder``.
 
     Raises:
         InputError: when there are results that are deidentified otherwise.
     """
-    for path in sorted(folder.glob(f"{series}/{DONE}")):
-        if json.loads(path.read_text(encoding="utf-8")).get("deidentified", []) != codes_of(confidentiality):
-            raise InputError(f"{folder}: holds results that are deidentified otherwise, or not; give another folder")
-
-
-def made_by(run: Run) -> dict[str, str]:
-    """What predictions.json says of its origin."""
-    return {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
-
-
-def forget_shards(out_dir: Path, index: int, count: int) -> None:
-    """Remove the files of a shard that is about to be done, and those of another number of shards."""
-    own = _shard_file(out_dir, index, count)
-    for path in (out_dir / SHARDS).glob("*-of-*.json"):
-        if path == own or not path.name.endswith(f"-of-{count}.json"):
-            path.unlink(missing_ok=True)
-
-
-def write_shard(
-    out_dir: Path,
-    index: int,
-    count: int,
-    asked: str,
-    origin: Mapping[str, str],
-    series: Collection[str],
-    left_out: Mapping[str, str],
-) -> None:
-    """Say that a shard is done.
-
-    Args:
-        out_dir: folder for the results.
-        index: of the shard.
-        count: of all shards.
-        asked: checksum of everything that was asked for.
-        origin: what :func:`made_by` says.
-        series: keys of the series that were explained.
-        left_out: why others were not, by key.
-    """
-    content = {"asked": asked, "made_by": dict(origin), "series": sorted(series), "left_out": dict(left_out)}
-    write_json(_shard_file(out_dir, index, count), content, sort_keys=False)
-
-
-def merge_shards(out_dir: Path) -> None:
-    """Write the tables and the report over the results of all shards.
-
-    Raises:
-        InputError: when a shard is missing, shards were asked for different things, or no nodule was explained.
-    """
-    paths = sorted((out_dir / SHARDS).glob("[!.]*-of-*.json"))
-    counts = {int(path.stem.rpartition("-of-")[2]) for path in paths}
-    if len(counts) != 1:
-        found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "none"
-        raise InputError(f"{out_dir}: expected files of all shards in {SHARDS}, found {found}; run --shard i/n")
-    count = counts.pop()
-    missing = [index for index in range(count) if _shard_file(out_dir, index, count) not in paths]
-    if missing:
-        raise InputError(
-            f"{out_dir}: {len(missing)} of {count} shards are not done; run --shard {missing[0]}/{count}, then merge"
-        )
-    shards = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    if len({shard["asked"] for shard in shards}) > 1:
-        raise InputError(f"{out_dir}: its shards had different options; run all of them with the same ones, then merge")
-    left_out = {key: reason for shard in shards for key, reason in shard["left_out"].items()}
-    write_tables(out_dir, shards[0]["made_by"], {key for shard in shards for key in shard["series"]}, left_out)
-    for key, reason in sorted(left_out.items()):
-        logger.warning("series %s was left out: %s", key, reason)
-    console.print(f"{count} shards -> {out_dir / 'report.html'}", highlight=False, soft_wrap=True)
-
-
-def write_tables(
-    out_dir: Path,
-    origin: Mapping[str, str],
-    series: Collection[str] | None = None,
-    left_out: Mapping[str, str] | None = None,
-) -> None:
-    """Write predictions.csv, predictions.json and report.html.
-
-    Args:
-        out_dir: folder of the results.
-        origin: what :func:`made_by` says.
-        series: keys of the series that belong in them; None takes every series that is done in ``out_dir``.
-        left_out: why series were left out, by key; they are the error's reason where nothing was explained.
-
-    Raises:
-        InputError: when the shards explained no nodule.
-    """
-    sweep(out_dir)
-    rows: list[dict[str, Any]] = []
-    for path in sorted(out_dir.glob(f"*/{DONE}")):
-        if series is None or path.parent.name in series:
-            rows += json.loads(path.read_text(encoding="utf-8"))["nodules"]
-    if left_out is not None and not rows:
-        reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
-        raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
-    table = pd.DataFrame(rows).assign(notice=NOTICE)
-    write_text(out_dir / "predictions.csv", table.to_csv(index=False, lineterminator="\n"))
-    header = {**origin, "notice": NOTICE, "nodules": rows}
-    write_json(out_dir / "predictions.json", header, sort_keys=False)
-    write_report(out_dir, newer_than=DONE)
-
-
-def _shard_file(out_dir: Path, index: int, count: int) -> Path:
-    return out_dir / SHARDS / f"{index}-of-{count}.json"
+    for one in series_folders(folder):
+        record = json.loads((one / SERIES_RECORD).read_text(encoding="utf-8"))
+        if record.get("deidentified", []) != codes_of(confidentiality):
+            raise InputError(
+                f"{place or folder}: holds results that are deidentified otherwise, or not; give another folder"
+            )

@@ -1,4 +1,4 @@
-"""What is said of each explained nodule: a line of predictions.csv and the readers' outlines, ready for a report."""
+"""Summary of each explained nodule for reports: its row of predictions.csv and the readers' outlines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
 from ctxai.data.labels import SCALES
-from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
-from ctxai.inference.nodule import UNMEASURED_DIAMETER_MM, ExplainedNodule
+from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 #: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
 _TRUST = {
@@ -24,7 +25,7 @@ _TRUST = {
 }
 
 
-def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str, Any]) -> ReportedNodule:
+def summarise_nodule(series: CT, nodule: ExplainedNodule, row: Mapping[str, Any]) -> NoduleSummary:
     """One nodule with its prediction, the readers' ratings and the trust figures.
 
     Args:
@@ -35,7 +36,7 @@ def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str,
     candidate = nodule.candidate
     masks = candidate.masks
     consensus = None if masks is None or not masks.consensus().any() else masks.consensus()
-    return ReportedNodule(
+    return NoduleSummary(
         nodule_id=candidate.nodule_id,
         outline=outline_of(series, candidate),
         estimates=tuple(_estimates(row)),
@@ -47,7 +48,7 @@ def reported_nodule(series: CTSeries, nodule: ExplainedNodule, row: Mapping[str,
     )
 
 
-def outline_of(series: CTSeries, candidate: NoduleCandidate) -> Outline:
+def outline_of(series: CT, candidate: NoduleCandidate) -> Outline:
     """The border of the readers' consensus; of a point, and where the readers agree on no voxel, a circle."""
     if candidate.masks is not None and candidate.masks.consensus().any():
         return outline_of_mask(candidate.masks.consensus(), candidate.masks.start)
@@ -60,16 +61,16 @@ def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
         yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
 
 
-def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Figure]:
+def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedValue]:
     if _known(row.get("malignancy_probability")):
-        yield Figure("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
+        yield NamedValue("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
     if _known(row.get("novelty_percentile")):
-        yield Figure("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
+        yield NamedValue("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
     for method, target in nodule.maps:
         for ending, (words, whole) in _TRUST.items():
             value = row.get(f"{method}_{target}{ending}")
             if _known(value):
-                yield Figure(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
+                yield NamedValue(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
 
 
 def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:

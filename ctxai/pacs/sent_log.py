@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ctxai.errors import InputError
 from ctxai.files import sha256, write_json
-
-SENT_LOG = "sent.json"
+from ctxai.results_folder import SENT_LOG
 
 
 class SentLog:

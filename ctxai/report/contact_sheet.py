@@ -12,6 +12,7 @@ from PIL import Image
 
 from ctxai.disclaimer import PNG_TEXTS
 from ctxai.files import atomic_path
+from ctxai.results_folder import picture_of
 
 _WIDTH_INCHES = 11.0
 
@@ -34,7 +35,7 @@ def write_contact_sheet(path: Path, out_dir: Path, rows: Sequence[dict[str, Any]
             fontsize=10,
         )
         for axes, row in zip(figure.subplots(lines, columns, squeeze=False).flat, rows, strict=False):
-            with Image.open(out_dir / row["series"] / "views" / f"{row['nodule_id']}.png") as picture:
+            with Image.open(picture_of(out_dir / row["series"], row["nodule_id"])) as picture:
                 axes.imshow(picture)
             axes.set_title(_caption(row), fontsize=9)
         for axes in figure.axes:

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
-
-CT_FILE = "ct.nii.gz"
-READERS_FILE = "readers.nii.gz"
+from ctxai.results_folder import PATCH_CT, PATCH_READERS, nodule_folder
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,6 @@ class Crops:
     maps: tuple[MapFile, ...]
 
 
-def crops_folder(series_folder: Path, nodule_id: str) -> Path:
-    """Where the files of a nodule are."""
-    return series_folder / "nodules" / nodule_id
-
-
 def find_crops(series_folder: Path, row: Mapping[str, Any]) -> Crops | None:
     """The files of a nodule; None when ``ctxai explain`` left none (``--no-maps``, or an earlier version).
 
@@ -72,15 +65,15 @@ def find_crops(series_folder: Path, row: Mapping[str, Any]) -> Crops | None:
     Raises:
         InputError: when a sidecar of a map is damaged.
     """
-    folder = crops_folder(series_folder, row["nodule_id"])
-    if not (folder / CT_FILE).is_file():
+    folder = nodule_folder(series_folder, row["nodule_id"])
+    if not (folder / PATCH_CT).is_file():
         return None
     order = list(row)
     described = [_described(path) for path in sorted(folder.glob("*_*.json"))]
     known = [one for one in described if f"{one.column}_inside" in row and one.path.is_file()]
     known.sort(key=lambda one: order.index(f"{one.column}_inside"))
-    readers = folder / READERS_FILE
-    return Crops(folder / CT_FILE, readers if readers.is_file() else None, tuple(known))
+    readers = folder / PATCH_READERS
+    return Crops(folder / PATCH_CT, readers if readers.is_file() else None, tuple(known))
 
 
 def _described(sidecar: Path) -> MapFile:

@@ -12,8 +12,8 @@ from ctxai.report.nodule_section import nodule_section
 from ctxai.report.page import render_page
 from ctxai.report.results import Results, read_results
 from ctxai.report.tiles import evidence_colours
+from ctxai.results_folder import REPORT, picture_of
 
-REPORT = "report.html"
 #: Up to about this many bytes the nodules stand in one page, beyond it in a page for each series.
 ONE_PAGE_BYTES = 10_000_000
 _SECTION_BYTES = 8_000
@@ -85,7 +85,7 @@ def _size(crops: Crops | None, picture: Path | None) -> int:
 
 def _picture(results: Results, number: int) -> Path | None:
     row = results.rows[number]
-    path = results.folder / row["series"] / "views" / f"{row['nodule_id']}.png"
+    path = picture_of(results.folder / row["series"], row["nodule_id"])
     return path if path.is_file() else None
 
 

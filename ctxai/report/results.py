@@ -10,8 +10,7 @@ from typing import Any
 
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
-
-PREDICTIONS = "predictions.json"
+from ctxai.results_folder import PREDICTIONS, nodule_folder
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,6 @@ def read_results(folder: Path) -> Results:
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
         ) from None
     for series, nodule_id in names:
-        if not (folder / series / "nodules" / nodule_id).resolve().is_relative_to(folder.resolve()):
+        if not nodule_folder(folder / series, nodule_id).resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{path}: series {series!r}, nodule {nodule_id!r} lead out of {folder}; not read")
     return results

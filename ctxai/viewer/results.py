@@ -12,12 +12,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, SegmentationStorage
 
 from ctxai.ct.dicom_errors import PARSE_ERRORS
-from ctxai.deidentification.ct import CLEAN_CT
 from ctxai.errors import InputError, kind_of
+from ctxai.results_folder import DICOM, DICOM_CT, SERIES_RECORD, dicom_objects, series_folders
 from ctxai.suggestions import did_you_mean
-
-#: The file of an explained series that says it is done; its ``ct`` says where the images were read.
-DONE = "explained.json"
 
 _HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ContentLabel"]
 #: What each overlay is, by SOP class and content label.
@@ -112,8 +109,8 @@ def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[l
     Raises:
         InputError: when there is none, or one of ``keys`` is not there.
     """
-    folders = {path.parent.name: path.parent for path in sorted(out_dir.glob(f"*/{DONE}"))}
-    with_objects = [key for key, folder in folders.items() if next(folder.glob("dicom/**/*.dcm"), None)]
+    folders = {folder.name: folder for folder in series_folders(out_dir)}
+    with_objects = [key for key, folder in folders.items() if dicom_objects(folder)]
     if not with_objects:
         raise InputError(
             f"{out_dir}: no explained series with DICOM objects in it; give a result folder of "
@@ -126,9 +123,9 @@ def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[l
 
 
 def _read(folder: Path) -> ReviewedSeries:
-    given = json.loads((folder / DONE).read_text()).get("ct")
-    clean = folder / "dicom" / CLEAN_CT
-    objects = tuple(_object(path) for path in sorted(folder.glob("dicom/**/*.dcm")) if path.parent != clean)
+    given = json.loads((folder / SERIES_RECORD).read_text()).get("ct")
+    clean = folder / DICOM / DICOM_CT
+    objects = tuple(_object(path) for path in dicom_objects(folder) if path.parent != clean)
     ct = clean if clean.is_dir() else Path(given) if given else None
     return ReviewedSeries(folder.name, ct, objects)
 

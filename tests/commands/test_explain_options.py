@@ -74,6 +74,6 @@ def test_the_spread_over_views_is_written_on_demand(sphere_ct, run_folder, tmp_p
     fused = nodule_at(sphere_ct, SPHERE, untrained_run()).maps["cdam", "malignancy"]
     values = np.asarray(image.dataobj)
     assert values.min() == 0
-    assert values.max() == pytest.approx(fused.spread.max(), rel=0.2)
+    assert values.max() == pytest.approx(fused.std.max(), rel=0.2)
     described = json.loads(path.with_name("cdam_malignancy_spread.json").read_text())["provenance"]
     assert described["options"]["statistic"] == "standard deviation over views"

@@ -8,7 +8,7 @@ import torch
 
 from ctxai.cli import main, stage_parser
 from ctxai.commands.train import train
-from ctxai.commands.train_diffmask import GATES, SETTINGS, load_gates, train_diffmask
+from ctxai.commands.train_diffmask import SETTINGS, train_diffmask
 from ctxai.ct.series import read_series
 from ctxai.data.settings import AugmentConfig, ViewConfig
 from ctxai.data.views import render_own_views
@@ -20,8 +20,8 @@ from ctxai.explain.network import Network
 from ctxai.files import sha256
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.models.classifier import OptimConfig
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
+from ctxai.run.gates import GATES, load_gates
 from ctxai.run.run import Run
 
 from cohorts import sphere_store

@@ -36,8 +36,8 @@ def test_view_with_a_pixel_per_voxel_gives_the_field_itself(view):
     fused = fuse_views({view: look_at(linear, view, np.arange(16) - 7.5, 16, 16.0)}, (16, 16, 16))
     np.testing.assert_allclose(fused.values, on_patch(linear, (16, 16, 16)), rtol=1e-6)
     assert fused.covered.all()
-    assert not fused.spread.any()
-    assert (fused.values.dtype, fused.spread.dtype, fused.covered.dtype) == (np.float32, np.float32, bool)
+    assert not fused.std.any()
+    assert (fused.values.dtype, fused.std.dtype, fused.covered.dtype) == (np.float32, np.float32, bool)
 
 
 @pytest.mark.parametrize("view", AXES)
@@ -81,15 +81,15 @@ def test_outside_the_field_of_view_nothing_is_covered():
     assert not fused.values[~fused.covered].any()
 
 
-def test_value_is_the_mean_and_spread_the_deviation_over_the_views_that_cover_a_voxel():
+def test_value_is_the_mean_and_std_the_deviation_over_the_views_that_cover_a_voxel():
     def constant(value, field_of_view):
         return ViewStack(torch.full((2, 2, 2), value), torch.tensor([-4.0, 4.0]), field_of_view)
 
     fused = fuse_views({"axial": constant(1.0, 16.0), "coronal": constant(4.0, 16.0), "sagittal": constant(10.0, 4.0)})
     assert fused.values[32, 32, 32] == 5.0
-    assert fused.spread[32, 32, 32] == pytest.approx(np.std([1, 4, 10]))
+    assert fused.std[32, 32, 32] == pytest.approx(np.std([1, 4, 10]))
     assert fused.values[32, 36, 32] == 2.5
-    assert fused.spread[32, 36, 32] == 1.5
+    assert fused.std[32, 36, 32] == 1.5
     assert not fused.covered[0, 0, 0]
 
 

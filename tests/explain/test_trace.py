@@ -25,7 +25,7 @@ def test_trace_sees_what_the_modules_compute(kind, gradients):
         torch.testing.assert_close(block.middle, own.middle[index])
         torch.testing.assert_close(block.leaving, own.tokens[index + 1])
         torch.testing.assert_close(block.normed, own.normed[index])
-        assert (block.attention is not None) == gradients
+        assert (block.explicit_attention is not None) == gradients
 
 
 @pytest.mark.parametrize("kind", ["vit", "rotary", "pooled"])

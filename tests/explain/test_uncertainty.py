@@ -3,7 +3,7 @@ import torch
 from tiny_vits import make_images, make_model
 
 from ctxai.errors import InputError
-from ctxai.explain import CDAM, AttentionMap, Concept, Contrast, spread_over_models
+from ctxai.explain import CDAM, AttentionMap, Concept, Contrast, std_over_models
 from ctxai.explain.uncertainty import Moments
 
 
@@ -36,15 +36,15 @@ def test_a_large_mean_does_not_drown_a_small_spread():
     moments = Moments()
     for part in values.split(4):
         moments.add(part)
-    torch.testing.assert_close(moments.result().spread, torch.tensor([0.5]))
+    torch.testing.assert_close(moments.result().std, torch.tensor([0.5]))
 
 
-def test_spread_over_models_is_that_of_their_maps():
+def test_std_over_models_is_that_of_their_maps():
     methods = [CDAM(model) for model in models()]
     images = make_images(methods[0].model)
     targets = [1, Contrast("margin", "texture"), None]
     maps = torch.stack([method.attribute(images, targets, (8, 8)) for method in methods])
-    mean, spread = spread_over_models(methods, images, targets, (8, 8))
+    mean, spread = std_over_models(methods, images, targets, (8, 8))
     torch.testing.assert_close(mean, maps.mean(dim=0))
     torch.testing.assert_close(spread, maps.std(dim=0, correction=0))
     assert spread.max() > 0
@@ -53,7 +53,7 @@ def test_spread_over_models_is_that_of_their_maps():
 def test_one_model_agrees_with_itself():
     model = make_model("vit")
     images = make_images(model)
-    mean, spread = spread_over_models([CDAM(model)] * 2, images, 1)
+    mean, spread = std_over_models([CDAM(model)] * 2, images, 1)
     torch.testing.assert_close(mean, CDAM(model).attribute(images, 1))
     assert spread.max() == 0
 
@@ -62,18 +62,18 @@ def test_what_models_do_not_share_is_refused():
     one, other = models(count=2)
     images = make_images(one)
     with pytest.raises(InputError, match="found none"):
-        spread_over_models([], images)
+        std_over_models([], images)
     with pytest.raises(InputError, match="found attention_map, cdam"):
-        spread_over_models([CDAM(one), AttentionMap(other)], images, 1)
+        std_over_models([CDAM(one), AttentionMap(other)], images, 1)
     with pytest.raises(InputError, match="belongs to one model"):
-        spread_over_models([CDAM(one), CDAM(other)], images, [0, Concept(torch.zeros(48))])
+        std_over_models([CDAM(one), CDAM(other)], images, [0, Concept(torch.zeros(48))])
     with pytest.raises(InputError, match="give an output's index"):
-        spread_over_models([CDAM(model) for model in models("vit", 2)], make_images(make_model("vit")))
+        std_over_models([CDAM(model) for model in models("vit", 2)], make_images(make_model("vit")))
 
 
 def test_maps_of_other_grids_need_a_size():
     methods = [AttentionMap(make_model("vit")), AttentionMap(make_model("rotary"))]  # patches of 8 and 16 pixels
     images = make_images(make_model("vit"))
     with pytest.raises(InputError, match="maps of one shape"):
-        spread_over_models(methods, images, 0)
-    assert spread_over_models(methods, images, 0, size=(8, 8)).mean.shape == (2, 8, 8)
+        std_over_models(methods, images, 0)
+    assert std_over_models(methods, images, 0, size=(8, 8)).mean.shape == (2, 8, 8)

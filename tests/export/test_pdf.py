@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctxai.export import Estimate, Figure, NodulePage, ReportedNodule, outline_of_mask, pdf_report
+from ctxai.export import Estimate, NamedValue, NodulePage, NoduleSummary, outline_of_mask, pdf_report
 
 
 @pytest.fixture
 def page() -> NodulePage:
-    nodule = ReportedNodule(
+    nodule = NoduleSummary(
         "phantom/1",
         outline_of_mask(np.ones((1, 3, 3), dtype=bool)),
         (Estimate("malignancy", 3.21, 2.1, 4.4, 3.8), Estimate("diameter", 9.3, None, None, 9.0, (0.0, float("inf")))),
-        (Figure("Probability of a median rating over 3", 0.62, percent=True), Figure("cdam: fidelity", 0.314159)),
+        (
+            NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+            NamedValue("cdam: fidelity", 0.314159),
+        ),
         ({"malignancy": 4}, {"malignancy": 3}),
         volume_mm3=123.4,
         doubts=("The patient was seen in training.",),
@@ -75,7 +78,7 @@ def test_more_doubts_and_figures_than_fit_are_counted_or_left_out(page, provenan
     many = dataclasses.replace(
         page.nodule,
         doubts=tuple(f"reason {n}" for n in range(9)),
-        figures=tuple(Figure(f"figure {n}", float(n)) for n in range(200)),
+        figures=tuple(NamedValue(f"figure {n}", float(n)) for n in range(200)),
     )
     found = texts(pdf_report([dataclasses.replace(page, nodule=many)], provenance))
     assert "and 4 more reasons for doubt" in found

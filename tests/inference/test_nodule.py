@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ctxai.inference.nodule import slice_offsets
+from ctxai.run.explanation import slice_offsets
 
 from runs import untrained_run
 from sphere import SPHERE, centred_grid, nodule_at, sphere_hu

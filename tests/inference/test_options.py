@@ -29,7 +29,7 @@ def asked() -> ExplainOptions:
         ["malignancy"],
         views,
         ["nifti"],
-        spread=False,
+        std=False,
         trust=False,
         names=Pseudonymizer(),
     )
@@ -48,7 +48,7 @@ def series(sphere_ct):
         lambda one: replace(one, targets=["spiculation"]),
         lambda one: replace(one, views=["axial"]),
         lambda one: replace(one, formats=["nifti", "seg"]),
-        lambda one: replace(one, spread=True),
+        lambda one: replace(one, std=True),
         lambda one: replace(one, trust=True),
     ],
 )
@@ -77,9 +77,9 @@ def test_deidentified_results_depend_on_the_secret_and_have_other_folders(asked,
 
 @pytest.mark.parametrize("change", [{"views": ["axial"]}, {"formats": ["seg"]}])
 def test_a_spread_is_over_several_views_and_written_as_nifti(asked, change):
-    replace(asked, spread=True).check()
+    replace(asked, std=True).check()
     with pytest.raises(InputError, match="--spread is over views and written as NIfTI"):
-        replace(asked, spread=True, **change).check()
+        replace(asked, std=True, **change).check()
 
 
 def test_a_view_that_the_run_was_not_trained_for_is_allowed_and_said(asked, caplog):

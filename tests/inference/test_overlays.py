@@ -8,42 +8,14 @@ import pytest
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
 from ctxai.errors import InputError
-from ctxai.explain import FusedMap
+from ctxai.explain.fuse import FusedMap
 from ctxai.export.dicom.segmentation import HEAT_BANDS
-from ctxai.export.overlay import merge_maps
+from ctxai.inference.formats.base import format_names
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.inference.overlays import FORMATS, merge_spreads, parse_formats, write_overlays
+from ctxai.inference.options import ExplainOptions
+from ctxai.inference.overlays import write_overlays
 
 from synthetic_ct import ct_grid, write_ct
-
-KEY = ("cdam", "malignancy")
-
-
-def nodule(centre, value, spread):
-    """A nodule with a constant map on a patch of 8 voxels."""
-    fused = FusedMap(*(np.full((8, 8, 8), number, np.float32) for number in (value, spread)), np.ones((8,) * 3, bool))
-    return SimpleNamespace(maps={KEY: fused}, patch=SimpleNamespace(grid=Grid.cube(np.array(centre), (8, 8, 8), 1.0)))
-
-
-def test_a_voxel_shows_the_spread_of_the_nodule_whose_value_it_shows():
-    grid = ct_grid((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    low = nodule(grid.centre - 2, 1.0, 0.75)
-    high = nodule(grid.centre + 2, -2.0, 0.25)
-    zero = nodule(grid.centre + np.array([0.0, 0.0, -4.0]), 0.0, 0.5)
-    nodules = [zero, low, high]
-    values = merge_maps(((n.maps[KEY].values, n.patch.grid) for n in nodules), grid)
-    spread = merge_spreads(nodules, KEY, grid)
-    np.testing.assert_array_equal(spread[values == 1], 0.75)
-    np.testing.assert_array_equal(spread[values == -2], 0.25)
-    assert set(np.unique(spread[values == 0])) == {0.0, 0.5}
-    assert (values == 1).sum() > 0
-    assert (values == -2).sum() == 8**3
-
-
-def test_unknown_formats_are_refused():
-    assert parse_formats("nifti, seg") == ("nifti", "seg")
-    with pytest.raises(InputError, match="expected some of"):
-        parse_formats("png")
 
 
 def test_a_long_target_still_fits_the_label_of_a_segment():
@@ -66,7 +38,7 @@ def write(folder, ct, formats, method="cdam"):
     rows = [{"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0, "malignancy_probability": 0.5}]
     run = SimpleNamespace(name="run", weights_sha256="0" * 64)
     methods = [SimpleNamespace(name=method, options={"variant": "pre_norm"}, reference="a paper", signed=True)]
-    write_overlays(folder, series, nodules, rows, run, methods, ["malignancy"], formats)
+    write_overlays(folder, series, nodules, rows, ExplainOptions(ct, run, methods, ["malignancy"], (), formats))
 
 
 @pytest.fixture
@@ -81,7 +53,7 @@ def files_of(folder):
 
 
 def test_every_format_has_its_place_and_a_rerun_writes_the_same_bytes(ct, tmp_path):
-    write(tmp_path / "out", ct, FORMATS)
+    write(tmp_path / "out", ct, format_names())
     written = files_of(tmp_path / "out")
     assert {name for name in written if "/sc/" not in name} == {
         "ct.nii.gz",
@@ -98,7 +70,7 @@ def test_every_format_has_its_place_and_a_rerun_writes_the_same_bytes(ct, tmp_pa
     assert {name for name in written if "/sc/" in name} == {
         f"dicom/sc/cdam_malignancy_{number:04d}.dcm" for number in (7, 8)
     }
-    write(tmp_path / "out", ct, FORMATS)
+    write(tmp_path / "out", ct, format_names())
     assert files_of(tmp_path / "out") == written
 
 

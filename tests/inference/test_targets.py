@@ -9,7 +9,8 @@ from ctxai.ct.series import read_series
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError
 from ctxai.explain import Concept, Contrast
-from ctxai.inference.targets import identity_of, name_of, parse_targets, read_concept
+from ctxai.inference.concepts import read_concept
+from ctxai.run.targets import identity_of, name_of, parse_targets
 
 from cohorts import sphere_store
 from runs import untrained_run
@@ -38,7 +39,7 @@ def embeddings(run, patches):
 
 
 def test_targets_are_outputs_and_contrasts_of_two(run):
-    targets = parse_targets(["malignancy", "spiculation-lobulation"], run)
+    targets = parse_targets(["malignancy", "spiculation-lobulation"], run.target_names)
     assert targets == ["malignancy", Contrast("spiculation", "lobulation")]
     assert [name_of(target) for target in targets] == ["malignancy", "spiculation-lobulation"]
 
@@ -46,7 +47,7 @@ def test_targets_are_outputs_and_contrasts_of_two(run):
 @pytest.mark.parametrize("name", ["beauty", "spiculation-beauty", "margin-margin", "-margin", "margin-", "1-2"])
 def test_other_targets_are_refused(run, name):
     with pytest.raises(InputError, match="always 0" if name == "margin-margin" else f"--target {name}: the run has"):
-        parse_targets([name], run)
+        parse_targets([name], run.target_names)
 
 
 def test_a_concept_from_a_store_is_the_mean_embedding_of_all_rows_without_a_fault(run, store):

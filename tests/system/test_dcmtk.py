@@ -16,8 +16,8 @@ from ctxai.ct.series import read_series
 from ctxai.export import (
     Estimate,
     NodulePage,
+    NoduleSummary,
     Provenance,
-    ReportedNodule,
     SourceSeries,
     outline_of_mask,
     pdf_report,
@@ -59,11 +59,11 @@ def provenance() -> Provenance:
 
 
 @pytest.fixture
-def nodule() -> ReportedNodule:
+def nodule() -> NoduleSummary:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[4, 5:9, 10:14] = True
     estimates = (Estimate("malignancy", 3.25, 2.5, 4.5, 3.75),)
-    return ReportedNodule("phantom/1", outline_of_mask(mask), estimates, ratings=({"malignancy": 4},))
+    return NoduleSummary("phantom/1", outline_of_mask(mask), estimates, ratings=({"malignancy": 4},))
 
 
 def test_dsrdump_reads_the_report_as_it_was_meant(source, provenance, nodule, tmp_path):

@@ -65,6 +65,7 @@ BY_HAND = "by hand, because it needs the network"
 #: Commands that are not run here: the file that runs them, or what they do.
 RUN_ELSEWHERE = {
     "make install": ".ci/run",
+    "make lint": ".ci/run",
     "make test": ".ci/run",
     "make viewer": "tests/system/install",
     "make demo": "tests/commands/test_demo.py",
@@ -72,6 +73,8 @@ RUN_ELSEWHERE = {
     "python3 -m venv .venv && . .venv/bin/activate": "tests/test_wheel.py",
     "pip install --constraint constraints.txt '.[codecs]'": "tests/test_wheel.py",
     "pip install --constraint constraints.txt '.[cluster]'": "tests/test_wheel.py",
+    ".venv/bin/python -m pip install pre-commit": BY_HAND,
+    ".venv/bin/python -m pre_commit install": BY_HAND,
     "make sbom": BY_HAND,
     "python -m pip install pip-audit": BY_HAND,
     "pip-audit --requirement constraints.txt --no-deps --disable-pip": BY_HAND,

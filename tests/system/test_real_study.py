@@ -13,7 +13,7 @@ import pytest
 from ctxai.cli import main
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
-from ctxai.inference.overlays import FORMATS
+from ctxai.inference.formats.base import format_names
 from ctxai.pacs.endpoint import peer_of
 
 from system.browser import opened_page
@@ -28,7 +28,7 @@ CONTENT = ("PixelData", "FloatPixelData", "EncapsulatedDocument", "ContentSequen
 @pytest.fixture(scope="module")
 def results(lidc_0001, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("real") / "out"
-    assert main(["explain", str(lidc_0001), str(out), "--formats", ",".join(FORMATS), "--no-trust"]) == 0
+    assert main(["explain", str(lidc_0001), str(out), "--formats", ",".join(format_names()), "--no-trust"]) == 0
     return out
 
 

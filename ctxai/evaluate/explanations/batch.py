@@ -1,10 +1,10 @@
-"""What a metric of explanations is given: images, a model, the maps to judge, and what else is known."""
+"""Input of metrics of explanations: images, a model, maps, and outlines, labels or a method where known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,11 +18,12 @@ from ctxai.explain.images import check_images
 _EXPLAINED_TOGETHER = 64
 
 Link = Literal["identity", "sigmoid", "softmax"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class ExplanationBatch:
-    """One batch of explanations to judge: the maps of one method for one target.
+    """One batch of explanations: the maps of one method for one target.
 
     Only ``images`` and ``maps`` are always needed; a metric says in its ``needs`` what else it reads. Several metrics
     scored on one batch share the passes of the model that they have in common.
@@ -96,14 +97,12 @@ class ExplanationBatch:
             return target.long().to(self.images.device)
         return torch.full((len(self),), int(target), dtype=torch.long, device=self.images.device)
 
-    def for_target(self, target: int, link: Link, labels: Tensor | None = None) -> ExplanationBatch:
+    def for_target(self, target: int | Tensor, link: Link, labels: Tensor | None = None) -> ExplanationBatch:
         """The same maps evaluated for another output, for methods whose maps do not depend on it; passes are shared.
 
         Second target and maps are left out.
         """
-        given = {"model": self.model, "masks": self.masks, "views": self.views, "method": self.method}
-        given |= {"upsampling": self.upsampling, "seed": self.seed, "batch_size": self.batch_size}
-        other = ExplanationBatch(self.images, self.maps, target=target, link=link, labels=labels, **given)
+        other = replace(self, target=target, link=link, labels=labels, second_target=None, second_maps=None)
         object.__setattr__(other, "_memory", self._memory)
         return other
 
@@ -114,7 +113,7 @@ class ExplanationBatch:
         Values that are equal stay equal, and the map of the opposite sign becomes exactly the opposite, also between
         the tokens of a bilinear map.
         """
-        return self.recall("pixel maps", lambda: to_pixels(self.maps, self.images.shape[2:], self.rule))
+        return self.recall("pixel maps", lambda: to_pixels(self.maps, image_size(self.images), self.rule))
 
     @property
     def rule(self) -> str:
@@ -153,13 +152,26 @@ class ExplanationBatch:
         """
         indices = self.indices(target).repeat(len(images) // len(self))
         blocks = zip(images.split(_EXPLAINED_TOGETHER), indices.split(_EXPLAINED_TOGETHER), strict=True)
-        return torch.cat([(method or self.method).attribute(block, index) for block, index in blocks])
+        explainer = method or given(self.method)
+        return torch.cat([explainer.attribute(block, index) for block, index in blocks])
 
     def recall(self, key: Any, compute: Callable[[], Any]) -> Any:
         """What ``compute`` gave the first time it was asked for under ``key``."""
         if key not in self._memory:
             self._memory[key] = compute()
         return self._memory[key]
+
+
+def given(value: T | None) -> T:
+    """A field of a batch that a metric's ``needs`` have been checked for."""
+    if value is None:
+        raise InputError("expected a batch with all that the metric needs; see ExplanationBatch")
+    return value
+
+
+def image_size(images: Tensor) -> tuple[int, int]:
+    """(H, W) of images (N, C, H, W)."""
+    return images.shape[2], images.shape[3]
 
 
 def to_pixels(maps: Tensor, size: tuple[int, int], rule: str) -> Tensor:

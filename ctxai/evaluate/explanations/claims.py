@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ def evaluate_claims(scores: pd.DataFrame, seed: int = 0, resamples: int = RESAMP
     are those of the estimator that comes closest. Class sensitivity is averaged over the further targets of a nodule
     first; the other claims are evaluated on the first target.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for claim, metrics in CLAIMS.items():
         for label in scores["metric"].unique():
             if label.split("[")[0] not in metrics:
@@ -55,14 +56,14 @@ def evaluate_claims(scores: pd.DataFrame, seed: int = 0, resamples: int = RESAMP
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _against(claim: str, label: str, chosen: pd.DataFrame, seed: int, resamples: int) -> list[dict[str, object]]:
+def _against(claim: str, label: str, chosen: pd.DataFrame, seed: int, resamples: int) -> list[dict[str, Any]]:
     means = chosen.groupby(["nodule_id", "patient_id", "method"])["score"].mean().unstack("method")
     estimators = [name for name in ESTIMATORS if name in means]
     if REFERENCE not in means or not estimators:
         return []
     sign = 1 if direction_of(label) else -1
     draws = patient_draws(means.index.get_level_values("patient_id").to_numpy(), seed, resamples)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in estimators:
         ahead = sign * (means[REFERENCE] - means[name]).to_numpy(float)
         tail = 2.5 / len(estimators)
@@ -90,21 +91,25 @@ def evaluate_zones(
         own = zone[zone["method"] == method].pivot_table(
             index=["nodule_id", "patient_id"], columns="target", values="score"
         )
-        chance = zone[(zone["method"] == CHANCE) & (zone["target"] == target)]
-        chance = chance.set_index(["nodule_id", "patient_id"])["score"]
+        random = zone[(zone["method"] == CHANCE) & (zone["target"] == target)]
+        chance = random.set_index(["nodule_id", "patient_id"])["score"]
         others = [name for name in own if name not in {target, "malignancy"}]
         if target not in own or not others or chance.empty:
             continue
         draws = patient_draws(own.index.get_level_values("patient_id").to_numpy(), seed, resamples)
-        found = []
+        found: list[dict[str, Any]] = []
         for what, other in (("other biomarkers", own[others].mean(axis=1)), (CHANCE, chance.reindex(own.index))):
             ahead = (own[target] - other).to_numpy(float)
             if np.isnan(ahead).all():
                 continue
             low, high = np.percentile(bootstrap_means(ahead, draws), [2.5, 97.5])
-            row = {"claim": f"{target} on the {metric.split('_')[0]}", "metric": metric, "against": what}
+            row: dict[str, Any] = {
+                "claim": f"{target} on the {metric.split('_')[0]}",
+                "metric": metric,
+                "against": what,
+            }
             row |= {"n": int((~np.isnan(ahead)).sum()), "difference": float(np.nanmean(ahead))}
             found.append(row | {"low": float(low), "high": float(high)})
-        behind, ahead = any(row["high"] < 0 for row in found), all(row["low"] > 0 for row in found)
-        rows += [row | {"verdict": "no" if behind else "yes" if ahead else "not shown"} for row in found]
+        behind, in_front = any(row["high"] < 0 for row in found), all(row["low"] > 0 for row in found)
+        rows += [row | {"verdict": "no" if behind else "yes" if in_front else "not shown"} for row in found]
     return pd.DataFrame(rows, columns=_COLUMNS)

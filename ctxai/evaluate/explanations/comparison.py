@@ -107,7 +107,7 @@ def blind_metrics(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for keys, group in table[~table["method"].isin(CONTROLS)].groupby(KEYS, sort=False):
-        direction = direction_of(keys[1])
+        direction = direction_of(str(group["metric"].iloc[0]))
         if direction is None:
             continue
         ahead = group["minus_random_low"] > 0 if direction else group["minus_random_high"] < 0

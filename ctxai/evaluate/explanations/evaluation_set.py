@@ -74,11 +74,13 @@ def read_subjects(
     Raises:
         InputError: for views across single slices.
     """
-    table = store.table.iloc[rows]
+    table = store.table.iloc[np.asarray(rows)]
     patches = Patches(store, rows, memory_limit_bytes=0)[rows]
     images = render_own_views(patches, views)
     per_nodule = images.shape[1]
-    masks = {"readers": _rendered([_consensus(store, row, n) for row, n in table["n_readers"].items()], views)}
+    counts = [int(count) for count in table["n_readers"]]
+    outlines = [_consensus(store, int(row), count) for row, count in zip(rows, counts, strict=True)]
+    masks = {"readers": _rendered(outlines, views)}
     if truth is not None:
         has_trait = table["label_malignancy"].to_numpy() == 1
         evidence = [truth.evidence(int(row)) & bool(has) for row, has in zip(rows, has_trait, strict=True)]
@@ -107,7 +109,7 @@ def choose_rows(table: pd.DataFrame, rows: np.ndarray, limit: int, seed: int) ->
 
 def _consensus(store: NoduleStore, row: int, n_readers: int) -> np.ndarray:
     agreement = store.agreement(int(row))
-    return agreement >= max(min(int(n_readers), int(agreement.max())) / 2, 1)
+    return agreement >= max(min(n_readers, int(agreement.max())) / 2, 1)
 
 
 def _rendered(masks: list[np.ndarray], views: ViewConfig) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far one nodule's own map can be believed: figures that need neither readers nor a truth."""
+"""Reliability of one nodule's map: figures that need neither readers nor a ground truth."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Trust:
 
 
 class MapReliability:
-    """Judges maps of some images; what random maps achieve there is found once for all methods and targets.
+    """Reliability of maps of some images; random maps are scored once for all methods and targets.
 
     The cost in forward passes of an image: 82 for all random maps; for every map 8 and six times the method's own cost.
 
@@ -71,7 +71,7 @@ class MapReliability:
     def assess(self, method: Attribution, target: str, maps: Tensor) -> Trust:
         """The figures of a method's ``maps`` (N, h, w) for one of the model's outputs, as ``attribute`` gave them."""
         index = self._target_names.index(target)
-        batch = self._case(maps, target=index, method=method)
+        batch = self._batch(maps, target=index, method=method)
         fidelity = _mean(FIDELITY.score(batch))
         grid = (maps.shape[1], maps.shape[2]) if method.resolution == "patch" else _coarse(self._images)
         if grid not in self._chance:
@@ -85,9 +85,9 @@ class MapReliability:
         """Cases of random maps, each of which remembers the model's answers for every target."""
         generator = torch.Generator().manual_seed(self._seed)
         draws = torch.rand(RANDOM_MAPS, len(self._images), *grid, generator=generator)
-        return [self._case(draw.to(self._images)) for draw in draws]
+        return [self._batch(draw.to(self._images)) for draw in draws]
 
-    def _case(self, maps: Tensor, target: int = 0, method: Attribution | None = None) -> ExplanationBatch:
+    def _batch(self, maps: Tensor, target: int = 0, method: Attribution | None = None) -> ExplanationBatch:
         return ExplanationBatch(
             self._images, maps, self._model, target=target, views=self._views, method=method, seed=self._seed
         )

@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -54,6 +54,9 @@ class Metric(ABC):
     summary_column: ClassVar[int | None] = None
     """Place in a benchmark's printed summary; the leftmost metric is drawn against cost."""
 
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in vars(cls):
@@ -71,7 +74,7 @@ class Metric(ABC):
     @property
     def label(self) -> str:
         """What a result has to be called: the name, with the fill where there is one and options that differ."""
-        given = []
+        given: list[str] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "fill":

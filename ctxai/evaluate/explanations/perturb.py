@@ -1,4 +1,4 @@
-"""What a model says about changed images: one stream of big batches, whatever the number of changes."""
+"""Outputs of a model for perturbed images: one stream of large batches, whatever the number of perturbations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ctxai.errors import InputError, ModelError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
 
-Order = Literal["most", "least"]
-"""Which pixels go first: the most important ones or the least important ones."""
+Order = Literal["MoRF", "LeRF"]
+"""Order of removal: most relevant first or least relevant first (Samek et al., 2017)."""
 
-_ORDERS: tuple[Order, ...] = ("most", "least")
+_ORDERS: tuple[Order, ...] = ("MoRF", "LeRF")
 
 
 def run_stream(batch: ExplanationBatch, total: int, make: Callable[[Tensor], Tensor]) -> Tensor:
@@ -31,8 +31,9 @@ def run_stream(batch: ExplanationBatch, total: int, make: Callable[[Tensor], Ten
     """
     outputs = []
     with torch.inference_mode():
+        model = given(batch.model)
         for numbers in torch.arange(total, device=batch.images.device).split(batch.batch_size):
-            answer = batch.model(make(numbers))
+            answer = model(make(numbers))
             if answer.ndim != 2 or len(answer) != len(numbers) or not answer.isfinite().all():
                 raise ModelError(f"expected finite outputs ({len(numbers)}, K), found shape {tuple(answer.shape)}")
             outputs.append(answer)
@@ -76,7 +77,7 @@ def ranks(scores: Tensor, order: Order) -> Tensor:
     Equal scores are in the order of their index for both orders, so that a map of the opposite sign swaps the orders
     and a constant one makes them the same.
     """
-    sign = -1 if order == "most" else 1
+    sign = -1 if order == "MoRF" else 1
     positions = torch.argsort(sign * scores, dim=1, stable=True)
     places = torch.empty_like(positions)
     places.scatter_(1, positions, torch.arange(scores.shape[1], device=scores.device).expand_as(positions))
@@ -92,7 +93,7 @@ def outputs_after_removal(
 
     Args:
         batch: the images, the maps and the model.
-        orders: "most" and "least", or one of them.
+        orders: "MoRF" and "LeRF", or one of them.
         counts: how many pixels are gone, each from 0 to H * W.
         fill: see :func:`~ctxai.evaluate.explanations.perturbation_baselines.make_fill`.
 
@@ -101,7 +102,7 @@ def outputs_after_removal(
     """
     pixels = batch.images[0, 0].numel()
     known: dict[tuple[Order, int], Tensor] = batch.recall(("removed", fill), dict)
-    known["most", 0] = outputs_of_images(batch)
+    known["MoRF", 0] = outputs_of_images(batch)
     wanted = dict.fromkeys(_key(order, count, pixels) for order in orders for count in counts)
     missing = [key for key in wanted if key not in known]
     if missing:
@@ -131,7 +132,7 @@ def steps_of(batch: ExplanationBatch, steps: int) -> list[int]:
 
 def _key(order: Order, count: int, pixels: int) -> tuple[Order, int]:
     """Curves of both orders share their ends."""
-    return ("most" if count in (0, pixels) else order), count
+    return ("MoRF" if count in (0, pixels) else order), count
 
 
 def _places(maps: Tensor) -> Tensor:

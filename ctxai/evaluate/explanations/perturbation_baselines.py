@@ -1,6 +1,6 @@
-"""What stands in the place of removed pixels.
+"""Perturbation baselines: replacements of removed pixels.
 
-A perturbation asks what the model says without some pixels, and the answer depends on what replaces them: a black hole
+The output of a model without some pixels depends on what replaces them: a black hole
 in a lung is itself a finding. So fills for CT are made in Hounsfield units and look like lung, the published ones stay
 for comparison, and a result always names its fill.
 """

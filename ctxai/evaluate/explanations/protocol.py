@@ -30,12 +30,12 @@ def make_metrics(names: Sequence[str], fill: str, effort: Effort, token_pixels: 
         "region": token_pixels,
         "cascading": effort.everything,
     }
-    metrics = []
+    metrics: list[Metric] = []
     for name in names or list_metrics():
         kind = get_metric(name)
         taken = {field.name: field.metadata.get("setting") for field in dataclasses.fields(kind)}
         options = {field: settings[setting] for field, setting in taken.items() if setting is not None}
-        metrics += dict.fromkeys([kind(**options), kind(**options | kind.also)])
+        metrics += dict.fromkeys([kind(**options), kind(**{**options, **kind.also})])
     return metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def evaluate_method(
     shared: ExplanationBatch | None = None
     for place, target in enumerate(targets):
         chosen = [m for m in metrics if place == 0 or effort.everything or for_every_target(m, fill)]
-        batch = _case(run, method, subjects, maps, targets, place, seed)
+        batch = _batch(run, method, subjects, maps, targets, place, seed)
         if not method.class_specific:
             shared = shared or batch
             batch = shared if place == 0 else shared.for_target(batch.target, batch.link, batch.labels)
@@ -82,11 +82,11 @@ def evaluate_method(
         if again:
             few = subjects.first(effort.again)
             tables += _scored(
-                _case(run, method, few, maps[: len(few.images)], targets, place, seed), few, again, target
+                _batch(run, method, few, maps[: len(few.images)], targets, place, seed), few, again, target
             )
         pairs = [metric for metric in chosen if "second_target" in metric.needs]
         if place > 0 and pairs:
-            tables += _scored(_case(run, method, subjects, maps, targets, place, seed), subjects, pairs, target)
+            tables += _scored(_batch(run, method, subjects, maps, targets, place, seed), subjects, pairs, target)
     return MethodScores(pd.concat(tables, ignore_index=True), maps, cost_of(run, method, subjects, targets[0]))
 
 
@@ -112,7 +112,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def _case(
+def _batch(
     run: Run, method: Attribution, subjects: EvaluationSet, maps: Tensor, targets: Sequence[str], place: int, seed: int
 ) -> ExplanationBatch:
     names = list(run.target_names)
@@ -142,7 +142,7 @@ def _scored(
         chosen = [metric for metric in metrics if ("mask" in metric.needs) == bool(name)]
         if not chosen:
             continue
-        where = batch if masks is None else _with_masks(batch, masks)
+        where = batch if masks is None else replace(batch, masks=masks)
         for metric in chosen:
             if metric.missing(where):
                 continue
@@ -153,18 +153,3 @@ def _scored(
             nodules = {"nodule_id": subjects.nodule_ids, "patient_id": subjects.patient_ids, "score": scores}
             tables.append(pd.DataFrame({**given, **nodules}, columns=list(COLUMNS)))
     return tables
-
-
-def _with_masks(batch: ExplanationBatch, masks: Tensor) -> ExplanationBatch:
-    """The same maps with a place where the evidence is expected."""
-    return ExplanationBatch(
-        batch.images,
-        batch.maps,
-        batch.model,
-        batch.target,
-        masks,
-        batch.views,
-        batch.method,
-        link=batch.link,
-        seed=batch.seed,
-    )

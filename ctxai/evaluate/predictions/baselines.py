@@ -1,4 +1,4 @@
-"""What a run has to be compared with: hand-made features, a convolutional network, its own shape from random weights.
+"""Baselines of a run: hand-made features, a convolutional network, the run's own architecture from random weights.
 
 Each baseline learns from the run's own training nodules and gives a score, higher for malignant, of any nodule.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,15 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import NoduleHeads
-from ctxai.models.settings import TuneConfig
+from ctxai.models.settings import HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
 from ctxai.training.trainer import fit
 
@@ -60,17 +61,7 @@ def network_scores(
         raise InputError(f"baseline {name!r}: expected one of {', '.join(NETWORKS)}")
     if "malignancy" not in config.targets:
         raise InputError("baselines score malignancy, which this run does not predict")
-    data = NoduleDataModule(
-        store_dir,
-        config.views,
-        config.augment,
-        config.folds,
-        config.label,
-        config.shuffle_labels,
-        config.optim.batch_size,
-        config.seed,
-        parts=config.compute.accumulate,
-    )
+    data = replace(config, heads=HeadsConfig()).make_data(store_dir)
     torch.manual_seed(config.seed)
     model = baseline_network(name, replace(config, views=data.views))
     model.fit_scaler(data.targets[data.split.training])
@@ -91,9 +82,9 @@ def baseline_network(name: str, config: RunConfig) -> NoduleClassifier:
     if name == "random_vit" and not (config.backbone.pretrained or config.backbone.weights):
         raise InputError("baseline random_vit: the run itself began from random weights")
     scratch = replace(config.backbone, pretrained=False, weights=None)
-    model = replace(config, backbone=scratch, tune=TuneConfig()).make_model()
+    model = replace(config, backbone=scratch, tune=TuneConfig(), heads=HeadsConfig()).make_model()
     if name == "resnet18":
-        model.backbone = ResNet18()
+        model.backbone = cast(VisionTransformer, ResNet18())  # has what the classifier calls
         model.heads = NoduleHeads(ResNet18.num_features, model.target_names)
     return model
 
@@ -107,7 +98,7 @@ class ResNet18(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = resnet18(spatial_dims=2, n_input_channels=3, conv1_t_stride=2, num_classes=1)
-        self.network.fc = nn.Identity()
+        self.network.fc = nn.Identity()  # type: ignore[assignment]  # MONAI types it as Linear
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Features of images."""
@@ -143,7 +134,7 @@ def features_scores(
     labels = table["label_malignancy"].to_numpy(float)
     training = training[~np.isnan(labels[training])]
     values = {
-        name: indexed.loc[table["nodule_id"].iloc[rows].astype(str)].to_numpy(float)
+        name: indexed.loc[list(table["nodule_id"].iloc[rows].astype(str))].to_numpy(float)
         for name, rows in (("training", training), ("chosen", chosen))
     }
     patients = table["patient_id"].to_numpy()[training]

@@ -45,16 +45,17 @@ _BLOCK = 64
 
 
 def predict_rows(run: Run, store: NoduleStore, rows: np.ndarray) -> pd.DataFrame:
-    """Predictions of some rows of a store beside what the readers said, one row per nodule.
+    """Predictions of some rows of a store beside the readers' ratings, one row per nodule.
 
     Columns: ``nodule_id, patient_id, fold, n_readers, diameter_mm, label_malignancy``; where the store has them,
     ``slice_thickness_mm, manufacturer``; those of `Run.predict`; ``<target>_readers``, the readers' mean in the same
     units; and, where the store has it, each reader's own rating in ``<target>_ratings``. Numbers are rounded, so that a
     written copy is exact.
     """
-    patches = Patches(store, rows, memory_limit_bytes=0)
+    patches = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    predicted = pd.concat([run.predict(patches[block]) for block in track(blocks, "Predicting")], ignore_index=True)
+    found = [run.predict_marked(patches[block]) for block in track(blocks, "Predicting")]
+    predicted = pd.concat(found, ignore_index=True)
     table = store.table.iloc[rows].reset_index(drop=True)
     known = table[[*_KNOWN, *(name for name in _KNOWN_OF_SOME if name in table)]]
     readers = pd.DataFrame({f"{target}_readers": table[column_of(target)] for target in TARGETS})
@@ -93,7 +94,7 @@ def evaluate_predictions(predictions: pd.DataFrame, seed: int = 0, resamples: in
 
 def baseline_columns(predictions: pd.DataFrame) -> dict[str, str]:
     """Name of every baseline in a table, and the column of its scores; the diameter comes first."""
-    scores = {name.removesuffix(SCORE): name for name in predictions if name.endswith(SCORE)}
+    scores = {name.removesuffix(SCORE): name for name in map(str, predictions) if name.endswith(SCORE)}
     return {"diameter": "diameter_mm"} | scores
 
 

@@ -58,7 +58,7 @@ def _figures(nodules: pd.DataFrame, seed: int, resamples: int) -> dict[str, Any]
         area = {"auc": area_under_curve(label[rows], logit[rows])} if enough else {}
         return area | {"brier": brier_score(label[rows], probability[rows])}
 
-    error = np.abs(nodules["malignancy"] - nodules["malignancy_readers"]).to_numpy(float)
+    error = (nodules["malignancy"] - nodules["malignancy_readers"]).abs().to_numpy(float)
     counts = {"nodules": len(label), "malignant": malignant, "patients": decided["patient_id"].nunique()}
     figures: dict[str, Any] = {"auc": None, "brier": None}
     if len(label):

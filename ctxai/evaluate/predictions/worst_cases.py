@@ -23,8 +23,9 @@ _WINDOW_HU = (-1200, 400)
 
 def worst_rows(predictions: pd.DataFrame, count: int = SHOWN) -> np.ndarray:
     """Places in the table of the nodules with the largest errors of the malignancy rating, worst first."""
-    name = "malignancy" if "malignancy" in predictions else next(c[:-4] for c in predictions if c.endswith("_low"))
-    error = np.abs(predictions[name] - predictions[f"{name}_readers"]).fillna(-1).to_numpy(float)
+    columns = [str(column) for column in predictions]
+    name = "malignancy" if "malignancy" in columns else next(c[:-4] for c in columns if c.endswith("_low"))
+    error = (predictions[name] - predictions[f"{name}_readers"]).abs().fillna(-1).to_numpy(float)
     worst = np.argsort(-error, kind="stable")[:count]
     return worst[error[worst] >= 0]
 

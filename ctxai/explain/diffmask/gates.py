@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ctxai.explain.diffmask import hard_concrete
 from ctxai.explain.network import Network, Readout, run_block
+from ctxai.explain.timm_types import TransformerBlock
 
 
 class Gates(nn.Module):
@@ -63,7 +64,7 @@ def hidden_states(network: Network, images: Tensor) -> tuple[Readout, list[Tenso
         patches.append(embedded)
         return embedded
 
-    def step(index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+    def step(index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
         states.append(tokens)
         leaving = run_block(block, tokens, rope)
         if index == len(network.blocks) - 1:

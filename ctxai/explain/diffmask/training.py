@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from timm.optim import Lookahead
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -121,7 +122,7 @@ class DiffMaskTraining(pl.LightningModule):
             raise ModelError(
                 f"step {len(self.steps)}: expected a finite loss, found {float(loss.detach())}; lower the rates"
             )
-        descent, ascent = self.optimizers()
+        descent, ascent = cast(list[LightningOptimizer], self.optimizers())
         warm = min(1.0, (len(self.steps) + 1) / max(1, settings.warmup_steps))
         for group, rate in zip(descent.param_groups, self._rates, strict=True):
             group["lr"] = rate * warm
@@ -139,8 +140,8 @@ class DiffMaskTraining(pl.LightningModule):
         names = self._network.target_names
         kind = self._settings.divergence
         if kind == "auto":
-            single = "bernoulli" if whole.shape[1] == 1 else "categorical"
-            kind = "mixed" if DEFAULT_NAME in names else single
+            kind = "bernoulli" if whole.shape[1] == 1 else "categorical"
+            kind = "mixed" if DEFAULT_NAME in names else kind
         if kind == "categorical":
             return F.kl_div(masked.log_softmax(1), whole.log_softmax(1), log_target=True, reduction="batchmean")
         if kind == "bernoulli":

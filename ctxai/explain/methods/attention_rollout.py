@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from ctxai.explain.network import Network
 from ctxai.explain.targets import Targets
 from ctxai.explain.trace import trace
 
-_FUSIONS = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
+_FUSIONS: dict[str, Callable[..., Tensor]] = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
 
 
 class AttentionRollout(Attribution):

@@ -1,4 +1,4 @@
-"""What the output loses behind a sliding square."""
+"""Drop of the output behind a sliding square."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map that knows nothing."""
+"""Random map, the lower bound of every metric."""
 
 from __future__ import annotations
 

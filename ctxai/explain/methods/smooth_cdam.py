@@ -13,7 +13,7 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.last_block import LastBlock
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Target, Targets
-from ctxai.explain.uncertainty import MapWithSpread, Moments
+from ctxai.explain.uncertainty import MapWithStd, Moments
 
 Variant = Literal["pre_norm", "post_norm"]
 
@@ -59,25 +59,25 @@ class SmoothCDAM(Attribution):
         check_options(variant, n_samples, noise_level)
         self.variant, self.n_samples, self.noise_level, self.seed = variant, n_samples, noise_level, seed
 
-    def attribute_with_spread(
+    def attribute_with_std(
         self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None
-    ) -> MapWithSpread:
+    ) -> MapWithStd:
         """The map, and the standard deviation over the draws at every location, from the same pass.
 
         Arguments and errors are those of :meth:`~ctxai.explain.base.Attribution.attribute`. Draws are not kept, so
         that memory does not grow with their number.
 
         Returns:
-            ``mean``, what ``attribute`` gives, and ``spread`` of the same shape. The spread tells how far one draw
-            lies from the mean; it does not shrink with more draws.
+            ``mean``, equal to :meth:`attribute`, and ``std`` of the same shape: the standard deviation of one draw,
+            which does not shrink with more draws.
         """
-        return MapWithSpread(*self._explained(self._mean_and_spread, images, target, size))
+        return MapWithStd(*self._explained(self._mean_and_std, images, target, size))
 
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
         last = LastBlock(network, images, targets)
         return mean_over_copies(last, self.variant, [1.0] * self.n_samples, self.noise_level, self.seed)
 
-    def _mean_and_spread(self, network: Network, images: Tensor, targets: Targets) -> MapWithSpread:
+    def _mean_and_std(self, network: Network, images: Tensor, targets: Targets) -> MapWithStd:
         last = LastBlock(network, images, targets)
         moments = Moments()
         for maps in _maps_of_copies(last, self.variant, [1.0] * self.n_samples, self.noise_level, self.seed):
@@ -102,7 +102,10 @@ def check_options(variant: str, count: int, noise_level: float) -> None:
 def mean_over_copies(last: LastBlock, variant: Variant, factors: list[float], noise_level: float, seed: int) -> Tensor:
     """Mean CDAM map, (T, N, h, w), over copies of the tokens: a factor times the tokens, plus noise."""
     parts = _maps_of_copies(last, variant, factors, noise_level, seed)
-    return sum(maps.sum(dim=1) for maps in parts) / len(factors)
+    total = next(parts).sum(dim=1)
+    for maps in parts:
+        total = total + maps.sum(dim=1)
+    return total / len(factors)
 
 
 def _maps_of_copies(

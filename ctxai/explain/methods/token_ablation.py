@@ -1,4 +1,4 @@
-"""What the output loses when a token is taken away."""
+"""Drop of the output when a token is removed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.network import Network, run_block
 from ctxai.explain.targets import Targets
+from ctxai.explain.timm_types import TransformerBlock
 
 
 class TokenAblation(Attribution):
@@ -41,7 +42,7 @@ class TokenAblation(Attribution):
         entering: list[Tensor] = []
         positions: list[Tensor | None] = []
 
-        def step(index: int, block: nn.Module, tokens: Tensor, rope: Tensor | None) -> Tensor:
+        def step(index: int, block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> Tensor:
             if index == 0:
                 entering.append(tokens)
             positions.append(rope)

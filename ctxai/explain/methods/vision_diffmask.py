@@ -1,4 +1,4 @@
-"""Masks that a small network learns: what can be hidden without changing the answer."""
+"""Learned masks: patches that can be hidden without changing the output."""
 
 from __future__ import annotations
 

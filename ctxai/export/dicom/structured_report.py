@@ -35,7 +35,7 @@ from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import content_uid, finish_and_write, shared_arguments, tracking_uid
 from ctxai.export.dicom.rating_codes import RATING_CONCEPTS, own_concept, rating_codes
 from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.nodule_summary import Estimate, Figure, ReportedNodule
+from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.provenance import Provenance, shorten
 
 _SERIES_NUMBER = 9201
@@ -43,7 +43,7 @@ _SERIES_NUMBER = 9201
 
 def write_structured_report(
     path: Path | str,
-    nodules: Sequence[ReportedNodule],
+    nodules: Sequence[NoduleSummary],
     source: SourceSeries,
     provenance: Provenance,
     references: Sequence[Dataset] = (),
@@ -108,7 +108,7 @@ def _observer(provenance: Provenance) -> ObserverContext:
 
 
 def _group(
-    nodule: ReportedNodule, source: SourceSeries, provenance: Provenance
+    nodule: NoduleSummary, source: SourceSeries, provenance: Provenance
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410 of one nodule."""
     image = source.images[nodule.outline.slice_index]
@@ -137,7 +137,7 @@ def _algorithm(provenance: Provenance) -> AlgorithmIdentification:
     )
 
 
-def _measurements(nodule: ReportedNodule) -> Iterator[Measurement]:
+def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
     """Numbers in the order to show, because some viewers draw the first few only: the first estimate in full."""
     for place, estimate in enumerate(nodule.estimates):
         yield _estimate(estimate)
@@ -175,13 +175,13 @@ def _interval(estimate: Estimate) -> Iterator[Measurement]:
             yield Measurement(own_concept(f"{_words(estimate)}, 90 % interval {end}"), value, _unit(estimate))
 
 
-def _figure(figure: Figure) -> Measurement:
+def _figure(figure: NamedValue) -> Measurement:
     if figure.percent:
         return Measurement(own_concept(shorten(figure.name, 64)), figure.value * 100, codes.PERCENT)
     return Measurement(own_concept(shorten(figure.name, 64)), figure.value, codes.RATIO)
 
 
-def _evaluations(nodule: ReportedNodule) -> Iterator[QualitativeEvaluation]:
+def _evaluations(nodule: NoduleSummary) -> Iterator[QualitativeEvaluation]:
     """Every reader's ratings as coded values, reader by reader; a value beyond its scale is left out."""
     for ratings in nodule.ratings:
         for name in RATING_CONCEPTS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctxai.phantom.anatomy.thorax import Thorax
-from ctxai.phantom.scanner.splat import Cloud, tubes
+from ctxai.phantom.splat import Cloud, tubes
 
 MURRAY = 2.75
 _SAMPLE_MM = 0.6

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ctxai.phantom.nodule.shape import Shape
-from ctxai.phantom.scanner.splat import share_of_voxels, tubes
+from ctxai.phantom.splat import share_of_voxels, tubes
 
 
 def noise(shape: Shape, size_mm: float, rng: np.random.Generator) -> np.ndarray:

@@ -102,7 +102,7 @@ def write_slice(
         content: what the object's UID is made from.
     """
     uid = derived_uid("slice", header.SeriesInstanceUID, number, *content)
-    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = uid
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = UID(uid)
     header.InstanceNumber = str(number)
     half = 0.5 * (header.Rows - 1) * float(header.PixelSpacing[0])
     header.ImagePositionPatient = [_decimal(-half), _decimal(-half), _decimal(z_mm)]

@@ -18,7 +18,7 @@ from ctxai.phantom.nodule.nodule import Lesion, draw_lesion
 from ctxai.phantom.nodule.texture import Texture
 from ctxai.phantom.nodule.traits import appearance
 from ctxai.phantom.scanner.scanner import AIR_HU, PADDING_STORED, Noise, Scanner, blur, couch, draw_scanner
-from ctxai.phantom.scanner.splat import share_of_voxels
+from ctxai.phantom.splat import share_of_voxels
 
 ROWS = 512
 INTERCEPT = -1024

@@ -37,16 +37,16 @@ class Module(nn.Module):
 
 
 def run(metric, model, batch, **more):
-    batch = {"x_batch": batch.images.numpy(), "y_batch": np.full(len(batch), batch.target)}
-    batch |= {"a_batch": batch.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
-    return np.array(metric(model=model, **(batch | more)))
+    inputs = {"x_batch": batch.images.numpy(), "y_batch": np.full(len(batch), batch.target)}
+    inputs |= {"a_batch": batch.pixel_maps[:, None].numpy(), "device": "cpu", "softmax": False}
+    return np.array(metric(model=model, **(inputs | more)))
 
 
 def test_deletion_curves_agree_with_pixel_flipping():
     both = random_case()
     batch = random_case(images=both.images[:, :1], model=AddingUp(both.model.weights[:, :1]))  # one channel, no ties
     flipping = quantus.PixelFlipping(features_in_step=4, perturb_baseline=0.0, **PLAIN)
-    (most,) = outputs_after_removal(batch, ["most"], range(4, 37, 4), "zero")
+    (most,) = outputs_after_removal(batch, ["MoRF"], range(4, 37, 4), "zero")
     np.testing.assert_allclose(batch.explained(most), run(flipping, Module(batch.model).eval(), batch), atol=1e-5)
 
 

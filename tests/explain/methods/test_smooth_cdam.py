@@ -45,7 +45,7 @@ def test_the_spread_is_the_standard_deviation_over_the_draws(variant):
     model = make_model("classifier")
     images = make_images(model)
     method = SmoothCDAM(model, variant, n_samples=7, noise_level=0.07, seed=3)  # 4 draws at once: two parts
-    mean, spread = method.attribute_with_spread(images, [2, "malignancy"])
+    mean, spread = method.attribute_with_std(images, [2, "malignancy"])
     for position, target in enumerate([2, 1]):
         expected = naive_draws(model, images, target, variant, 7, 0.07, 3).std(dim=0, correction=0)
         torch.testing.assert_close(spread[:, position], expected, rtol=1e-9, atol=1e-9 * float(expected.max()))
@@ -53,15 +53,15 @@ def test_the_spread_is_the_standard_deviation_over_the_draws(variant):
     torch.testing.assert_close(mean, method.attribute(images, [2, "malignancy"]), rtol=1e-12, atol=1e-12)
     assert mean.dtype == spread.dtype == images.dtype
     assert not spread.requires_grad
-    one = method.attribute_with_spread(images, 2, size=(9, 7))
-    assert one.mean.shape == one.spread.shape == (2, 9, 7)
+    one = method.attribute_with_std(images, 2, size=(9, 7))
+    assert one.mean.shape == one.std.shape == (2, 9, 7)
 
 
 def test_draws_that_do_not_differ_have_no_spread():
     model = make_model("vit")
-    _, spread = SmoothCDAM(model, n_samples=6, noise_level=0.0).attribute_with_spread(make_images(model), 0)
+    _, spread = SmoothCDAM(model, n_samples=6, noise_level=0.0).attribute_with_std(make_images(model), 0)
     assert spread.max() < 1e-12
-    _, spread = SmoothCDAM(model, n_samples=1).attribute_with_spread(make_images(model), 0)
+    _, spread = SmoothCDAM(model, n_samples=1).attribute_with_std(make_images(model), 0)
     assert spread.max() == 0
 
 
@@ -70,7 +70,7 @@ def test_no_more_draws_are_held_at_a_time_than_said(monkeypatch):
     add = uncertainty.Moments.add
     monkeypatch.setattr(uncertainty.Moments, "add", lambda self, values: (held.append(len(values)), add(self, values)))
     model = make_model("vit")
-    SmoothCDAM(model, n_samples=11).attribute_with_spread(make_images(model), 0)
+    SmoothCDAM(model, n_samples=11).attribute_with_std(make_images(model), 0)
     assert sum(held) == 11
     assert max(held) <= DRAWS_AT_ONCE
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ctxai.export import (
     Estimate,
-    ReportedNodule,
+    NoduleSummary,
     SegmentedNodule,
     SourceSeries,
     outline_of_mask,
@@ -34,7 +34,7 @@ def write_all(folder, volume, source, provenance) -> dict[str, pydicom.Dataset]:
     write_heat_bands(folder / "bands.dcm", volume, source, provenance)
     write_nodule_segmentation(folder / "nodule.dcm", labels, [SegmentedNodule("n")], source, provenance)
     write_fractional_evidence(folder / "graded.dcm", volume, source, provenance)
-    nodule = ReportedNodule("n", outline_of_mask(labels == 1), (Estimate("malignancy", float(volume.sum())),))
+    nodule = NoduleSummary("n", outline_of_mask(labels == 1), (Estimate("malignancy", float(volume.sum())),))
     write_structured_report(folder / "report.dcm", [nodule], source, provenance)
     page = NodulePage(nodule, "image 1", Image.fromarray(labels[3] * 255), "a picture")
     write_encapsulated_pdf(folder / "pdf.dcm", pdf_report([page], provenance), source, provenance)

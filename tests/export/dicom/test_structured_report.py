@@ -12,8 +12,8 @@ from pydicom.sr.codedict import codes as dictionary
 from ctxai.errors import InputError
 from ctxai.export import (
     Estimate,
-    Figure,
-    ReportedNodule,
+    NamedValue,
+    NoduleSummary,
     SegmentedNodule,
     SourceSeries,
     outline_of_mask,
@@ -38,9 +38,9 @@ def mask() -> np.ndarray:
 
 
 @pytest.fixture
-def nodules(mask, source) -> list[ReportedNodule]:
+def nodules(mask, source) -> list[NoduleSummary]:
     return [
-        ReportedNodule(
+        NoduleSummary(
             "phantom/1",
             outline_of_mask(mask),
             (
@@ -48,13 +48,16 @@ def nodules(mask, source) -> list[ReportedNodule]:
                 Estimate("spiculation", 1.5, 1.0, 2.25, 2.0),
                 Estimate("diameter", 9.125, 7.0, 12.0, 9.0),
             ),
-            (Figure("Probability of a median rating over 3", 0.62, percent=True), Figure("cdam: fidelity", 0.3)),
+            (
+                NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+                NamedValue("cdam: fidelity", 0.3),
+            ),
             READINGS,
             volume_mm3=123.5,
             diameter_mm=9.0,
             doubts=("one reason", "another"),
         ),
-        ReportedNodule(
+        NoduleSummary(
             "point",
             outline_of_point(source.grid, source.grid.centre, 6.0),
             (Estimate("malignancy", 1.0, 1.0, 2.0),),
@@ -131,7 +134,7 @@ def test_the_region_is_the_outline_in_its_key_slice(groups, nodules, source):
 def test_the_outline_lies_where_the_nodule_is_in_the_patient(scan, name, mask, provenance, tmp_path):
     series = scan(name)
     source = SourceSeries.from_series(series)
-    nodule = ReportedNodule("n", outline_of_mask(mask), (Estimate("malignancy", 2.0),))
+    nodule = NoduleSummary("n", outline_of_mask(mask), (Estimate("malignancy", 2.0),))
     write_structured_report(tmp_path / "sr.dcm", [nodule], source, provenance)
     (group,) = hd.sr.srread(tmp_path / "sr.dcm").content.get_planar_roi_measurement_groups()
     uid = group.roi.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID

@@ -36,5 +36,5 @@ class ABPC(Metric):
     zero_by_chance = True
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        most, least = outputs_after_removal(batch, ["most", "least"], steps_of(batch, self.steps), self.fill)
-        return (batch.probability(least) - batch.probability(most)).mean(dim=1)
+        morf, lerf = outputs_after_removal(batch, ["MoRF", "LeRF"], steps_of(batch, self.steps), self.fill)
+        return (batch.probability(lerf) - batch.probability(morf)).mean(dim=1)

@@ -60,7 +60,7 @@ class AOPC(Metric):
         if not rows or not columns:
             raise InputError(f"{self.name}: expected regions smaller than {height} x {width} pixels, found {side}")
         whole = batch.pixel_maps[:, None, : rows * side, : columns * side]
-        order = ranks(F.avg_pool2d(whole, side).flatten(1), "most").view(-1, rows, columns)
+        order = ranks(F.avg_pool2d(whole, side).flatten(1), "MoRF").view(-1, rows, columns)
         place = order.repeat_interleave(side, dim=1).repeat_interleave(side, dim=2)
         margin = (0, width - columns * side, 0, height - rows * side)
         place = F.pad(place, margin, value=rows * columns)

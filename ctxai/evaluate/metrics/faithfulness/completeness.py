@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.perturb import filled, outputs_of_images, run_stream
 
@@ -34,7 +34,7 @@ class CompletenessError(Metric):
     reference = "arXiv:1703.01365"
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        if not batch.method.complete:
+        if not given(batch.method).complete:
             return torch.full((len(batch),), float("nan"), dtype=torch.float64)
         zeros = filled(batch, "zero")
         blank = batch.recall("outputs of zeros", lambda: run_stream(batch, len(batch), lambda numbers: zeros[numbers]))

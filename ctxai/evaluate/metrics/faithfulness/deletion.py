@@ -35,5 +35,5 @@ class Deletion(Metric):
     published = MappingProxyType({"fill": "zero", "steps": 224})
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        (outputs,) = outputs_after_removal(batch, ["most"], steps_of(batch, self.steps), self.fill)
+        (outputs,) = outputs_after_removal(batch, ["MoRF"], steps_of(batch, self.steps), self.fill)
         return torch.trapezoid(batch.probability(outputs), dx=1 / self.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,11 +16,11 @@ from ctxai.evaluate.explanations.perturb import outputs_after_removal, steps_of
 
 @dataclass(frozen=True)
 class Fidelity(Metric):
-    """CDAM's fidelity: the area between the LIF and the MIF curve of the target's output over the removed share.
+    """CDAM's fidelity: the area between the LeRF and the MoRF curve of the target's output over the removed share.
 
     Pixels are ranked by the map at the images' size; after every floor(k / steps · H · W) of them the output is read;
-    the trapezoid of LIF - MIF over [0, 1]. 0 for a constant map, and the opposite for the map of opposite sign. In raw
-    outputs: not comparable between models, targets or, strictly, images; `fidelity_normalised` is.
+    the trapezoid of LeRF - MoRF over [0, 1]. 0 for a constant map, and the opposite for the map of opposite sign. In
+    raw outputs: not comparable between models, targets or, strictly, images; `fidelity_normalised` is.
 
     Args:
         fill: see :func:`~ctxai.evaluate.explanations.perturbation_baselines.make_fill`.
@@ -38,16 +39,16 @@ class Fidelity(Metric):
     zero_by_chance = True
     every_target = True
     also = published
-    summary_column = 0
+    summary_column: ClassVar[int | None] = 0
 
     def curves(self, batch: ExplanationBatch) -> tuple[Tensor, Tensor]:
-        """The target's output along MIF and along LIF, (N, steps + 1) each."""
-        most, least = outputs_after_removal(batch, ["most", "least"], steps_of(batch, self.steps), self.fill)
-        return batch.explained(most), batch.explained(least)
+        """The target's output along MoRF and along LeRF, (N, steps + 1) each."""
+        morf, lerf = outputs_after_removal(batch, ["MoRF", "LeRF"], steps_of(batch, self.steps), self.fill)
+        return batch.explained(morf), batch.explained(lerf)
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        most, least = self.curves(batch)
-        return torch.trapezoid(least - most, dx=1 / self.steps)
+        morf, lerf = self.curves(batch)
+        return torch.trapezoid(lerf - morf, dx=1 / self.steps)
 
 
 @dataclass(frozen=True)

@@ -36,5 +36,5 @@ class Insertion(Metric):
     published = MappingProxyType({"fill": "blur_rise", "steps": 224})
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        (outputs,) = outputs_after_removal(batch, ["least"], steps_of(batch, self.steps), self.fill)
+        (outputs,) = outputs_after_removal(batch, ["LeRF"], steps_of(batch, self.steps), self.fill)
         return torch.trapezoid(batch.probability(outputs), dx=1 / self.steps)

@@ -53,7 +53,7 @@ class PositivePerturbation(_PerturbationAccuracy):
     name = "positive_perturbation"
     higher_is_better = False
 
-    _order = "most"
+    _order = "MoRF"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class NegativePerturbation(_PerturbationAccuracy):
     name = "negative_perturbation"
     higher_is_better = True
 
-    _order = "least"
+    _order = "LeRF"
 
 
 def _correct(batch: ExplanationBatch, outputs: Tensor) -> Tensor:

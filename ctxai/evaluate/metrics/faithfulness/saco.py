@@ -51,7 +51,7 @@ class SaCo(Metric):
         pixels = maps[0].numel()
         if self.groups > pixels:
             raise InputError(f"{self.name}: expected at most one group per pixel, {pixels}, found {self.groups}")
-        group = (ranks(maps.flatten(1), "most") * self.groups // pixels).view(maps.shape)
+        group = (ranks(maps.flatten(1), "MoRF") * self.groups // pixels).view(maps.shape)
         salience = torch.stack(
             [(maps * (group == k)).sum(dim=(1, 2)) / (group == k).sum(dim=(1, 2)) for k in range(self.groups)], dim=1
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 
 
@@ -26,7 +26,7 @@ class AveragePrecision(Metric):
     reference = "arXiv:2012.09838"
 
     def _score(self, batch: ExplanationBatch) -> np.ndarray:
-        maps, masks = batch.pixel_maps.flatten(1).cpu().numpy(), batch.masks.flatten(1).cpu().numpy()
+        maps, masks = batch.pixel_maps.flatten(1).cpu().numpy(), given(batch.masks).flatten(1).cpu().numpy()
         return np.array(
             [
                 average_precision_score(mask, values) if mask.any() else np.nan

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 
 
@@ -32,7 +32,8 @@ class EnergyInside(Metric):
     summary_column = 3
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        return positive_share(batch.pixel_maps, batch.masks, batch.masks.flatten(1).any(dim=1), self.relative)
+        masks = given(batch.masks)
+        return positive_share(batch.pixel_maps, masks, masks.flatten(1).any(dim=1), self.relative)
 
 
 def positive_share(maps: Tensor, zone: Tensor, known: Tensor, relative: bool) -> Tensor:

@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3))
@@ -45,7 +45,7 @@ class _MaskOverlap(Metric):
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         found = self.found(batch)
-        truth = bounding_boxes(batch.masks) if self.boxes else batch.masks
+        truth = bounding_boxes(given(batch.masks)) if self.boxes else given(batch.masks)
         hit = (found & truth).sum(dim=(1, 2)).double()
         return self._figure(hit, found.sum(dim=(1, 2)) - hit, truth.sum(dim=(1, 2)) - hit, truth[0].numel()).where(
             truth.flatten(1).any(dim=1), float("nan")

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 
 
@@ -43,10 +43,10 @@ class PointingGame(Metric):
             raise InputError(f"expected a tolerance of 0 pixels or more, found {self.tolerance}")
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        maps = batch.pixel_maps
+        maps, masks = batch.pixel_maps, given(batch.masks)
         largest = maps == maps.amax(dim=(1, 2), keepdim=True)
-        hits = (largest & self._widened(batch.masks)).sum(dim=(1, 2)) / largest.sum(dim=(1, 2))
-        return hits.double().where(batch.masks.flatten(1).any(dim=1), float("nan"))
+        hits = (largest & self._widened(masks)).sum(dim=(1, 2)) / largest.sum(dim=(1, 2))
+        return hits.double().where(masks.flatten(1).any(dim=1), float("nan"))
 
     def _widened(self, masks: Tensor) -> Tensor:
         if self.tolerance == 0:

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.metrics.localisation.mask_overlap import scaled
 
@@ -28,7 +28,7 @@ class SegmentationPixelAccuracy(Metric):
     reference = "arXiv:2012.09838"
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        right = (_foreground(batch) == batch.masks).double().mean(dim=(1, 2))
+        right = _foreground(batch).eq(given(batch.masks)).double().mean(dim=(1, 2))
         return right.where(_has_mask(batch), float("nan"))
 
 
@@ -65,7 +65,7 @@ class SegmentationMIoU(Metric):
 
     @staticmethod
     def _areas(batch: ExplanationBatch) -> Tensor:
-        found, truth = _foreground(batch), batch.masks
+        found, truth = _foreground(batch), given(batch.masks)
         areas = [~found & ~truth, ~found | ~truth, found & truth, found | truth]
         counts = torch.stack([area.sum(dim=(1, 2)) for area in areas], dim=1).double()
         return counts.where(_has_mask(batch)[:, None], float("nan"))
@@ -86,7 +86,7 @@ class SegmentationMAP(Metric):
     reference = "arXiv:2012.09838"
 
     def _score(self, batch: ExplanationBatch) -> np.ndarray:
-        maps, masks = scaled(batch.pixel_maps).flatten(1).cpu().numpy(), batch.masks.flatten(1).cpu().numpy()
+        maps, masks = scaled(batch.pixel_maps).flatten(1).cpu().numpy(), given(batch.masks).flatten(1).cpu().numpy()
         return np.array(
             [
                 average_precision_score(np.concatenate([~mask, mask]), np.concatenate([1 - values, values]))
@@ -103,4 +103,4 @@ def _foreground(batch: ExplanationBatch) -> Tensor:
 
 
 def _has_mask(batch: ExplanationBatch) -> Tensor:
-    return batch.masks.flatten(1).any(dim=1)
+    return given(batch.masks).flatten(1).any(dim=1)

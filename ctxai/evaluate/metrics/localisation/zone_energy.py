@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.metrics.localisation.energy_inside import positive_share
 
@@ -35,7 +35,7 @@ class _ZoneEnergy(Metric):
 
     def zone(self, batch: ExplanationBatch) -> Tensor:
         """The zone, (N, H, W) bool; empty where there is no mask, or no such zone in it."""
-        distance = batch.recall("distance", lambda: signed_distance(batch.masks, batch.mm_per_pixel))
+        distance = batch.recall("distance", lambda: signed_distance(given(batch.masks), batch.mm_per_pixel))
         return self._within(distance)
 
     def _score(self, batch: ExplanationBatch) -> Tensor:

@@ -36,5 +36,6 @@ class ClassSensitivity(Metric):
     def _score(self, batch: ExplanationBatch) -> Tensor:
         second = batch.second_maps
         if second is None:
+            assert batch.second_target is not None  # in `needs`
             second = batch.explain(batch.images, batch.second_target)
         return pearson(batch.maps.flatten(1), second.flatten(1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.randomise import cascade, randomised
 from ctxai.evaluate.explanations.similarity import spearman
@@ -51,12 +51,14 @@ class Randomisation(Metric):
 
     def _stages(self, batch: ExplanationBatch, seed: int) -> Tensor:
         if not self.cascading:
-            return self._correlation(batch, randomised(batch.method.model, seed))[:, None]
-        return torch.stack([self._correlation(batch, model) for model in cascade(batch.method.model, seed)], dim=1)
+            return self._correlation(batch, randomised(given(batch.method).model, seed))[:, None]
+        return torch.stack(
+            [self._correlation(batch, model) for model in cascade(given(batch.method).model, seed)], dim=1
+        )
 
     @staticmethod
     def _correlation(batch: ExplanationBatch, model: nn.Module) -> Tensor:
-        method = copy.copy(batch.method)
+        method = copy.copy(given(batch.method))
         method.model = model
         return spearman(batch.maps.flatten(1), batch.explain(batch.images, batch.target, method).flatten(1))
 

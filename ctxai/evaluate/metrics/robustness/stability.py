@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.similarity import spearman
 
@@ -42,7 +42,7 @@ class Stability(Metric):
             raise InputError(f"expected a draw or more and noise of 0 HU or more, found {self}")
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
-        views, images = batch.views, batch.images
+        views, images = given(batch.views), batch.images
         low, high = ((end - views.mean) / views.std for end in views.hu_window)
         generator = torch.Generator().manual_seed(batch.seed)
         noise = torch.randn(self.draws, 1, 1, *images.shape[2:], generator=generator).to(images)

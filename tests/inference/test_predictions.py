@@ -7,10 +7,9 @@ import pytest
 
 from ctxai.commands.explain import explain
 from ctxai.ct.series import read_series
-from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.explain import CDAM
 from ctxai.inference.options import ExplainOptions
-from ctxai.inference.table import prediction_row
+from ctxai.inference.predictions import prediction_row
 from ctxai.run.ood import Novelty
 
 from runs import untrained_run
@@ -41,9 +40,7 @@ def test_a_row_tells_views_that_the_run_was_not_trained_for_and_leaves_out_what_
     nodule = nodule_at(sphere_ct, SPHERE, run)
     nodule = replace(nodule, prediction={**nodule.prediction, "malignancy_low": -np.inf})
     views = ["axial", "oblique"]
-    request = ExplainOptions(
-        sphere_ct, run, [CDAM(run.model)], ["malignancy"], views, [], spread=False, trust=False, names=Pseudonymizer()
-    )
+    request = ExplainOptions(sphere_ct, run, [CDAM(run.model)], ["malignancy"], views, trust=False)
     row = prediction_row(read_series(sphere_ct), nodule, request)
     assert row["untrained_views"] == "oblique"
     assert row["malignancy_low"] is None

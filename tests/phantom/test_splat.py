@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ctxai.phantom.scanner.splat import Cloud, share_of_voxels, tubes
+from ctxai.phantom.splat import Cloud, share_of_voxels, tubes
 
 Z = np.arange(0.0, 40.0, 2.0)
 

@@ -1,12 +1,10 @@
-"""What ``--target`` and ``--concept`` ask for, as targets of explanation methods."""
+"""Concepts from folders of example nodules."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,50 +17,11 @@ from ctxai.data.store import LAYOUT, NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM, render_own_views
 from ctxai.errors import InputError
 from ctxai.explain.concept import Concept
-from ctxai.explain.contrast import Contrast
 from ctxai.inference.nodules import candidates_of, describe_series
 from ctxai.run.run import Run
-from ctxai.suggestions import did_you_mean
-
-NamedTarget: TypeAlias = str | Contrast | Concept
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _AT_ONCE = 32
-
-
-def name_of(target: NamedTarget) -> str:
-    """What a target is called in files and tables."""
-    return target if isinstance(target, str) else target.name
-
-
-def identity_of(target: NamedTarget) -> dict[str, str]:
-    """What decides a target's map beyond its name: a concept's direction, by checksum."""
-    if not isinstance(target, Concept):
-        return {}
-    return {"concept_sha256": hashlib.sha256(target.vector.cpu().double().numpy().tobytes()).hexdigest()}
-
-
-def parse_targets(names: Sequence[str], run: Run) -> list[NamedTarget]:
-    """Outputs of the run (``spiculation``), and contrasts of two of them (``spiculation-lobulation``).
-
-    Raises:
-        InputError: for anything else.
-    """
-    outputs = run.target_names
-    targets: list[NamedTarget] = []
-    for name in names:
-        pairs = [(a, b) for a in outputs for b in outputs if f"{a}-{b}" == name]
-        if name in outputs:
-            targets.append(name)
-        elif pairs:
-            targets.append(Contrast(*pairs[0]))
-        else:
-            contrasts = [f"{a}-{b}" for a in outputs for b in outputs if a != b]
-            raise InputError(
-                f"--target {name}: the run has {', '.join(outputs)}, and contrasts of two such as "
-                f"{outputs[-1]}-{outputs[0]}{did_you_mean(name, [*outputs, *contrasts])}"
-            )
-    return targets
 
 
 def read_concept(folder: Path, run: Run, taken: Sequence[str] = ()) -> Concept:

@@ -1,0 +1,109 @@
+"""Predictions of a result folder: one row per nodule, and the tables and report over all series."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ctxai import __version__
+from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
+from ctxai.disclaimer import NOTICE
+from ctxai.errors import InputError
+from ctxai.files import sweep, write_json, write_text
+from ctxai.inference.nodule import ExplainedNodule
+from ctxai.inference.options import ExplainOptions
+from ctxai.report.explanation import write_report
+from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
+from ctxai.results_folder import PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD, series_folders
+from ctxai.run.run import Run
+from ctxai.run.targets import name_of
+
+logger = logging.getLogger(__name__)
+
+
+def prediction_row(series: CT, nodule: ExplainedNodule, options: ExplainOptions) -> dict[str, Any]:
+    """One row of predictions.csv by column name; None where there is no number."""
+    candidate, run = nodule.candidate, options.run
+    x, y, z = (round(float(value), 3) for value in candidate.centre_lps)
+    row: dict[str, Any] = {
+        "series": options.key_of(series),
+        "nodule_id": candidate.nodule_id,
+        "x": x,
+        "y": y,
+        "z": z,
+    }
+    row |= {"diameter_mm": candidate.diameter_mm, "n_readers": candidate.n_readers}
+    row |= {"in_sample": options.names.learnt_by(run, series.headers[0]) if isinstance(series, CTSeries) else None}
+    row |= {f"readers_{name}": value for name, value in candidate.ratings.items()}
+    row |= {name: float(value) for name, value in nodule.prediction.items()}
+    for method in options.methods:
+        for target in map(name_of, options.targets):
+            row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
+            row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
+            row |= _trust_columns(nodule, method.name, target)
+    row |= {"untrained_views": " ".join(view for view in options.views if view not in run.views.views), "run": run.name}
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+
+
+def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
+    """Reliability of a map; empty where it was not evaluated."""
+    trust = nodule.trust.get((method, target))
+    names = () if trust is None else ("fidelity", "fidelity_percentile", "stability", "sanity")
+    return {f"{method}_{target}_{name}": getattr(trust, name) for name in names}
+
+
+def warn_of_novelty(rows: Sequence[dict[str, Any]]) -> None:
+    """Warn of nodules so unlike the training nodules that a prediction means little."""
+    for row in rows:
+        percentile = row.get("novelty_percentile")
+        if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
+            logger.warning(
+                "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
+                "run %s says of it, and look whether it lies in the middle of its images",
+                *(row["series"], row["nodule_id"], percentile, row["run"]),
+            )
+
+
+def made_by(run: Run) -> dict[str, str]:
+    """Origin of predictions: software, run and weights."""
+    return {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
+
+
+def write_tables(
+    out_dir: Path,
+    origin: Mapping[str, str],
+    series: Collection[str] | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> Path:
+    """Write predictions.csv, predictions.json and report.html; returns the report.
+
+    Args:
+        out_dir: folder of the results.
+        origin: software, run and weights, by :func:`made_by`.
+        series: keys of the series that belong in them; None takes every series that is done in ``out_dir``.
+        left_out: why series were left out, by key; they are the error's reason where nothing was explained.
+
+    Raises:
+        InputError: when the shards explained no nodule.
+    """
+    sweep(out_dir)
+    rows: list[dict[str, Any]] = []
+    for folder in series_folders(out_dir):
+        if series is None or folder.name in series:
+            rows += json.loads((folder / SERIES_RECORD).read_text(encoding="utf-8"))["nodules"]
+    if left_out is not None and not rows:
+        reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
+        raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
+    table = pd.DataFrame(rows).assign(notice=NOTICE)
+    write_text(out_dir / PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
+    header = {**origin, "notice": NOTICE, "nodules": rows}
+    write_json(out_dir / PREDICTIONS, header, sort_keys=False)
+    write_report(out_dir, newer_than=SERIES_RECORD)
+    return out_dir / REPORT

@@ -1,0 +1,122 @@
+"""Every series of a tree of DICOM files, explained into one result folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ctxai.annotations import AnnotatedNodule, annotate, open_annotations
+from ctxai.annotations.lidc import LidcXml
+from ctxai.annotations.matching import require_some
+from ctxai.ct.archive import unpacked
+from ctxai.ct.series import CTSeries
+from ctxai.errors import InputError
+from ctxai.folder_kinds import RESULTS, refuse_other
+from ctxai.inference.nodules import candidates_of, describe_series
+from ctxai.inference.options import ExplainOptions
+from ctxai.inference.predictions import made_by, write_tables
+from ctxai.inference.results import explain_series, is_done, refuse_mixture
+from ctxai.inference.selection import choose_series
+from ctxai.inference.shards import forget_shards, write_shard
+from ctxai.ingestion.extraction import without_source_label
+from ctxai.progress import console, track
+from ctxai.results_folder import SHARDS
+from ctxai.shards import parse_shard
+
+logger = logging.getLogger(__name__)
+
+
+def explain_tree(
+    input: Path,
+    out_dir: Path,
+    options: ExplainOptions,
+    *,
+    patients: Sequence[str] | None = None,
+    points: Path | None = None,
+    xml: Path | None = None,
+    concept: Path | None = None,
+    shard: str | None = None,
+    headers: Path | None = None,
+    resume: bool = True,
+) -> None:
+    """Explain the nodules of every CT series of a tree, and write the results.
+
+    Args:
+        input: a folder of a series, a study or many studies, or a zip of one.
+        out_dir: folder for the results.
+        options: how they are explained and written.
+        patients: only these patients; the word test stands for those of the run's test fold.
+        points: file of points; without it, LIDC-IDRI's annotation of the series.
+        xml: LIDC's XML annotation instead.
+        concept: folder of example nodules of a concept that is explained besides the targets.
+        shard: i/n, the i-th of n equal parts of the series.
+        headers: file of the tree's headers, read instead of them.
+        resume: leave series that are done.
+
+    Raises:
+        InputError: when nothing can be explained, or some series could not.
+    """
+    refuse_other(out_dir, RESULTS, (input, options.run.path))
+    refuse_mixture(out_dir, options.confidentiality)
+    options.check()
+    index, count = parse_shard(shard or "0/1")
+    if points is not None and xml is not None:
+        raise InputError("--points --xml: each says where the nodules are; give one of them")
+    annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
+    if concept is not None:
+        options = options.with_concept(concept)
+    if shard is None:
+        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
+    else:
+        forget_shards(out_dir, index, count)
+    explained: dict[str, int] = {}
+    failures: dict[str, InputError] = {}
+    left_out: dict[str, str] = {}
+    with unpacked(input) as folder:
+        with console.status("Reading DICOM headers"):
+            series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+        cts = describe_series(series, options.names if xml else None) if annotations else []
+        marked = annotate(annotations, cts) if annotations else None
+        if annotations and marked and shard is None:
+            require_some(annotations, marked, cts)
+        for group in track(series, "Explaining CT series"):
+            nodules = marked.of(group[0].series_uid) if marked else None
+            key = options.key_of(group[0].series_uid)
+            try:
+                explained[key] = _explain(CTSeries(group), out_dir, nodules, options, resume)
+            except InputError as error:
+                failures[key] = error
+                hidden = options.confidentiality is not None
+                left_out[key] = "see the messages of its shard" if hidden else without_source_label(error, group)
+                if len(series) > 1:
+                    logger.warning("left out: %s", error)
+    if shard is not None:
+        write_shard(out_dir, index, count, options.digest, made_by(options.run), explained, left_out)
+        return
+    first = next(iter(failures.values()), None)
+    if first and not any(explained.values()):
+        raise first
+    page = write_tables(out_dir, made_by(options.run))
+    told = f"{sum(explained.values())} nodule(s) of {len(explained)} series -> {page}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if first:
+        raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
+
+
+def _explain(
+    series: CTSeries,
+    out_dir: Path,
+    nodules: Sequence[AnnotatedNodule] | None,
+    options: ExplainOptions,
+    resume: bool,
+) -> int:
+    """Explain one series into its own folder, unless that is done; returns the number of its nodules."""
+    candidates = candidates_of(series, nodules)
+    if options.confidentiality is not None:  # the ids that they have may be anything
+        candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
+    if candidates and not (resume and is_done(out_dir, series, candidates, options)):
+        explain_series(series, candidates, options).write_series(out_dir)
+    return len(candidates)

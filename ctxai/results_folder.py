@@ -1,0 +1,66 @@
+"""Layout of a result folder of ``ctxai explain``: the names of its files, known here and nowhere else.
+
+::
+
+    OUT/predictions.csv  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
+    OUT/<series>/explained.json  report.html  ct.nii.gz  nodules.nii.gz
+    OUT/<series>/maps/<method>_<target>.nii.gz
+    OUT/<series>/dicom/{pmap,seg,sr,sc,pdf,ct}/*.dcm
+    OUT/<series>/views/<nodule>.png
+    OUT/<series>/nodules/<nodule>/{ct,readers,<method>_<target>}.nii.gz
+
+``<series>`` is made from the hash of the Series Instance UID: no file name holds an identity of the patient.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: Formats that are written where nothing else is asked for.
+DEFAULT_FORMATS = "nifti,pmap,seg,sr"
+
+PREDICTIONS_TABLE = "predictions.csv"
+PREDICTIONS = "predictions.json"
+REPORT = "report.html"
+#: Files that each PACS has accepted.
+SENT_LOG = "sent.json"
+#: One file per finished shard.
+SHARDS = "shards"
+
+#: In a series' folder, written last: what its results depend on, where its CT is, and its rows of the table.
+SERIES_RECORD = "explained.json"
+CT_NIFTI = "ct.nii.gz"
+NODULES_NIFTI = "nodules.nii.gz"
+MAPS = "maps"
+DICOM = "dicom"
+#: Beside the DICOM objects of a deidentified series: the deidentified CT.
+DICOM_CT = "ct"
+
+#: In a nodule's folder: its patch of the CT and the readers' consensus on it.
+PATCH_CT = "ct.nii.gz"
+PATCH_READERS = "readers.nii.gz"
+
+
+def shard_file(out_dir: Path, index: int, count: int) -> Path:
+    """Record of a finished shard."""
+    return out_dir / SHARDS / f"{index}-of-{count}.json"
+
+
+def series_folders(out_dir: Path) -> list[Path]:
+    """Folders of the series that are done, sorted by name."""
+    return [record.parent for record in sorted(out_dir.glob(f"*/{SERIES_RECORD}"))]
+
+
+def nodule_folder(series_folder: Path, nodule_id: str) -> Path:
+    """Patch of the CT and patch maps of a nodule, which its report shows."""
+    return series_folder / "nodules" / nodule_id
+
+
+def picture_of(series_folder: Path, nodule_id: str) -> Path:
+    """Still picture of a nodule in three planes."""
+    return series_folder / "views" / f"{nodule_id}.png"
+
+
+def dicom_objects(folder: Path) -> list[Path]:
+    """DICOM objects of all series of a result folder, or of the one series that it belongs to, sorted."""
+    return sorted({*folder.glob(f"{DICOM}/**/*.dcm"), *folder.glob(f"*/{DICOM}/**/*.dcm")})
