@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ctxai.errors import InputError
 from ctxai.folder_kinds import STORE, refuse_other
+from ctxai.progress import console
 from ctxai.shards import parse_shard
 
 
@@ -81,7 +82,8 @@ def ingest(
     if crops is not None:
         from ctxai.data.crops import import_crops
 
-        import_crops(crops, _required(store_dir or dicom_dir, "STORE_DIR"))
+        store = import_crops(crops, target := _required(store_dir or dicom_dir, "STORE_DIR"))
+        console.print(f"{len(store)} crops -> {target}", highlight=False, markup=False, soft_wrap=True)
         return
     rules = GeometryRules.named(repair, max_gap_mm)
     index, count = parse_shard(shard)

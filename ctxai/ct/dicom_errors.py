@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.errors import BytesLengthException
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -35,6 +35,7 @@ PARSE_ERRORS = (
     BytesLengthException,
     EOFError,
     IndexError,
+    InvalidDicomError,
     KeyError,
     MemoryError,
     NotImplementedError,

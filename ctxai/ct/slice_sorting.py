@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,6 +35,35 @@ class Stack:
     report: GeometryReport
     grid: Grid | None
     slice_coordinates: np.ndarray
+
+
+def is_volume(headers: Sequence[SliceHeader]) -> bool:
+    """Whether images other than localizers lie at two positions at least: scouts and bolus tracking are no volume."""
+    slices = [header for header in headers if "LOCALIZER" not in header.image_type]
+    return len({tuple(np.round(header.position, 2)) for header in slices}) > 1
+
+
+def longest_run(headers: Sequence[SliceHeader], low_mm: float, high_mm: float) -> Sequence[SliceHeader] | None:
+    """Slices between two missing ones that cover a range along the normal of the image plane.
+
+    Args:
+        headers: slices in order, at different positions.
+        low_mm: beginning of the range, as the projection of LPS mm on the normal.
+        high_mm: end of the range; a range may end beyond the scan, and not beyond a missing slice.
+
+    Returns:
+        None where a missing slice lies within the range.
+    """
+    normal = np.cross(headers[0].orientation[:3], headers[0].orientation[3:])
+    distances = np.array([header.position @ normal for header in headers])
+    gaps = np.diff(distances)
+    breaks = [0, *(np.flatnonzero(gaps > 1.5 * np.median(gaps)) + 1).tolist(), len(headers)]
+    for start, stop in pairwise(breaks):
+        begins = start == 0 or distances[start] <= low_mm
+        ends = stop == len(headers) or distances[stop - 1] >= high_mm
+        if begins and ends and distances[start] <= high_mm and distances[stop - 1] >= low_mm:
+            return headers[start:stop]
+    return None
 
 
 def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:

@@ -46,7 +46,7 @@ def _row(nodule: AnnotatedNodule, patient: str) -> dict[str, object]:
         "nodule_id": nodule.nodule_id,
         "patient_id": patient,
         "series_uid": nodule.series_uid,
-        "n_readers": 0,
+        "n_readers": 0 if nodule.mask is None else 1,
         "diameter_mm": float("nan") if nodule.diameter_mm is None else nodule.diameter_mm,
         **dict(zip("xyz", (round(float(value), 4) for value in nodule.centre_lps), strict=True)),
     }
