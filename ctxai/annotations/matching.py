@@ -10,6 +10,9 @@ from ctxai.annotations.base import SOURCES, AnnotatedNodule, Annotations, Annota
 from ctxai.errors import InputError
 from ctxai.lidc.quality import QualityIssue
 
+#: Stands for the series of a nodule of a patient who is not here.
+_ANOTHER = "of another patient"
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment(Annotations):
@@ -71,6 +74,8 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
     """
     found = source.nodules(cts)
     found = replace(found, nodules=[_located(source, nodule, cts) for nodule in found.nodules])
+    if found.nodules and all(nodule.series_uid == _ANOTHER for nodule in found.nodules):
+        raise InputError(f"{source.path}: marks another patient than the CT; give the annotation of this patient")
     by_uid = {ct.series_uid: ct for ct in cts}
     total = len(cts) if total is None else total
     unnamed = next((nodule for nodule in found.nodules if nodule.series_uid is None), None)
@@ -94,8 +99,11 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
 def _located(source: AnnotationSource, nodule: AnnotatedNodule, cts: Sequence[CTDescription]) -> AnnotatedNodule:
     """The nodule with its series, where its frame of reference tells, and no other patient's."""
     known = [ct for ct in cts if ct.headers]
-    if nodule.patient_id and known and all(ct.owner != nodule.patient_id for ct in known):
-        raise InputError(f"{source.path}: marks another patient than the CT; give the annotation of this patient")
+    own = [ct for ct in known if nodule.patient_id in (ct.owner, ct.patient)]
+    if nodule.patient_id and known and not own:
+        return replace(nodule, series_uid=_ANOTHER)
+    if nodule.patient_id and len(own) == 1 and nodule.series_uid is None:
+        return replace(nodule, series_uid=own[0].series_uid)
     frame = nodule.frame_of_reference_uid
     if not frame or not known or nodule.series_uid in {ct.series_uid for ct in cts}:
         return nodule

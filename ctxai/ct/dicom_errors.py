@@ -88,6 +88,12 @@ def refuse_bomb(file: BinaryIO, path: Path) -> None:
     Raises:
         InputError: when it inflates to more than any CT image does.
     """
+    file.seek(0)
+    start = file.read(512)
+    if start[128:132] != b"DICM":
+        if start[:4] in _BARE_BEGINNINGS and DeflatedExplicitVRLittleEndian.encode() in start:
+            raise InputError(f"{path}: deflated, and without the preamble of a DICOM file; export it again")
+        return
     if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
     file.seek(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from ctxai.annotations.base import AnnotationSource, CTDescription
+from ctxai.annotations.base import AnnotatedNodule, AnnotationSource, CTDescription
 from ctxai.annotations.luna16 import Luna16, short_key
 from ctxai.annotations.matching import annotate, require_some
 from ctxai.ct.mask import VoxelMask
@@ -103,6 +104,7 @@ def plan_annotated(
     issues = list(found.issues)
     outlined = [nodule.outlines for nodule in found.nodules if nodule.outlines is not None]
     if not outlined:
+        found = replace(found, nodules=_with_own_names(found.nodules))
         masks: dict[str, dict[str, VoxelMask]] = {}
         for marked in found.nodules:
             if marked.mask is not None:
@@ -123,6 +125,17 @@ def plan_annotated(
     folds = load_tables()["folds"].drop_duplicates("patient_id").set_index("patient_id").fold
     rows["fold"] = rows.patient_id.map(folds).fillna(rows.fold).astype(int)  # of known patients, the manifest's
     return IngestPlan(rows, sources, nodules, tuple(issues))
+
+
+def _with_own_names(nodules: Sequence[AnnotatedNodule]) -> list[AnnotatedNodule]:
+    """Nodules whose names are unique in the store: a name that restarts in every series gets the series' key."""
+    counts = Counter(nodule.nodule_id for nodule in nodules)
+    return [
+        nodule
+        if counts[nodule.nodule_id] == 1
+        else replace(nodule, nodule_id=f"{short_key(str(nodule.series_uid))}-{nodule.nodule_id}"[:64])
+        for nodule in nodules
+    ]
 
 
 def plan_luna(folder: Path) -> IngestPlan:
