@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError, PacsError
+from ctxai.generations import dicom_objects
 from ctxai.pacs.tls import Tls
 from ctxai.progress import track
-from ctxai.results_folder import dicom_objects
 
 if TYPE_CHECKING:
     from ctxai.pacs.client import Outcome, PacsClient

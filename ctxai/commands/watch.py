@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
+from ctxai.generations import dicom_objects
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
-from ctxai.results_folder import dicom_objects
 
 if TYPE_CHECKING:
     from ctxai.deidentification.profile import Confidentiality
