@@ -35,9 +35,9 @@ from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.data.store import NoduleStore
 from ctxai.files import atomic_path
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig
-from ctxai.training.optim import make_optimizer, parameter_groups
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.models.optim import make_optimizer, parameter_groups
+from ctxai.models.settings import BackboneConfig, OptimConfig
+from ctxai.training.settings import ComputeConfig
 from ctxai.training.trainer import fit
 
 RESULTS = Path(__file__).parent / "results" / "train.csv"

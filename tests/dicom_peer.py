@@ -22,6 +22,7 @@ class Archive:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.stored = 0
+        self.status = 0x0000
         self.refuse_uids: set[str] = set()
         self.abort_after: int | None = None
         self.port = 0
@@ -37,6 +38,8 @@ class Archive:
         uid = str(event.request.AffectedSOPInstanceUID)
         if uid in self.refuse_uids:
             return 0xA900
+        if self.status:
+            return self.status
         self.files[uid] = event.encoded_dataset()
         self.stored += 1
         return 0x0000

@@ -11,14 +11,24 @@ import signal
 from pathlib import Path
 
 import torch
+from pytorch_lightning.callbacks import Callback
 from safetensors.torch import save_file
 
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.training.trainer import fit
+
+
+class StopAfter(Callback):
+    """End a training after so many epochs, as a kill would, with a checkpoint to resume from."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self._epochs
 
 
 class Killed(NoduleClassifier):

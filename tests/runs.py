@@ -4,7 +4,6 @@ import torch
 
 from ctxai.data.labels import TARGETS
 from ctxai.data.settings import ViewConfig
-from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
@@ -15,7 +14,7 @@ def untrained_run(**options):
     """A run of one block on 16 px images with random weights."""
     config = RunConfig(**({"views": ViewConfig(pixels=16), "backbone": BackboneConfig(depth=1)} | options))
     torch.manual_seed(0)
-    model = NoduleClassifier(config.backbone, config.views.pixels, config.optim).eval()
+    model = config.make_model().eval()
     parts = ("training", "validation", "test")
     provenance = {
         "patients": {part: [f"{part}-patient"] for part in parts},

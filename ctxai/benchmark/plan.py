@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ctxai import __version__
-from ctxai.commands.train_diffmask import load_gates
 from ctxai.data.labels import split_rows
 from ctxai.data.planted import PlantedTruth, is_planted
 from ctxai.data.store import TABLE, NoduleStore
@@ -23,6 +22,7 @@ from ctxai.evaluate.explanations.randomise import randomised
 from ctxai.explain.base import Attribution, get_method, list_methods
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
 from ctxai.files import json_sha256, sha256
+from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
 
 _SHOWN = 6

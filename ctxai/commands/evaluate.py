@@ -1,4 +1,4 @@
-"""``ctxai evaluate``: evaluate_predictions a run on its test fold."""
+"""``ctxai evaluate``: figures of a run on its test fold."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     run_dir: Path,
     store_dir: Path,
+    /,
     *,
     features: Path | None = None,
     baselines: list[str] | None = None,
@@ -39,7 +40,7 @@ def evaluate(
     seed: int = 0,
     accelerator: str = "auto",
 ) -> None:
-    """Judge a run on its test fold, with intervals, beside baselines and beside the readers themselves.
+    """Evaluate a run on its test fold, with intervals, beside baselines and beside the readers themselves.
 
     Writes metrics.json, predictions.csv, plots, the model card and evaluation.html into the run folder, and prints the
     figures. The figures follow from predictions.csv alone. Intervals are 95 %, from a bootstrap over patients.
@@ -138,7 +139,7 @@ def _scores(
             raise InputError(f"{features}: no such file; give a CSV with nodule_id and a column of numbers per feature")
         scores["features"] = features_scores(pd.read_csv(features), table, split.training, split.test)
     ids = table["nodule_id"].iloc[split.test].astype(str)
-    folder = run.path / _BASELINES
+    folder = run.folder / _BASELINES
     unknown = sorted(set(baselines) - set(NETWORKS))
     if unknown:
         meant = did_you_mean(unknown[0], NETWORKS)
@@ -185,8 +186,9 @@ def _print(run: Run, metrics: dict[str, Any]) -> None:
         console.print(_malignancy_table(run.name, metrics["malignancy"]))
     title = f"agreement with the readers' mean, beside one reader's; intervals of {1 - run.calibration.alpha:.0%}"
     targets = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # whole on 80 columns
-    for heading in ("target", "nodules", "MAE", "reader", "Spearman", "reader", "coverage", "width"):
-        targets.add_column(heading, justify="left" if heading == "target" else "right", no_wrap=True)
+    targets.add_column("target", no_wrap=True)
+    for heading in ("nodules", "MAE", "reader", "Spearman", "reader", "coverage", "width"):
+        targets.add_column(heading, justify="right", no_wrap=True)
     for name, row in metrics["targets"].items():
         reader = row.get("readers", {}).get("reader", {})
         figures = (row["mae"], reader.get("mae"), row["spearman"], reader.get("spearman"), row["coverage"])
@@ -196,7 +198,7 @@ def _print(run: Run, metrics: dict[str, Any]) -> None:
             _number(row["interval_width"]),
         )
     console.print(targets)
-    console.print(f"{run.path / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
+    console.print(f"{run.folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
 
 
 def _malignancy_table(name: str, malignancy: dict[str, Any]) -> Table:
@@ -204,8 +206,9 @@ def _malignancy_table(name: str, malignancy: dict[str, Any]) -> Table:
         title=f"{name}: {malignancy['nodules']} test nodules ({malignancy['malignant']} rated malignant) "
         f"of {malignancy['patients']} patients"
     )
-    for heading, side in (("malignancy", "left"), ("value", "right"), ("95 %", "right")):
-        summary.add_column(heading, justify=side)
+    summary.add_column("malignancy")
+    for heading in ("value", "95 %"):
+        summary.add_column(heading, justify="right")
     rows = [("AUC", "auc"), ("precision-recall area", "pr_auc")]
     for key in malignancy:
         if key.startswith("auc_minus_"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ctxai.ct.series import CTSeries
     from ctxai.data.store import NoduleStore
     from ctxai.deidentification.pseudonyms import Pseudonymizer
-    from ctxai.models.pretrained import PretrainConfig
+    from ctxai.run.pretrained import PretrainConfig
 
 _PACKAGES = ("torch", "timm", "lightly", "pytorch-lightning", "numpy", "safetensors")
 
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 def pretrain(
     store_dir: Path,
     run_dir: Path,
+    /,
     *,
     series: list[Path] | None = None,
     key: Path | None = None,
@@ -81,7 +82,6 @@ def pretrain(
     """
     import numpy as np
     import torch
-    from pytorch_lightning.utilities import rank_zero_only
 
     from ctxai.data.datamodule import with_statistics
     from ctxai.data.multicrop import MultiCropDataModule
@@ -90,8 +90,9 @@ def pretrain(
     from ctxai.data.store import NoduleStore
     from ctxai.deidentification.pseudonyms import Pseudonymizer
     from ctxai.models.dino import Dino
-    from ctxai.models.pretrained import PretrainConfig, save_pretrained
-    from ctxai.training.dino_trainer import fit_dino
+    from ctxai.run.pretrained import PretrainConfig, save_pretrained
+    from ctxai.training.distributed import is_first_process
+    from ctxai.training.trainer import fit_dino
 
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
@@ -113,9 +114,15 @@ def pretrain(
     torch.manual_seed(seed)
     model = Dino(backbone, views.pixels, optim)
     work_dir = _work_folder(run_dir, config, provenance, resume)
-    hardware = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
-    fit_dino(model, data, work_dir, seed=seed, resume=resume, **hardware)
-    if rank_zero_only.rank != 0:
+    fit_dino(
+        *(model, data, work_dir),
+        seed=seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+    )
+    if not is_first_process():
         return
     save_pretrained(run_dir, config, model.teacher, provenance, model.history)
     shutil.rmtree(work_dir)
@@ -199,7 +206,7 @@ def _same_images(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any]) -> None:
-    from ctxai.models.pretrained import CONFIG, PROVENANCE
+    from ctxai.run.pretrained import CONFIG, PROVENANCE
 
     try:
         found = json.loads((run_dir / PROVENANCE).read_text(encoding="utf-8"))
@@ -217,10 +224,10 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
 
 def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], resume: bool) -> Path:
     """The folder beside the run that holds its checkpoint, emptied when it belongs to other options or images."""
-    from pytorch_lightning.utilities import rank_zero_only
+    from ctxai.training.distributed import is_first_process
 
     folder = run_dir.with_name(f".{run_dir.name}.training")
-    if rank_zero_only.rank != 0:
+    if not is_first_process():
         return folder
     options = folder / "options.txt"
     text = config.to_yaml() + json.dumps(_same_images(provenance), sort_keys=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def review(
     out_dir: Path,
+    /,
     *,
     ct: Path | None = None,
     series: list[str] | None = None,
@@ -61,10 +62,10 @@ def review(
     with _until_told_to_end(), contextlib.ExitStack() as stack:
         first = [one.overlay(overlay) for one in chosen]
         files = [file for one in chosen for file in [*stack.enter_context(_ct_images(one, ct)), *one.files]]
-        orthanc = stack.enter_context(Orthanc())
+        orthanc = stack.enter_context(Orthanc(locked=True))
         for file in track(files, "Loading the viewer"):
             orthanc.upload([file])
-        server = stack.enter_context(ViewerServer(ohif, orthanc.address, port))
+        server = stack.enter_context(ViewerServer(ohif, orthanc.address, port, orthanc.authorization))
         for one, shown in zip(chosen, first, strict=True):
             url = viewer_url(server.url, one.study_uid, shown.series_uid if shown else None)
             _say(f"{one.key}  {url}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ctxai.data.settings import ViewConfig
-from ctxai.errors import InputError, RunError
-from ctxai.explain.diffmask.training import DiffMaskSettings
+from ctxai.errors import InputError
+from ctxai.explain.diffmask.settings import DiffMaskSettings
 from ctxai.progress import track
 
 if TYPE_CHECKING:
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ctxai.data.patches import Patches
-    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
     from ctxai.run.run import Run
-
-GATES = "diffmask.safetensors"
-"""The trained gates in a run folder."""
 
 #: Published rates suit 30 000 steps; these suit the few thousand that a cohort of nodules gives.
 SETTINGS = DiffMaskSettings(learning_rate=1e-3, placeholder_rate=1e-2, warmup_steps=50, scale=10.0, offset=5.0)
@@ -36,6 +32,7 @@ _OPEN = 0.95
 def train_diffmask(
     run_dir: Path,
     store_dir: Path,
+    /,
     *,
     out: Path | None = None,
     epochs: int = 20,
@@ -66,6 +63,7 @@ def train_diffmask(
     from ctxai.data.store import NoduleStore
     from ctxai.data.views import render_own_views
     from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+    from ctxai.run.gates import GATES
     from ctxai.run.run import Run
 
     if epochs < 1 or batch_size < 1:
@@ -94,27 +92,6 @@ def train_diffmask(
         highlight=False,
         soft_wrap=True,
     )
-
-
-def load_gates(run: Run) -> VisionDiffMask:
-    """Vision DiffMask with the gates in the run's folder.
-
-    Raises:
-        RunError: when there are none, or those of other weights.
-        InputError: when the file is damaged.
-    """
-    from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-
-    if run.path is None:
-        raise RunError(f"run {run.name}: save it and train gates for it before vision_diffmask explains it")
-    path = run.path / GATES
-    command = f"run `ctxai train-diffmask {run.path} STORE_DIR`"
-    if not path.is_file():
-        raise RunError(f"vision_diffmask needs trained gates, and there is no {path}; {command} first")
-    method = VisionDiffMask(run.model, path)
-    if method.weights_sha256 != run.weights_sha256:
-        raise RunError(f"{path}: gates of other weights than the run's; {command} again")
-    return method
 
 
 class _Images:

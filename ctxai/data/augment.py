@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from ctxai.data.settings import AugmentConfig, ViewConfig
 from ctxai.data.views import view_frame
 
 
-def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> np.ndarray:
+def _symmetric(generator: np.random.Generator, limit: float, size: int | None = None) -> Any:
     return limit * generator.uniform(-1.0, 1.0, size)
 
 
@@ -28,7 +29,7 @@ def random_plane(
     """One random plane near a view's own, (3, 3) in the form that `ctxai.data.views.cut_planes` takes.
 
     Args:
-        generator: every number is drawn from it, the same count for every choice of options.
+        generator: every number is drawn from it.
         view: axial, coronal or sagittal.
         diameter_mm: the nodule's diameter, which limits the slices; NaN when unknown (centre slice).
         config: how far to go.
@@ -43,6 +44,9 @@ def random_plane(
     offset = config.slice_fraction * np.nan_to_num(diameter_mm) / 2 * place
     if config.slice_steps:
         offset = math.floor((place + 1) / 2 * (2 * config.slice_steps + 1)) - config.slice_steps
+    if config.far_share and generator.uniform() < config.far_share:
+        direction, distance = generator.uniform(0, 2 * math.pi), config.far_shift_mm * math.sqrt(generator.uniform())
+        shift = distance * np.array([math.cos(direction), math.sin(direction)])
     if single_slice:
         tilts, offset = np.zeros(2), 0.0
     if config.turns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from ctxai.data.auxiliary import AuxiliarySource
 from ctxai.data.labels import permute_patients, split_rows, targets_of
 from ctxai.data.loader import CentreViews, TrainingLoader, TrainingViews
 from ctxai.data.patches import Patches
@@ -36,6 +38,9 @@ class NoduleDataModule(pl.LightningDataModule):
         seed: of shuffling, views and augmentation.
         workers: loader processes; 0 renders in a thread of the training process.
         parts: batches that a step is cut into, for a trainer with as many ``accumulate_grad_batches``.
+        auxiliary: whether training batches carry auxiliary targets (see `AuxiliarySource`).
+        reader_weights: weights of nodules by their number of readers, for auxiliary targets.
+        outline_side: parts of an image along each side in which the outline is an auxiliary target; 0 for none.
 
     Raises:
         StoreError: when the store cannot be trained on (see `ctxai.data.labels.split_rows`).
@@ -54,6 +59,9 @@ class NoduleDataModule(pl.LightningDataModule):
         seed: int = 0,
         workers: int = 0,
         parts: int = 1,
+        auxiliary: bool = False,
+        reader_weights: Sequence[float] = (),
+        outline_side: int = 0,
     ) -> None:
         super().__init__()
         self.store = NoduleStore(store_dir)
@@ -68,12 +76,15 @@ class NoduleDataModule(pl.LightningDataModule):
         if shuffle_labels:
             patients = self.table["patient_id"].to_numpy()[rows]
             self.targets[rows] = permute_patients(self.targets[rows], patients, seed)
-        self._patches = Patches(self.store, rows)
+        self._patches = Patches(self.store, rows, beyond=views.beyond)
         self.views = with_statistics(views, self._patches, rows)
         if self.store.patch_shape[0] == 1 and augment.volume.active:
             raise InputError(f"{store_dir}: holds single slices; switch the changes of augment.volume off")
         diameters = self.table["diameter_mm"].to_numpy(float)[rows]
-        training = TrainingViews(self._patches, rows, self.targets[rows], diameters, self.views, augment, seed)
+        extra = AuxiliarySource(self.store, rows, reader_weights, outline_side) if auxiliary else None
+        if extra and shuffle_labels:
+            raise InputError("shuffle_labels permutes the targets alone; take heads.readout logit, without other heads")
+        training = TrainingViews(self._patches, rows, self.targets[rows], diameters, self.views, augment, seed, extra)
         self._training = TrainingLoader(training, batch_size, parts, workers)
 
     def train_dataloader(self) -> TrainingLoader:
@@ -94,7 +105,8 @@ class NoduleDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> CentreViews:
         """Batches of the validation nodules' own views."""
         rows = self.split.validation
-        return CentreViews(Patches(self.store, rows), rows, self.targets[rows], self.views, self._training.batch_size)
+        patches = Patches(self.store, rows, beyond=self.views.beyond)
+        return CentreViews(patches, rows, self.targets[rows], self.views, self._training.batch_size)
 
 
 def with_statistics(views: ViewConfig, patches: Patches, rows: np.ndarray, block: int = 64) -> ViewConfig:

@@ -12,6 +12,8 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
 from ctxai.data.augment import jitter_intensity, random_plane
+from ctxai.data.auxiliary import AuxiliarySource, AuxiliaryTargets
+from ctxai.data.erase import erase
 from ctxai.data.patches import Patches
 from ctxai.data.settings import AugmentConfig, ViewConfig
 from ctxai.data.views import cut_planes, render_own_views, standardise
@@ -20,8 +22,8 @@ from ctxai.data.volume import change_volume
 Key = tuple[int, int]
 """Epoch, and place in the training rows; place -1 stands for a filler that no loss counts."""
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Images (N, 3, pixels, pixels) and targets (N, target), NaN where unknown."""
+Batch = tuple[torch.Tensor, torch.Tensor] | tuple[torch.Tensor, torch.Tensor, AuxiliaryTargets]
+"""Images (N, 3, pixels, pixels) and targets (N, target), NaN where unknown; and auxiliary targets."""
 
 
 class TrainingViews(Dataset):
@@ -40,10 +42,11 @@ class TrainingViews(Dataset):
         views: ViewConfig,
         augment: AugmentConfig,
         seed: int,
+        auxiliary: AuxiliarySource | None = None,
     ) -> None:
         self.patches, self.rows, self.diameters_mm = patches, rows, diameters_mm
         self.targets = torch.from_numpy(targets)
-        self.views, self.augment, self.seed = views, augment, seed
+        self.views, self.augment, self.seed, self.auxiliary = views, augment, seed, auxiliary
 
     def __getitem__(self, keys: list[Key]) -> Batch:
         places = [max(place, 0) for _, place in keys]
@@ -64,9 +67,18 @@ class TrainingViews(Dataset):
         jittered = [
             jitter_intensity(g, image, self.augment, self.views) for g, image in zip(generators, cut, strict=True)
         ]
-        targets = self.targets[places]
-        targets[[place < 0 for _, place in keys]] = float("nan")
-        return standardise(torch.stack(jittered), self.views), targets
+        if self.augment.erase.share:
+            jittered = [
+                erase(g, image, self.augment.erase, self.views) for g, image in zip(generators, jittered, strict=True)
+            ]
+        images, targets = standardise(torch.stack(jittered), self.views), self.targets[places]
+        fillers = [place < 0 for _, place in keys]
+        targets[fillers] = float("nan")
+        if self.auxiliary is None:
+            return images, targets
+        auxiliary = self.auxiliary(places, planes, self.views)
+        auxiliary["shares"][fillers] = auxiliary["outline"][fillers] = float("nan")
+        return images, targets, auxiliary
 
 
 class _Schedule:

@@ -39,7 +39,7 @@ class PlantedTruth:
         try:
             self.record: dict[str, Any] = json.loads((store.path / RECORD).read_text(encoding="utf-8"))
             group = zarr.open_group(store.path / ARRAYS, mode="r+")
-            self._arrays = {name: group[name] for name in _DTYPES}
+            self._arrays: dict[str, Any] = {name: group[name] for name in _DTYPES}
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise StoreError(f"{store.path / ARRAYS}: damaged planted truth ({error}); make the store again") from None
 

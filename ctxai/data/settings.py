@@ -24,6 +24,10 @@ class ViewConfig:
         mean: mean of the clamped HU; training sets it from the training fold.
         std: standard deviation of the clamped HU; training sets it from the training fold.
         slice_offsets_mm: slices along the view's normal that a prediction averages over, from the patch centre.
+        recentre_mm: how far the images of a prediction are moved at most from the mark to the middle of the outline
+            that the run itself sees there (``heads.outline``); 0 leaves them on the mark.
+        turns: how many of an image's eight quarter turns and mirror images a prediction averages over: 1 or 8.
+        beyond: what images show where a patch ends or was not scanned: air, or the nearest voxel.
     """
 
     views: tuple[str, ...] = VIEWS
@@ -33,6 +37,9 @@ class ViewConfig:
     mean: float = -600.0
     std: float = 400.0
     slice_offsets_mm: tuple[float, ...] = (0.0,)
+    beyond: Literal["air", "nearest"] = "air"
+    recentre_mm: float = 0.0
+    turns: Literal[1, 8] = 1
 
     def __post_init__(self) -> None:
         unknown = [view for view in self.views if view not in VIEWS]
@@ -84,6 +91,26 @@ class VolumeConfig:
 
 
 @dataclass(frozen=True)
+class EraseConfig:
+    """Parts removed from training images, in blocks or blobs, as tests of explanations remove them.
+
+    Args:
+        share: of the images that lose parts; 0 switches it off.
+        most: largest part of an image that is removed.
+        fills: what stands in its place, drawn for each image: lung, the mean of the image's aerated lung; or blur, the
+            image blurred by 6 mm.
+    """
+
+    share: float = 0.0
+    most: float = 0.5
+    fills: tuple[Literal["lung", "blur"], ...] = ("lung", "blur")
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.share <= 1 and 0 <= self.most <= 1) or not self.fills:
+            raise InputError("augment.erase: share and most have to be from 0 to 1, and fills needs one")
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """How far a training image may differ from the nodule as it is; 0 switches a change off.
 
@@ -103,6 +130,10 @@ class AugmentConfig:
         slice_steps: draw instead one of the slices this many whole millimetres either side of the centre, and the
             centre; 0 for none.
         volume: changes of the whole patch, made by MONAI before the plane is cut.
+        far_shift_mm: largest displacement in the plane, in any direction, of the images of ``far_share``, in place of
+            ``shift_mm``: marks that lie beside the nodule's centre.
+        far_share: part of the images that are displaced so far.
+        erase: parts of the image removed.
     """
 
     turns: bool = True
@@ -117,6 +148,9 @@ class AugmentConfig:
     mirror: bool = True
     slice_steps: int = 0
     volume: VolumeConfig = field(default_factory=VolumeConfig)
+    far_shift_mm: float = 0.0
+    far_share: float = 0.0
+    erase: EraseConfig = field(default_factory=EraseConfig)
 
 
 LabelKind = Literal["soft", "hard", "rating"]

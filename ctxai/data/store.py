@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ctxai.errors import StoreError
 from ctxai.files import atomic_path, explain_os_errors, write_json
@@ -54,7 +55,7 @@ class NoduleStore:
             self.patch_shape: tuple[int, int, int] = tuple(layout["patch_shape"])
             self.spacing_mm: float = float(layout["spacing_mm"])
             group = zarr.open_group(self.path / ARRAYS, mode="r+", zarr_format=3)
-            self._arrays = {name: group[name] for name in _DTYPES}
+            self._arrays: dict[str, Any] = {name: group[name] for name in _DTYPES}
             found = {name: (array.shape, array.chunks, array.dtype) for name, array in self._arrays.items()}
             shapes = (layout["rows"], *self.patch_shape), (1, *self.patch_shape)
             expected = {name: (*shapes, dtype) for name, dtype in _DTYPES.items()}
@@ -162,8 +163,8 @@ def _create_arrays(target: Path, shape: tuple[int, ...]) -> None:
                 chunks=(1, *shape[1:]),
                 dtype=dtype,
                 compressors=(
-                    zarr.codecs.BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
-                    zarr.codecs.Crc32cCodec(),  # a flipped bit is an error, not another voxel
+                    BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                    Crc32cCodec(),  # a flipped bit is an error, not another voxel
                 ),
                 fill_value=0,
                 config={"write_empty_chunks": True},

@@ -56,7 +56,9 @@ def view_planes(view: str, offsets_mm: Sequence[float]) -> torch.Tensor:
     return planes
 
 
-def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> torch.Tensor:
+def cut_planes(
+    hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig, window: tuple[float, float] | None = None
+) -> torch.Tensor:
     """Sample oblique planes of patches, trilinearly, in Hounsfield units clamped to the window.
 
     Args:
@@ -65,11 +67,13 @@ def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> to
             centre from the patch centre in mm), all in (superior, posterior, left). The patch centre is index
             (n - 1) / 2 of every axis.
         config: field of view, pixels and window.
+        window: values that are clamped to, for patches of other units; the config's window when not given.
 
     Returns:
-        (N, M, pixels, pixels), not standardised. Outside of the patch is air, the window's lower end.
+        (N, M, pixels, pixels), not standardised. Outside of the patch is air, the window's lower end, or, as
+        ``config.beyond`` has it, the patch's nearest voxel.
     """
-    low, high = config.hu_window
+    low, high = window or config.hu_window
     side = config.field_of_view_mm
     along = (torch.arange(config.pixels, dtype=torch.float32) + 0.5) / config.pixels * side - side / 2
     rows, columns = torch.meshgrid(along, along, indexing="ij")
@@ -79,7 +83,8 @@ def cut_planes(hu: torch.Tensor, planes: torch.Tensor, config: ViewConfig) -> to
     extent = torch.tensor(hu.shape[1:], dtype=torch.float32) * PATCH_SPACING_MM
     grid = (2 * points / extent).flip(-1)
     above_air = hu.to(torch.float32).clamp(low, high).sub_(low)
-    cut = grid_sample(above_air[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    padding = "border" if config.beyond == "nearest" and window is None else "zeros"
+    cut = grid_sample(above_air[:, None], grid, mode="bilinear", padding_mode=padding, align_corners=False)
     return cut[:, 0] + low
 
 
@@ -89,7 +94,13 @@ def standardise(images_hu: torch.Tensor, config: ViewConfig) -> torch.Tensor:
     return scaled.unsqueeze(-3).expand(*scaled.shape[:-2], 3, *scaled.shape[-2:])
 
 
-def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], config: ViewConfig) -> torch.Tensor:
+def render_batch(
+    hu: torch.Tensor,
+    view: str,
+    offsets_mm: Sequence[float],
+    config: ViewConfig,
+    centres_mm: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Images of many nodules, (nodule, offset, 3, pixels, pixels).
 
     Args:
@@ -98,6 +109,7 @@ def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], confi
         view: axial, coronal or sagittal.
         offsets_mm: slice positions along the view's normal, mm from the patch centre.
         config: field of view, pixels, window and statistics.
+        centres_mm: centre of each nodule's images, mm (superior, posterior, left) from the patch's (nodule, 3).
 
     Raises:
         InputError: for an unknown view, patches that are not 4-dimensional, or a view across single slices.
@@ -106,23 +118,42 @@ def render_batch(hu: torch.Tensor, view: str, offsets_mm: Sequence[float], confi
         raise InputError(f"patches: expected (nodule, superior, posterior, left), found shape {tuple(hu.shape)}")
     if hu.shape[1] == 1 and view != "axial":
         raise InputError(f"view {view!r}: these patches are single axial slices; use the axial view alone")
-    planes = view_planes(view, offsets_mm).expand(len(hu), -1, -1, -1)
+    planes = view_planes(view, offsets_mm).repeat(len(hu), 1, 1, 1)
+    if centres_mm is not None:
+        planes[..., 2] += centres_mm[:, None].to(planes)
     return standardise(cut_planes(hu, planes, config), config)
 
 
-def render_own_views(hu: torch.Tensor, config: ViewConfig, offsets_mm: Sequence[float] | None = None) -> torch.Tensor:
+def render_own_views(
+    hu: torch.Tensor,
+    config: ViewConfig,
+    offsets_mm: Sequence[float] | None = None,
+    centres_mm: torch.Tensor | None = None,
+) -> torch.Tensor:
     """The images that a run of these views sees of nodules, (nodule, view x offset, 3, pixels, pixels).
 
     Args:
         hu: as :func:`render_batch`.
         config: the run's views.
         offsets_mm: slice positions; the run's own when not given.
+        centres_mm: as :func:`render_batch`.
 
     Raises:
         InputError: as :func:`render_batch`.
     """
     offsets_mm = config.slice_offsets_mm if offsets_mm is None else offsets_mm
-    return torch.cat([render_batch(hu, view, offsets_mm, config) for view in config.views], dim=1)
+    return torch.cat([render_batch(hu, view, offsets_mm, config, centres_mm) for view in config.views], dim=1)
+
+
+def turn(images: torch.Tensor, number: int) -> torch.Tensor:
+    """Turn ``number`` of an image's eight quarter turns and mirror images, of (..., H, W); 0 is the image itself."""
+    turned = torch.rot90(images, number % 4, (-2, -1))
+    return turned.flip(-1) if number >= 4 else turned
+
+
+def turn_back(images: torch.Tensor, number: int) -> torch.Tensor:
+    """The reverse of :func:`turn`."""
+    return torch.rot90(images.flip(-1) if number >= 4 else images, -(number % 4), (-2, -1))
 
 
 def render_views(

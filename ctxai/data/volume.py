@@ -37,9 +37,10 @@ def change_volume(hu: torch.Tensor, config: VolumeConfig, key: tuple[int, ...]) 
 
 def _transforms(config: VolumeConfig) -> Compose:
     # Here, because its import takes seconds and most trainings do without it.
-    from monai.transforms import Compose, RandAffine, RandGaussianNoise, RandGaussianSmooth
+    from monai.transforms import Compose, RandAffine, RandGaussianNoise, RandGaussianSmooth, Transform
 
-    chosen, p = [], config.probability
+    chosen: list[Transform] = []
+    p = config.probability
     if config.geometry:
         chosen.append(
             RandAffine(

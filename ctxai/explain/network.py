@@ -129,7 +129,8 @@ class Network:
             return features[-1]
 
         def patch_embed(pixels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            channels = getattr(getattr(vit.patch_embed, "proj", None), "in_channels", pixels.shape[1])
+            embedder = getattr(vit.patch_embed, "backbone", None) or getattr(vit.patch_embed, "proj", None)
+            channels = _channels_of(embedder) or pixels.shape[1]
             if pixels.shape[1] != channels:
                 raise InputError(
                     f"expected images with {channels} channels, found {pixels.shape[1]}; repeat or drop channels"
@@ -227,6 +228,13 @@ class Network:
         if finite and not outputs.isfinite().all():
             raise ModelError("expected finite outputs, found NaN or infinity; check the weights and the images' range")
         return outputs
+
+
+def _channels_of(module: nn.Module | None) -> int | None:
+    """Channels that the first convolution of ``module`` takes; None where it has none."""
+    convolutions = (part for part in ([] if module is None else module.modules()) if isinstance(part, nn.Conv2d))
+    first = next(convolutions, None)
+    return None if first is None else first.in_channels
 
 
 def _block_forward(

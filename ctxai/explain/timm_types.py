@@ -53,6 +53,10 @@ class PatchEmbedding(nn.Module):
     grid_size: tuple[int, int]
     patch_size: tuple[int, int]
 
+    def feat_ratio(self) -> int | tuple[int, int]:
+        """Pixels per token along an axis; timm's name."""
+        raise NotImplementedError
+
 
 class Transformer(nn.Module):
     """timm's VisionTransformer and Eva."""

@@ -1,36 +1,57 @@
-"""The printed report: a page per nodule, the same bytes for the same content. It names no patient."""
+"""Printed report: a page per nodule, the same bytes for the same content. It names no patient."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from xml.sax.saxutils import escape
 
-from PIL import Image
+from PIL import Image as Picture
 from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.lib.utils import ImageReader, simpleSplit
 from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import (
+    BaseDocTemplate,
+    Flowable,
+    Frame,
+    Image,
+    KeepInFrame,
+    PageBreak,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+    TableStyle,
+)
 
 from ctxai.disclaimer import NOTICE
-from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
+from ctxai.export.nodule_summary import Estimate, NoduleSummary
 from ctxai.export.provenance import Provenance
 
-_WIDTH, _HEIGHT = A4
 _MARGIN = 16 * mm
+_WIDTH = A4[0] - 2 * _MARGIN
 _INK, _SOFT, _LINE, _WARN = HexColor("#1a1d21"), HexColor("#5c6670"), HexColor("#c9d0d6"), HexColor("#b3261e")
 _PREDICTED, _READERS = HexColor("#0b57d0"), HexColor("#188038")
-_TEXT, _BOLD = "Helvetica", "Helvetica-Bold"
-_ROW = 6.2 * mm
+_BOLD = "Helvetica-Bold"
+_TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=9, leading=11.5, textColor=_INK)
+_QUIET = ParagraphStyle("quiet", _TEXT, textColor=_SOFT)
+_SMALL = ParagraphStyle("small", _QUIET, fontSize=8, leading=10)
+_DOUBT = ParagraphStyle("doubt", _TEXT, fontSize=8.5, leading=11, textColor=_WARN)
+_TITLE = ParagraphStyle("title", _TEXT, fontName=_BOLD, fontSize=12, leading=16)
+_FOOTNOTE = ParagraphStyle("footnote", _QUIET, fontSize=7, leading=8.5)
 #: Upper end of a scale that has none, mm: the largest nodule, by definition.
 _OPEN_SCALE = 30.0
-#: Doubts that are printed in words; more are counted.
-_DOUBTS = 5
-#: Left edges of the table's columns, and the reach of its drawn scale.
-_COLUMNS = (0.0, 36 * mm, 55 * mm, 82 * mm, 100 * mm)
-_SCALE = (128 * mm, 174 * mm)
+#: Reasons for doubt and further numbers that are printed; more are counted.
+_DOUBTS, _FIGURES = 5, 20
+_LIMITS = (
+    "A map shows what moved the model's output, not where disease is. The interval is for the readers' rating, not for "
+    "a biopsy's result."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +59,15 @@ class NodulePage:
     """One page.
 
     Attributes:
-        nodule: what is said.
-        place: where the nodule is, in words.
+        nodule: content of the page.
+        place: position of the nodule, in words.
         picture: the CT, with the map.
-        caption: what the picture shows.
+        caption: description of the picture.
     """
 
     nodule: NoduleSummary
     place: str
-    picture: Image.Image
+    picture: Picture.Image
     caption: str
 
 
@@ -55,98 +76,106 @@ def pdf_report(pages: Sequence[NodulePage], provenance: Provenance) -> bytes:
 
     Args:
         pages: the nodules, in the order to print.
-        provenance: how predictions and maps came to be; printed on every page.
+        provenance: origin of predictions and maps; printed on every page.
     """
     buffer = io.BytesIO()
-    canvas = Canvas(buffer, pagesize=A4, invariant=1)
-    canvas.setTitle("Lung nodule report")
-    canvas.setAuthor(f"{provenance.software} {provenance.version}")
-    canvas.setSubject(NOTICE.capitalize())
-    for number, page in enumerate(pages, start=1):
-        top = _header(canvas, provenance)
-        top = _heading(canvas, page, top)
-        top = _picture(canvas, page, top)
-        top = _table(canvas, page.nodule, top)
-        _figures(canvas, page.nodule.figures, top)
-        _footer(canvas, provenance, f"{number} of {len(pages)}")
-        canvas.showPage()
-    canvas.save()
+    frame = Frame(_MARGIN, 30 * mm, _WIDTH, A4[1] - 58 * mm, 0, 0, 0, 0)
+    document = BaseDocTemplate(
+        buffer,
+        pagesize=A4,
+        invariant=1,
+        title="Lung nodule report",
+        author=f"{provenance.software} {provenance.version}",
+        subject=NOTICE.capitalize(),
+    )
+    document.addPageTemplates(PageTemplate(frames=[frame], onPage=partial(_furniture, provenance, len(pages))))
+    story: list[Flowable] = []
+    for page in pages:
+        story += [KeepInFrame(_WIDTH, A4[1] - 58 * mm, list(_nodule(page)), mode="shrink"), PageBreak()]
+    document.build(story)
     return buffer.getvalue()
 
 
-def _write(
-    canvas: Canvas, x: float, y: float, text: str, size: float = 9, font: str = _TEXT, ink: Color = _INK
-) -> None:
-    canvas.setFont(font, size)
-    canvas.setFillColor(ink)
-    canvas.drawString(_MARGIN + x, y, text)
-
-
-def _rule(canvas: Canvas, y: float) -> None:
-    canvas.setStrokeColor(_LINE)
-    canvas.setLineWidth(0.5)
-    canvas.line(_MARGIN, y, _WIDTH - _MARGIN, y)
-
-
-def _header(canvas: Canvas, provenance: Provenance) -> float:
-    y = _HEIGHT - 18 * mm
-    _write(canvas, 0, y, "Lung nodule report", 15, _BOLD)
+def _furniture(provenance: Provenance, pages: int, canvas: Canvas, document: BaseDocTemplate) -> None:
+    """Head and foot of a page."""
+    top = A4[1] - 18 * mm
+    canvas.setFont(_BOLD, 15)
+    canvas.setFillColor(_INK)
+    canvas.drawString(_MARGIN, top, "Lung nodule report")
     canvas.setFont(_BOLD, 10)
     canvas.setFillColor(_WARN)
-    canvas.drawRightString(_WIDTH - _MARGIN, y, NOTICE.capitalize())
-    what = f"model {provenance.run or 'none'}; explained by {provenance.method}, target {provenance.target}"
-    _write(canvas, 0, y - 5 * mm, _fitted(what, 9, _WIDTH - 2 * _MARGIN), ink=_SOFT)
-    _rule(canvas, y - 8 * mm)
-    return y - 15 * mm
+    canvas.drawRightString(_MARGIN + _WIDTH, top, NOTICE.capitalize())
+    model = f"model {provenance.run or 'none'}; explained by {provenance.method}, target {provenance.target}"
+    head = KeepInFrame(_WIDTH, 12, [Paragraph(escape(model), _QUIET)], mode="truncate")
+    foot = KeepInFrame(
+        _WIDTH - 15 * mm, 18 * mm, [Paragraph(escape(f"{_LIMITS} {provenance.describe(700)}"), _FOOTNOTE)]
+    )
+    for block, above in ((head, top - 2 * mm), (foot, 27 * mm)):
+        _, height = block.wrapOn(canvas, _WIDTH, 18 * mm)
+        block.drawOn(canvas, _MARGIN, above - height)
+    canvas.setStrokeColor(_LINE)
+    for y in (top - 9 * mm, 28 * mm):
+        canvas.line(_MARGIN, y, _MARGIN + _WIDTH, y)
+    canvas.setFont("Helvetica", 7)
+    canvas.setFillColor(_SOFT)
+    canvas.drawRightString(_MARGIN + _WIDTH, 9 * mm, f"{canvas.getPageNumber()} of {pages}")
 
 
-def _heading(canvas: Canvas, page: NodulePage, top: float) -> float:
-    _write(canvas, 0, top, page.nodule.nodule_id, 12, _BOLD)
+def _nodule(page: NodulePage) -> Iterator[Flowable]:
+    nodule = page.nodule
     sizes = [page.place]
-    if page.nodule.diameter_mm is not None:
-        sizes.append(f"diameter {page.nodule.diameter_mm:.1f} mm")
-    if page.nodule.volume_mm3 is not None:
-        sizes.append(f"volume {page.nodule.volume_mm3:.0f} mm\u00b3")
-    _write(canvas, 0, top - 5 * mm, "; ".join(sizes), ink=_SOFT)
-    y = top - 9.5 * mm
-    for doubt in page.nodule.doubts[:_DOUBTS]:
-        _write(canvas, 0, y, _fitted(doubt, 8.5, _WIDTH - 2 * _MARGIN), 8.5, ink=_WARN)
-        y -= 4 * mm
-    if len(page.nodule.doubts) > _DOUBTS:
-        _write(canvas, 0, y, f"and {len(page.nodule.doubts) - _DOUBTS} more reasons for doubt", 8.5, ink=_WARN)
-        y -= 4 * mm
-    return y + 1.5 * mm
+    if nodule.diameter_mm is not None:
+        sizes.append(f"diameter {nodule.diameter_mm:.1f} mm")
+    if nodule.volume_mm3 is not None:
+        sizes.append(f"volume {nodule.volume_mm3:.0f} mm\u00b3")
+    yield Paragraph(escape(nodule.nodule_id), _TITLE)
+    yield Paragraph(escape("; ".join(sizes)), _QUIET)
+    for doubt in nodule.doubts[:_DOUBTS]:
+        yield Paragraph(escape(doubt), _DOUBT)
+    if len(nodule.doubts) > _DOUBTS:
+        yield Paragraph(f"and {len(nodule.doubts) - _DOUBTS} more reasons for doubt", _DOUBT)
+    yield Spacer(1, 3 * mm)
+    yield _picture(page.picture)
+    yield Spacer(1, 1.5 * mm)
+    yield Paragraph(escape(page.caption), _SMALL)
+    yield Spacer(1, 4 * mm)
+    yield _estimates(nodule)
+    yield Spacer(1, 4 * mm)
+    if nodule.figures:
+        yield _figures(nodule)
 
 
-def _picture(canvas: Canvas, page: NodulePage, top: float) -> float:
-    width = 132 * mm
-    height = min(width * page.picture.height / page.picture.width, 100 * mm)
-    width = height * page.picture.width / page.picture.height
-    canvas.drawImage(ImageReader(page.picture.convert("RGB")), _MARGIN, top - height, width, height)
-    y = top - height - 4 * mm
-    for line in simpleSplit(page.caption, _TEXT, 8, _WIDTH - 2 * _MARGIN):
-        _write(canvas, 0, y, line, 8, ink=_SOFT)
-        y -= 3.5 * mm
-    return y - 4 * mm
+def _picture(picture: Picture.Image) -> Image:
+    width = min(132 * mm, 100 * mm * picture.width / picture.height)
+    stream = io.BytesIO()
+    picture.convert("RGB").save(stream, "PNG")
+    return Image(stream, width, width * picture.height / picture.width, hAlign="LEFT")
 
 
-def _table(canvas: Canvas, nodule: NoduleSummary, top: float) -> float:
-    for x, title in zip(_COLUMNS, ("", "predicted", "90 % interval", "readers", "each reader"), strict=True):
-        _write(canvas, x, top, title, 8, _BOLD, _SOFT)
-    _write(canvas, _SCALE[0], top, "predicted", 8, _BOLD, _PREDICTED)
-    _write(canvas, _SCALE[0] + 22 * mm, top, "readers", 8, _BOLD, _READERS)
-    y = top
-    for place, estimate in enumerate(nodule.estimates):
-        y -= _ROW
-        font = _TEXT if place else _BOLD
-        unit = f", {estimate.unit}" if estimate.unit else ""
-        each = " ".join(str(ratings[estimate.name]) for ratings in nodule.ratings if estimate.name in ratings)
-        readers = "" if estimate.readers is None else f"{estimate.readers:.1f}"
-        cells = (f"{estimate.name}{unit}", f"{estimate.value:.1f}", _interval(estimate), readers, each)
-        for x, cell in zip(_COLUMNS, cells, strict=True):
-            _write(canvas, x, y, cell, 9, font)
-        _draw_scale(canvas, estimate, y + 1.1 * mm)
-    return y - 8 * mm
+def _estimates(nodule: NoduleSummary) -> Table:
+    head = ["", "predicted", "90 % interval", "readers", "each reader", ""]
+    rows = []
+    for one in nodule.estimates:
+        name = f"{one.name}, {one.unit}" if one.unit else one.name
+        each = " ".join(str(ratings[one.name]) for ratings in nodule.ratings if one.name in ratings)
+        readers = "" if one.readers is None else f"{one.readers:.1f}"
+        rows.append([name, f"{one.value:.1f}", _interval(one), readers, each, _Scale(one)])
+    style = TableStyle(
+        [
+            ("FONT", (0, 0), (-1, 0), _BOLD, 8),
+            ("TEXTCOLOR", (0, 0), (-1, 0), _SOFT),
+            ("TEXTCOLOR", (1, 0), (1, 0), _PREDICTED),
+            ("TEXTCOLOR", (3, 0), (3, 0), _READERS),
+            ("FONT", (0, 1), (-1, -1), "Helvetica", 9),
+            ("FONT", (0, 1), (-2, 1), _BOLD, 9),
+            ("LEFTPADDING", (0, 0), (0, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 2),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ]
+    )
+    widths = [36 * mm, 19 * mm, 27 * mm, 18 * mm, 26 * mm, _Scale.WIDTH + 6 * mm]
+    return Table([head, *rows], colWidths=widths, style=style, hAlign="LEFT")
 
 
 def _interval(estimate: Estimate) -> str:
@@ -158,58 +187,54 @@ def _interval(estimate: Estimate) -> str:
     return "" if estimate.high is None else f"up to {estimate.high:.1f}"
 
 
-def _draw_scale(canvas: Canvas, estimate: Estimate, y: float) -> None:
+class _Scale(Flowable):
     """The interval as a bar on the whole scale, the prediction as a disc, the readers' mean as a tick."""
-    low, high = estimate.scale
-    if math.isinf(high):
-        high = max(value for value in (_OPEN_SCALE, estimate.value, estimate.high, estimate.readers) if value)
 
-    def place(value: float) -> float:
-        share = (min(max(value, low), high) - low) / (high - low)
-        return _MARGIN + _SCALE[0] + share * (_SCALE[1] - _SCALE[0])
+    WIDTH, HEIGHT = 46 * mm, 4 * mm
 
-    canvas.setStrokeColor(_LINE)
-    canvas.setLineWidth(0.8)
-    canvas.line(place(low), y, place(high), y)
-    if estimate.low is not None and estimate.high is not None:
-        canvas.setStrokeColor(_PREDICTED)
-        canvas.setLineWidth(2.4)
-        canvas.line(place(estimate.low), y, place(estimate.high), y)
-    canvas.setFillColor(_PREDICTED)
-    canvas.circle(place(estimate.value), y, 1.3 * mm, stroke=0, fill=1)
-    if estimate.readers is not None:
-        canvas.setStrokeColor(_READERS)
-        canvas.setLineWidth(1.6)
-        canvas.line(place(estimate.readers), y - 2 * mm, place(estimate.readers), y + 2 * mm)
+    def __init__(self, estimate: Estimate) -> None:
+        super().__init__()
+        self.width, self.height, self._estimate = self.WIDTH, self.HEIGHT, estimate
 
+    def draw(self) -> None:
+        """Draw on the canvas."""
+        one, canvas, y = self._estimate, self.canv, self.HEIGHT / 2
+        low, high = one.scale
+        if math.isinf(high):
+            high = max(value for value in (_OPEN_SCALE, one.value, one.high, one.readers) if value)
 
-def _figures(canvas: Canvas, figures: Sequence[NamedValue], top: float) -> None:
-    """Further numbers in two columns, as many as fit."""
-    half = (_WIDTH - 2 * _MARGIN) / 2
-    lowest = 36 * mm
-    for number, figure in enumerate(figures):
-        y = top - number // 2 * 4.6 * mm
-        if y < lowest:
-            return
-        value = f"{figure.value:.1%}".replace("%", " %") if figure.percent else f"{figure.value:.3g}"
-        _write(canvas, number % 2 * half, y, _fitted(f"{value} {figure.name}", 8.5, half - 3 * mm), 8.5)
+        def x(value: float) -> float:
+            return (min(max(value, low), high) - low) / (high - low) * self.WIDTH
+
+        def line(start: float, end: float, rise: float, ink: Color, width: float) -> None:
+            canvas.setStrokeColor(ink)
+            canvas.setLineWidth(width)
+            canvas.line(start, y - rise, end, y + rise)
+
+        line(x(low), x(high), 0, _LINE, 0.8)
+        if one.low is not None and one.high is not None:
+            line(x(one.low), x(one.high), 0, _PREDICTED, 2.4)
+        canvas.setFillColor(_PREDICTED)
+        canvas.circle(x(one.value), y, 1.3 * mm, stroke=0, fill=1)
+        if one.readers is not None:
+            line(x(one.readers), x(one.readers), 2 * mm, _READERS, 1.6)
 
 
-def _footer(canvas: Canvas, provenance: Provenance, number: str) -> None:
-    limits = (
-        "A map shows what moved the model's output, not where disease is. The interval is for the readers' rating, "
-        "not for a biopsy's result."
+def _figures(nodule: NoduleSummary) -> Table:
+    """Further numbers in two columns."""
+    texts = [
+        f"{f'{one.value:.1%}'.replace('%', ' %') if one.percent else f'{one.value:.3g}'} {one.name}"
+        for one in nodule.figures
+    ]
+    if len(texts) > _FIGURES:
+        texts[_FIGURES - 1 :] = [f"and {len(texts) - _FIGURES + 1} more numbers in predictions.csv"]
+    cells = [Paragraph(escape(text), _SMALL) for text in texts] + [""] * (len(texts) % 2)
+    style = TableStyle(
+        [
+            ("LEFTPADDING", (0, 0), (0, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 1),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+        ]
     )
-    lines = simpleSplit(f"{limits} {provenance.describe(700)}", _TEXT, 7, _WIDTH - 2 * _MARGIN)[:6]
-    y = 11 * mm + len(lines) * 3 * mm
-    _rule(canvas, y + 3 * mm)
-    for line in lines:
-        _write(canvas, 0, y, line, 7, ink=_SOFT)
-        y -= 3 * mm
-    canvas.drawRightString(_WIDTH - _MARGIN, 8 * mm, number)
-
-
-def _fitted(text: str, size: float, width: float) -> str:
-    """The text's first line of a width."""
-    lines = simpleSplit(text, _TEXT, size, width)
-    return lines[0] if len(lines) < 2 else f"{lines[0]} ..."
+    rows = list(zip(cells[::2], cells[1::2], strict=True))
+    return Table(rows, colWidths=[_WIDTH / 2] * 2, style=style, hAlign="LEFT")

@@ -79,6 +79,9 @@ def explain_nodule(
         GeometryError: when the nodule's centre lies outside the CT.
     """
     patch = extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM)
+    moved = run.recentre(patch.hu[None])[0].double().numpy()
+    if moved.any():
+        patch = extract_patch(series, candidate.centre_lps + moved[::-1], spacing_mm=PATCH_SPACING_MM)
     found = explain_patch(run, patch.hu, methods, targets, views, candidate.diameter_mm)
     assessed = {}
     if trust and methods:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import timm
 import torch
-from timm.layers import build_sincos2d_pos_embed
+from timm.layers import HybridEmbed, build_sincos2d_pos_embed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -14,8 +15,12 @@ from torch import nn
 from ctxai.errors import ModelError, one_line
 from ctxai.models.published import cached_weights, hub_repository
 from ctxai.models.settings import BackboneConfig
+from ctxai.models.stem import ConvStem
 from ctxai.models.weights_io import load_weights
 from ctxai.offline import VARIABLE, is_offline
+
+ViT: TypeAlias = VisionTransformer | Eva
+"""The networks that this package trains and explains."""
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
 _MODULES = ("vision_transformer", "eva")
@@ -25,7 +30,7 @@ _MOST_TOKENS = 2**16
 
 def make_backbone(
     config: BackboneConfig, pixels: int, initialise: bool = True, any_size: bool = False, token_drop: float = 0.0
-) -> VisionTransformer | Eva:
+) -> ViT:
     """A timm VisionTransformer or Eva without a head, for images (N, 3, pixels, pixels); its output is (N, width).
 
     Args:
@@ -60,7 +65,9 @@ def make_backbone(
         raise ModelError(
             f"backbone {config.name!r} cannot be built for {pixels} px images: {one_line(error)}"
         ) from None
-    patch = model.patch_embed.patch_size[0]
+    assert isinstance(model, ViT)
+    patch = model.patch_embed.feat_ratio()
+    assert isinstance(patch, int)
     if pixels % patch:
         raise ModelError(f"backbone {config.name!r}: {pixels} px are not a multiple of its {patch} px patches")
     if initialise and config.weights is not None:
@@ -77,10 +84,12 @@ def _options(config: BackboneConfig, any_size: bool, token_drop: float) -> dict[
         options["dynamic_img_size"] = True
     if token_drop > 0:
         options["patch_drop_rate"] = token_drop
-    if config.patch_size is not None:
-        options["patch_size"] = config.patch_size
-    if config.depth is not None:
-        options["depth"] = config.depth
+    named: dict[str, Any] = {"depth": config.depth, "embed_dim": config.width, "num_heads": config.heads}
+    named |= {"mlp_ratio": config.mlp_ratio, "patch_size": config.patch_size}
+    options |= {name: value for name, value in named.items() if value is not None}
+    if config.stem and config.patch_size is not None:
+        options["embed_layer"] = partial(HybridEmbed, backbone=ConvStem(config.stem))
+        options["patch_size"] = config.patch_size // 2 ** len(config.stem)
     return options
 
 
@@ -94,7 +103,7 @@ def _missing(name: str, reason: str) -> str:
     )
 
 
-def _start_well(model: VisionTransformer | Eva) -> None:
+def _start_well(model: ViT) -> None:
     """Initial weights from which a few hundred nodules suffice.
 
     timm's own (standard deviation 0.02 everywhere) leave attention flat and tokens without places for thousands of

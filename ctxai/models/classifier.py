@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
+from ctxai.data.auxiliary import AuxiliaryTargets
 from ctxai.data.labels import TARGETS, in_order
+from ctxai.data.loader import Batch
 from ctxai.data.settings import LabelKind
 from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.finetuning import prepare_backbone
-from ctxai.models.heads import NoduleHeads, malignancy_loss, rating_loss
+from ctxai.models.heads import (
+    AuxiliaryHeads,
+    NoduleHeads,
+    OrdinalHeads,
+    between,
+    malignancy_loss,
+    rating_loss,
+    share_loss,
+)
 from ctxai.models.lora import merge_lora
-from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
-from ctxai.training.distributed import of_all_processes
-from ctxai.training.optim import make_optimizer, parameter_groups
-from ctxai.training.settings import OptimConfig
+from ctxai.models.optim import make_optimizer, parameter_groups
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""
@@ -29,9 +38,10 @@ class NoduleClassifier(pl.LightningModule):
     """Images (N, 3, H, W) → outputs (N, K), named by ``target_names``: malignancy first, then biomarkers.
 
     The malignancy output is a logit, or, for the label kind ``rating``, the expected rating minus 3; either way it is
-    0 in the middle of the scale and higher where a nodule looks more malignant. Biomarkers are z-scores of the
-    training nodules; the buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn them into units. ``backbone`` is
-    the one timm vision transformer; its class token, after the final norm, feeds all heads.
+    0 in the middle of the scale and higher where a nodule looks more malignant. With ordinal heads it is the mean of
+    four cumulative logits, which the buffer ``rating_scale`` brings to the logit of the expected rating. Biomarkers are
+    z-scores of the training nodules; the buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn them into units.
+    ``backbone`` is the one timm vision transformer; its class token, after the final norm, feeds all heads.
 
     Usable in any ``pytorch_lightning.Trainer``: batches are pairs of images (N, 3, H, W) and targets (N, 9) in the
     order of `TARGETS`, as `targets_of` makes them, NaN where unknown. Call :meth:`fit_scaler` first.
@@ -45,11 +55,16 @@ class NoduleClassifier(pl.LightningModule):
         label: how malignancy is given (see `targets_of`).
         tune: which weights of the backbone learn.
         loss: what is minimised.
+        heads: read-out and auxiliary heads.
         compiled: whether the backbone runs through torch.compile while training.
 
     Raises:
         InputError: for targets that do not exist, or options that do not fit each other.
     """
+
+    rating_scale: torch.Tensor
+    biomarker_mean: torch.Tensor
+    biomarker_std: torch.Tensor
 
     def __init__(
         self,
@@ -62,12 +77,21 @@ class NoduleClassifier(pl.LightningModule):
         label: LabelKind = "soft",
         tune: TuneConfig | None = None,
         loss: LossConfig | None = None,
+        heads: HeadsConfig | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         self.target_names = in_order(targets)
         self.backbone = make_backbone(backbone, pixels, initialise)
-        self.heads = NoduleHeads(self.backbone.num_features, self.target_names)
+        width, heads = self.backbone.num_features, heads or HeadsConfig()
+        self.heads: NoduleHeads | OrdinalHeads = (
+            OrdinalHeads(width, self.target_names, heads)
+            if heads.readout == "ordinal"
+            else NoduleHeads(width, self.target_names)
+        )
+        if max(heads.soft, heads.rank, heads.outline) > 0:
+            self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
+        self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
         self.optim, self.tune, self.loss, self.label = optim, tune or TuneConfig(), loss or LossConfig(), label
         self._frozen = prepare_backbone(self.backbone, self.tune) if initialise else []
         self._places = [TARGETS.index(name) for name in self.target_names]
@@ -75,6 +99,8 @@ class NoduleClassifier(pl.LightningModule):
         self._class_weights = (1.0, 1.0)
         self.register_buffer("biomarker_mean", torch.zeros(len(TARGETS) - 1))
         self.register_buffer("biomarker_std", torch.ones(len(TARGETS) - 1))
+        if self.readout == "ordinal":
+            self.register_buffer("rating_scale", torch.tensor([1.0, 0.0]))
         self.epoch_losses: list[float] = []
         self._losses: list[torch.Tensor] = []
         self._kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
@@ -84,6 +110,23 @@ class NoduleClassifier(pl.LightningModule):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs (N, K) of images (N, 3, H, W)."""
         return self.heads(self.backbone(images))
+
+    @torch.inference_mode()
+    def outline(self, images: torch.Tensor) -> torch.Tensor:
+        """Share of each part of images (N, 3, H, W) that lies in the nodule, (N, side, side) in [0, 1].
+
+        Raises:
+            ModelError: when the classifier has not learnt outlines (``heads.outline``).
+        """
+        if not self.has_outline:
+            raise ModelError("this run has learnt no outlines; train it with heads.outline above 0")
+        tokens = self.backbone.forward_features(images)
+        return self.auxiliary.outline_logits(tokens[:, self.backbone.num_prefix_tokens :]).sigmoid()
+
+    @property
+    def has_outline(self) -> bool:
+        """Whether :meth:`outline` is there."""
+        return getattr(getattr(self, "auxiliary", None), "outline", None) is not None
 
     def train(self, mode: bool = True) -> NoduleClassifier:
         """Set the mode; frozen parts stay in evaluation mode."""
@@ -114,20 +157,41 @@ class NoduleClassifier(pl.LightningModule):
     def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised."""
         first, rest = outputs[..., : self._malignancy], outputs[..., self._malignancy :]
+        if self.readout == "ordinal":
+            first = self.rating_scale[0] * first + self.rating_scale[1]
         malignancy = _MIDDLE + first if self.label == "rating" else 1 + 4 * torch.sigmoid(first)
         chosen = [place - 1 for place in self._places[self._malignancy :]]
         return torch.cat([malignancy, rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]], dim=-1)
 
-    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Loss of outputs (N, K) against targets (N, 9)."""
+    @torch.inference_mode()
+    def fit_rating_scale(self, images: Iterable[torch.Tensor]) -> None:
+        """Fit the scale that brings the mean cumulative logit to the model's own expected rating, by least squares.
+
+        No label is read: the mean of four logits and the logit of their mean probability differ by a smooth function.
+
+        Args:
+            images: batches (N, 3, H, W).
+        """
+        assert isinstance(self.heads, OrdinalHeads)
+        found = []
+        for batch in images:
+            outputs, cumulative = self.heads.read(self.heads.trunk(self.backbone(batch)))
+            found.append(torch.stack([outputs[:, 0], cumulative.sigmoid().mean(1).logit(1e-4)], dim=1))
+        mean, expected = torch.cat(found).double().cpu().T
+        design = torch.stack([mean, torch.ones_like(mean)], dim=1)
+        self.rating_scale.copy_(torch.linalg.lstsq(design, expected[:, None]).solution[:, 0])
+
+    def _loss(self, outputs: torch.Tensor, targets: torch.Tensor, ordinal: torch.Tensor | None = None) -> torch.Tensor:
+        """Loss of outputs (N, K) against targets (N, 9); ``ordinal`` is the malignancy loss of ordinal heads."""
         delta, total = self.loss.huber_delta, outputs.new_zeros(())
-        if self._malignancy and self.label == "rating":
-            weights = torch.lerp(
-                *(outputs.new_tensor(weight) for weight in self._class_weights), self._share(targets[:, 0])
-            )
-            total = rating_loss(outputs[:, 0], targets[:, 0] - _MIDDLE, delta, weights)
+        if ordinal is not None:
+            total = self.loss.malignancy_weight * ordinal
+        elif self._malignancy and self.label == "rating":
+            weights = between(self._class_weights, self._share(targets[:, 0]))
+            total = rating_loss(outputs[:, 0], targets[:, 0] - _MIDDLE, delta, weights) * self.loss.malignancy_weight
         elif self._malignancy:
-            total = malignancy_loss(outputs[:, 0], targets[:, 0], self._class_weights)
+            loss = malignancy_loss(outputs[:, 0], targets[:, 0], self._class_weights)
+            total = loss * self.loss.malignancy_weight
         if self.heads.biomarkers is not None:
             chosen = self._places[self._malignancy :]
             standardised = (targets[:, 1:] - self.biomarker_mean) / self.biomarker_std
@@ -137,17 +201,41 @@ class NoduleClassifier(pl.LightningModule):
             total = total + self.optim.biomarker_weight * biomarkers
         return total
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+    def _auxiliary_loss(self, images: torch.Tensor, targets: torch.Tensor, auxiliary: AuxiliaryTargets) -> torch.Tensor:
+        """Loss of a batch with auxiliary targets."""
+        tokens = self._network()(images)
+        embedding, patches = self.backbone.forward_head(tokens), tokens[:, self.backbone.num_prefix_tokens :]
+        ordinal = None
+        if isinstance(self.heads, OrdinalHeads):
+            outputs, cumulative = self.heads.read(self.heads.trunk(embedding))
+            ordinal = share_loss(cumulative, auxiliary["shares"], auxiliary["weight"])
+        else:
+            outputs = self.heads(embedding)
+        total = self._loss(outputs, targets, ordinal)
+        if hasattr(self, "auxiliary"):
+            total = total + self.auxiliary.loss(embedding, patches, auxiliary)
+        return total
+
+    def _network(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The part of the backbone that training runs, compiled where that is asked for."""
+        whole = self.backbone.forward_features if self.uses_auxiliary else self.backbone
+        if not self._compiled:
+            return whole
+        if not self._fast:
+            self._fast.append(torch.compile(whole))
+        return self._fast[0]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch.
 
         Raises:
             ModelError: when the loss is not finite.
         """
-        images, targets = batch
-        if self._compiled and not self._fast:
-            self._fast.append(torch.compile(self.backbone))
-        embed = self._fast[0] if self._compiled else self.backbone
-        loss = self._loss(self.heads(embed(images)), targets)
+        images, targets, *auxiliary = batch
+        if self.uses_auxiliary:
+            loss = self._auxiliary_loss(images, targets, auxiliary[0])
+        else:
+            loss = self._loss(self.heads(self._network()(images)), targets)
         if not torch.isfinite(loss):
             raise self._not_finite(loss, images)
         self._losses.append(loss.detach())
@@ -165,9 +253,9 @@ class NoduleClassifier(pl.LightningModule):
             "lower optim.learning_rate or optim.gradient_clip"
         )
 
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss of held-out nodules as ``validation_loss``."""
-        images, targets = batch
+        images, targets = batch[:2]
         loss = self._loss(self(images), targets)
         self.log("validation_loss", loss, prog_bar=True, batch_size=len(images), sync_dist=True)
 
@@ -192,9 +280,9 @@ class NoduleClassifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the loss history with a checkpoint: of this epoch, every process's own (process, step)."""
-        losses = torch.stack(self._losses) if self._losses else torch.empty(0)
+        losses = torch.stack(self._losses) if self._losses else torch.empty(0, device=self.device)
         checkpoint["epoch_losses"] = list(self.epoch_losses)
-        checkpoint["losses"] = of_all_processes(self.trainer, losses).cpu()
+        checkpoint["losses"] = gather(self, losses).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the loss history from a checkpoint."""
@@ -203,7 +291,14 @@ class NoduleClassifier(pl.LightningModule):
         own = losses[self.global_rank] if len(losses) == self.trainer.world_size else losses.mean(0)
         self._losses = list(own.to(self.device))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW on the weights that learn, with the schedule of ``optim``, per step."""
         groups = parameter_groups(self, self.backbone, self.optim, self.tune.layer_decay)
         return make_optimizer(groups, self.optim, int(self.trainer.estimated_stepping_batches))
+
+
+def gather(module: pl.LightningModule, values: torch.Tensor) -> torch.Tensor:
+    """Values (n,) of every process, as many in each: (process, n), the same in all of them."""
+    gathered = module.all_gather(values)
+    assert isinstance(gathered, torch.Tensor)
+    return gathered.reshape(module.trainer.world_size, len(values))

@@ -17,6 +17,7 @@ from lightly.loss import DINOLoss
 from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import nn
 
 from ctxai.data.multicrop import GLOBAL_CROPS, Crops
@@ -54,7 +55,7 @@ class Dino(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         self._figures: list[torch.Tensor] = []
 
-    def _make_head(self) -> nn.Module:
+    def _make_head(self) -> DINOProjectionHead:
         optim = self.optim
         with warnings.catch_warnings():  # lightly's head uses torch's older form of weight normalisation
             warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)
@@ -108,7 +109,9 @@ class Dino(pl.LightningModule):
         if step >= warmup:
             rate = cosine_schedule(step - warmup, steps - warmup, optim.learning_rate, optim.final_learning_rate)
         decay = cosine_schedule(step, steps, optim.weight_decay, optim.final_weight_decay)
-        decayed, undecayed = self.optimizers().param_groups
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        decayed, undecayed = optimizer.param_groups
         decayed["lr"] = undecayed["lr"] = rate
         decayed["weight_decay"] = decay
 
@@ -122,6 +125,8 @@ class Dino(pl.LightningModule):
         momentum = cosine_schedule(min(step, steps) - 1, steps, self.optim.momentum, 1.0)
         update_momentum(self.student, self.teacher, momentum)
         update_momentum(self.student_head, self.teacher_head, momentum)
+        for ours, theirs in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            ours.copy_(ours.lerp(theirs, 1 - momentum) if ours.is_floating_point() else theirs)  # batch statistics
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's figures."""
@@ -147,9 +152,8 @@ class Dino(pl.LightningModule):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 groups[parameter.ndim > 1 and name not in undecayed].append(parameter)
-        return torch.optim.AdamW(
-            [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}], betas=_BETAS
-        )
+        options: list[dict[str, Any]] = [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}]
+        return torch.optim.AdamW(options, betas=_BETAS)
 
 
 def _figures(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.errors import InputError
+from ctxai.models.backbone import ViT
 from ctxai.models.lora import add_lora
 from ctxai.models.settings import TuneConfig
 
 
-def prepare_backbone(backbone: VisionTransformer, config: TuneConfig) -> list[nn.Module]:
+def prepare_backbone(backbone: ViT, config: TuneConfig) -> list[nn.Module]:
     """Freeze what does not learn and add adapters.
 
     Returns:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import distributed, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, pixel_shuffle
 
+from ctxai.data.auxiliary import CUT_OFFS, AuxiliaryTargets
 from ctxai.data.labels import TARGETS
+from ctxai.errors import InputError
+from ctxai.models.settings import HeadsConfig
 
 
 class NoduleHeads(nn.Module):
@@ -33,6 +36,80 @@ class NoduleHeads(nn.Module):
         return torch.cat([head(embedding) for head in heads], dim=1)
 
 
+class OrdinalHeads(nn.Module):
+    """(N, width) → (N, K): the mean of four cumulative malignancy logits, then biomarkers as z-scores.
+
+    Args:
+        width: of the embedding.
+        targets: what is predicted, malignancy among them, in the order of `TARGETS`.
+        config: width of the perceptron, and dropout.
+    """
+
+    def __init__(self, width: int, targets: Sequence[str], config: HeadsConfig) -> None:
+        super().__init__()
+        if "malignancy" not in targets:
+            raise InputError(
+                "heads: the ordinal read-out is malignancy's; add it to the targets, or take readout logit"
+            )
+        hidden = round(config.hidden * width)
+        drop = nn.Dropout(config.dropout)
+        self.trunk = nn.Sequential(drop, nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.dropout))
+        self.cumulative = nn.Linear(hidden, CUT_OFFS)
+        self.biomarkers = nn.Linear(hidden, len(targets) - 1) if len(targets) > 1 else None
+
+    def forward(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Malignancy first, then z-scores in the order of `BIOMARKERS`."""
+        return self.read(self.trunk(embedding))[0]
+
+    def read(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (N, K) and cumulative logits (N, 4) of the perceptron's hidden layer."""
+        cumulative = self.cumulative(hidden)
+        malignancy = cumulative.mean(1, keepdim=True)
+        if self.biomarkers is None:
+            return malignancy, cumulative
+        return torch.cat([malignancy, self.biomarkers(hidden)], dim=1), cumulative
+
+
+class AuxiliaryHeads(nn.Module):
+    """What is learnt beside the targets, from the embedding (N, width) and the patch tokens (N, token, width).
+
+    Args:
+        width: of the tokens and of the embedding.
+        grid: patch tokens along the image's rows and columns.
+        config: loss weights.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, int], config: HeadsConfig) -> None:
+        super().__init__()
+        self.config, self.grid = config, grid
+        self.soft = nn.Linear(width, 1) if config.soft else None
+        self.rank = nn.Linear(width, 1, bias=False) if config.rank else None
+        self.outline = nn.Linear(width, 4) if config.outline else None
+        if config.rank:
+            self.cut_offs = nn.Parameter(torch.linspace(2, -2, CUT_OFFS))
+
+    def outline_logits(self, patches: torch.Tensor) -> torch.Tensor:
+        """Logits (N, 2 · rows, 2 · columns) of the outline's share in each quarter of the patch tokens."""
+        assert self.outline is not None
+        quarters = self.outline(patches).transpose(1, 2).unflatten(2, self.grid)
+        return pixel_shuffle(quarters, 2)[:, 0]
+
+    def loss(self, embedding: torch.Tensor, patches: torch.Tensor, targets: AuxiliaryTargets) -> torch.Tensor:
+        """Weighted sum of the auxiliary losses of a batch."""
+        total = embedding.new_zeros((), dtype=torch.float32)
+        if self.soft is not None:
+            soft = share_loss(self.soft(embedding), targets["shares"].mean(1, keepdim=True), targets["weight"])
+            total = total + self.config.soft * soft
+        if self.rank is not None:
+            logits = self.rank(embedding) + self.cut_offs
+            total = total + self.config.rank * share_loss(logits, targets["shares"], targets["weight"])
+        if self.outline is not None:
+            logits = self.outline_logits(patches).flatten(1)
+            shares = targets["outline"].flatten(1)
+            total = total + self.config.outline * share_loss(logits, shares, torch.ones_like(targets["weight"]))
+        return total
+
+
 def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:
     """Mean binary cross-entropy of logits (N,) with probabilities (N,), NaN where unknown.
 
@@ -43,7 +120,7 @@ def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights:
     """
     known, filled = _known(targets)
     loss = binary_cross_entropy_with_logits(outputs, filled, reduction="none")
-    return _mean(loss, known * torch.lerp(*(loss.new_tensor(weight) for weight in class_weights), filled))
+    return _mean(loss, known * between(class_weights, filled))
 
 
 def rating_loss(
@@ -60,6 +137,19 @@ def rating_loss(
     known, filled = _known(targets)
     loss = huber_loss(outputs, filled, reduction="none", delta=delta)
     return _mean(loss, known if weights is None else known * torch.where(known, weights, torch.zeros_like(loss)))
+
+
+def share_loss(logits: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean binary cross-entropy of logits (N, M) with shares in [0, 1], NaN where unknown, weighted by nodule (N,)."""
+    known, filled = _known(shares)
+    loss = binary_cross_entropy_with_logits(logits.float(), filled, reduction="none")
+    return _mean(loss, known * weights[:, None].to(loss))
+
+
+def between(ends: Sequence[float], share: torch.Tensor) -> torch.Tensor:
+    """From the first end, where ``share`` is 0, to the second, where it is 1; the shape of ``share``."""
+    first, second = (share.new_tensor(end) for end in ends)
+    return torch.lerp(first, second, share)
 
 
 def _known(targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -67,10 +67,10 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
     for prefix in _PREFIXES:
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     expected = model.state_dict()
-    convert = eva.checkpoint_filter_fn if isinstance(model, eva.Eva) else vision_transformer.checkpoint_filter_fn
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # timm prints about every bias that Eva does not have
-            state = {name: value for name, value in convert(state, model).items() if name in expected}
+            converted = _as_timm(state, model)
+            state = {name: value for name, value in converted.items() if name in expected}
         missing = sorted(set(expected) - set(state))
         if missing:
             raise ModelError(f"{path}: {len(missing)} weights are missing for this backbone, first {missing[0]}")
@@ -80,6 +80,13 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
         model.load_state_dict(state)
     except _DAMAGE as error:
         raise ModelError(f"{path}: weights do not fit this backbone: {one_line(error)}") from None
+
+
+def _as_timm(state: dict[str, Any], model: vision_transformer.VisionTransformer | eva.Eva) -> dict[str, Any]:
+    """Weights under timm's names, positions resampled to the model's grid."""
+    if isinstance(model, eva.Eva):
+        return eva.checkpoint_filter_fn(state, model)
+    return vision_transformer.checkpoint_filter_fn(state, model)
 
 
 def weights_file(path: Path) -> Path:

@@ -15,13 +15,48 @@ class Outcome:
 
     Args:
         path: the file.
-        accepted: whether the peer has stored it.
-        message: why not; empty when accepted.
+        accepted: the answer names the object as stored. Anything else is no storage, also an HTTP success.
+        message: reason of a refusal, or the warning that came with a storage.
+        temporary: the same object may be accepted later, such as after a full disk (PS3.4 B.2.3, A7xx).
     """
 
     path: Path
     accepted: bool
     message: str = ""
+    temporary: bool = False
+
+
+#: Failure reasons and statuses of PS3.18 10.5.3, PS3.7 annex C and PS3.4 B.2.3.
+REASONS = {
+    0x0110: "processing failure",
+    0x0111: "it holds another object of this UID",
+    0x0117: "it does not accept this SOP Instance UID",
+    0x0122: "it does not store objects of this class",
+    0x0124: "not authorised",
+    0x0210: "duplicate invocation",
+    0x0211: "unrecognised operation",
+    0x0212: "mistyped argument",
+    0xA700: "it is out of resources",
+    0xA900: "the object does not match its class",
+    0xB000: "it changed values of the object",
+    0xB006: "it discarded elements of the object",
+    0xB007: "the object does not match its class",
+    0xC000: "it cannot understand the object",
+    0xC122: "it does not read this transfer syntax",
+}
+#: Warnings of the Storage service: the object is stored (PS3.4 table B.2-1).
+STORED_WITH_WARNING = frozenset({0xB000, 0xB006, 0xB007})
+
+
+def is_temporary(code: int) -> bool:
+    """Whether a failure may end by itself: no resources, a failure of processing, no authorisation yet."""
+    return code >> 8 == 0xA7 or code in {0x0110, 0x0124}
+
+
+def describe_status(code: int) -> str:
+    """A status or failure reason in words, with its number."""
+    reason = REASONS.get(code) or ("it is out of resources" if code >> 8 == 0xA7 else "")
+    return f"status {code:04X}H{f', {reason}' if reason else ''}"
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,21 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AE, _config, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
+from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import PacsError
-from ctxai.pacs.client import Outcome, RemoteSeries
+from ctxai.pacs.client import STORED_WITH_WARNING, Outcome, RemoteSeries, describe_status, is_temporary
 
 _CONNECT_S = 10.0
 _TIMEOUT_S = 60.0
@@ -101,9 +104,9 @@ class DimsePeer:
                 "is known there, then try again"
             )
         code = status.Status
-        # 0000H success, Bxxx a warning: stored all the same.
-        accepted = code == 0x0000 or code >> 12 == 0xB
-        return Outcome(file.path, accepted, "" if accepted else _status_text(status))
+        if code == 0x0000:
+            return Outcome(file.path, True)
+        return Outcome(file.path, code in STORED_WITH_WARNING, _status_text(status), is_temporary(code))
 
     def find(self, study_uid: str, modality: str | None = None) -> list[RemoteSeries]:
         """C-FIND for the series of a study (Study Root), by rising UID.
@@ -146,8 +149,11 @@ class DimsePeer:
         arrived: queue.SimpleQueue[_Fetched] = queue.SimpleQueue()
 
         def keep(event: evt.Event) -> int:
+            content = event.encoded_dataset()
+            if _series_of(content) != series.series_uid:
+                return 0xA900  # of another series than was asked for
             assert isinstance(event.request, C_STORE)
-            arrived.put((str(event.request.AffectedSOPInstanceUID), event.encoded_dataset()))
+            arrived.put((str(event.request.AffectedSOPInstanceUID), content))
             return 0x0000
 
         query = Dataset()
@@ -236,6 +242,15 @@ class DimsePeer:
             raise PacsError(f"{self.name}: {what} failed, {_status_text(status)}")
 
 
+def _series_of(content: bytes) -> str | None:
+    """Series Instance UID of a received file; None where it cannot be read."""
+    try:
+        header = dcmread(BytesIO(content), stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
+        return str(header.SeriesInstanceUID)
+    except (InvalidDicomError, *PARSE_ERRORS):
+        return None
+
+
 def _file_of(path: Path) -> _File:
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     return _File(path, header.SOPClassUID, header.file_meta.TransferSyntaxUID)
@@ -243,7 +258,7 @@ def _file_of(path: Path) -> _File:
 
 def _status_text(status: Dataset) -> str:
     comment = str(status.get("ErrorComment", "")).strip()
-    return f"status {status.Status:04X}H{': ' + comment if comment else ''}"
+    return f"{describe_status(status.Status)}{': ' + comment if comment else ''}"
 
 
 def _drain(arrived: queue.SimpleQueue[_Fetched]) -> Iterator[_Fetched]:

@@ -1,4 +1,4 @@
-"""A storage service (C-STORE SCP) that keeps the CT images it is sent, one folder for each series."""
+"""Storage service (C-STORE SCP) that keeps received CT images, one folder for each series."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 
+from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.ct.header import series_key
-from ctxai.errors import CtxaiError, InputError
+from ctxai.errors import CtxaiError, InputError, kind_of
 from ctxai.files import atomic_path
 from ctxai.pacs.client import object_file
+from ctxai.pacs.limits import MAX_CONNECTIONS, PATIENCE_S, BoundedServer
 
 _VERIFICATION = UID("1.2.840.10008.1.1")
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND, _NOT_WANTED = 0x0000, 0xA700, 0xC000, 0xC001
@@ -41,9 +46,10 @@ class Arrived:
 
 
 class Inbox:
-    """Receives CT images; an image is answered with success once its file is on the disk, and not before.
+    """Receive CT images; an image is answered with success once its file is on the disk, and not before.
 
     Other kinds of objects are not accepted, so that results which a PACS sends on to everybody are not explained again.
+    Connections are bounded in number, memory and time, see :mod:`ctxai.pacs.limits`.
 
     Args:
         folder: gets ``<series>/<object>.dcm``, named by hashes of UIDs.
@@ -51,7 +57,9 @@ class Inbox:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
         callers: application entity titles that may send; none means anyone.
-        unwanted: whether an image is to be turned away; None turns none away.
+        unwanted: whether an image is to be turned away, by its header; None turns none away.
+        earlier: folders ``<series>`` of images that have left the inbox; a late image brings those of its series back,
+            so that a series that is not complete is never explained alone.
 
     Raises:
         InputError: when the port cannot be listened on.
@@ -66,34 +74,43 @@ class Inbox:
         port: int,
         callers: Sequence[str] = (),
         unwanted: Callable[[Dataset], bool] | None = None,
+        earlier: Sequence[Path] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # before anybody sends
-        self._folder, self._unwanted = folder, unwanted
+        self._folder, self._unwanted, self._earlier = folder, unwanted, tuple(earlier)
         self._lock = threading.Lock()
         # What an earlier process has left may still be growing elsewhere; it waits like a new arrival.
         now = time.monotonic()
         self._last = {path.name: now for path in folder.glob("*") if path.is_dir()}
+        self._open: dict[Any, set[str]] = {}
         entity = AE(aet)
         entity.require_called_aet = True
         entity.require_calling_aet = list(callers)
+        entity.maximum_associations = MAX_CONNECTIONS
+        entity.acse_timeout = PATIENCE_S
         entity.add_supported_context(CTImageStorage, sorted(AllTransferSyntaxes))
         entity.add_supported_context(_VERIFICATION)
+        ends = (evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE)
         handlers: list[Any] = [(evt.EVT_C_STORE, self._receive), (evt.EVT_C_ECHO, lambda event: _SUCCESS)]
+        handlers += [(end, self._association_ended) for end in ends]
         try:
-            server = entity.start_server((host, port), block=False, evt_handlers=handlers)
+            self._server = entity.make_server((host, port), evt_handlers=handlers, server_class=BoundedServer)
         except OSError as error:
             raise InputError(
                 f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port"
             ) from None
-        assert server is not None
-        self._server = server
-        self.port: int = server.server_address[1]
+        entity._servers.append(self._server)  # as AE.start_server does, which takes no server class
+        threading.Thread(target=self._server.serve_forever, name="inbox", daemon=True).start()
+        self.port: int = self._server.server_address[1]
 
     def quiet(self, settle_s: float) -> list[Arrived]:
-        """Series that nothing has come for during ``settle_s`` seconds, the longest quiet first."""
+        """Series without a new image during ``settle_s`` seconds whose senders have closed, the longest quiet first."""
         with self._lock:
             now = time.monotonic()
-            waiting = sorted((last, key) for key, last in self._last.items() if now - last >= settle_s)
+            sending = set().union(*(keys for association, keys in self._open.items() if association.is_alive()))
+            waiting = sorted(
+                (last, key) for key, last in self._last.items() if now - last >= settle_s and key not in sending
+            )
         return [Arrived(self._folder / key, last) for last, key in waiting]
 
     def let_go(self, series: Arrived, target: Path | None = None) -> bool:
@@ -105,13 +122,13 @@ class Inbox:
         with self._lock:
             if self._last.get(series.folder.name) != series.last:
                 return False
-            del self._last[series.folder.name]
             if target is None:
                 shutil.rmtree(series.folder)
             else:
                 shutil.rmtree(target, ignore_errors=True)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 series.folder.rename(target)
+            del self._last[series.folder.name]
             return True
 
     def close(self) -> None:
@@ -120,25 +137,42 @@ class Inbox:
 
     def _receive(self, event: evt.Event) -> int:
         try:
-            series_uid = str(event.dataset.SeriesInstanceUID)
-            unwanted = self._unwanted is not None and self._unwanted(event.dataset)
-            content = event.encoded_dataset()
             assert isinstance(event.request, C_STORE)
-            sop_uid = str(event.request.AffectedSOPInstanceUID)
-        except (AttributeError, ValueError, NotImplementedError) as error:
-            logger.warning("an image that cannot be read was turned away (%s)", type(error).__name__)
+            content = event.encoded_dataset()
+            header = dcmread(BytesIO(content), stop_before_pixels=True)
+            key = series_key(str(header.SeriesInstanceUID))
+            name = object_file(str(event.request.AffectedSOPInstanceUID))
+            unwanted = self._unwanted is not None and self._unwanted(header)
+        except (InvalidDicomError, *PARSE_ERRORS) as error:
+            logger.warning("an image that cannot be read was turned away (%s)", kind_of(error))
             return _CANNOT_UNDERSTAND
         if unwanted:
             logger.info("an image that is not wanted was turned away")
             return _NOT_WANTED
-        key = series_key(series_uid)
         # Under the lock, so that a series cannot be let go between its image and the note of it.
         with self._lock:
             try:
-                with atomic_path(self._folder / key / object_file(sop_uid)) as path:
+                self._reopen(key)
+                with atomic_path(self._folder / key / name) as path:
                     path.write_bytes(content)
             except (CtxaiError, OSError) as error:
                 logger.error("an image could not be kept and was turned away: %s", error)
                 return _OUT_OF_RESOURCES
             self._last[key] = time.monotonic()
+            self._open.setdefault(event.assoc, set()).add(key)
         return _SUCCESS
+
+    def _reopen(self, key: str) -> None:
+        """Bring the earlier images of a series back."""
+        if (self._folder / key).is_dir():
+            return
+        for place in self._earlier:
+            if (place / key).is_dir():
+                (place / key).rename(self._folder / key)
+                (self._folder / key / "reason.txt").unlink(missing_ok=True)
+                logger.info("series %s: late images; it is explained again", key)
+                return
+
+    def _association_ended(self, event: evt.Event) -> None:
+        with self._lock:
+            self._open.pop(event.assoc, None)

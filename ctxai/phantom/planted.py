@@ -85,9 +85,9 @@ def plant(trait: str, seed: int, number: int, depth: int = SIDE) -> PlantedNodul
     background = _surroundings(trait, shape, lung_hu, slices, around)
     clean = [_blurred(_painted(background, lesion, slices)) for lesion in (planted, plain)]
     noise = _scanner_noise(background.shape, scan)
-    voxels = [np.rint(np.clip(image + noise, -1024, 3071)).astype(np.int16) for image in clean]
+    with_trait, without = (np.rint(np.clip(image + noise, -1024, 3071)).astype(np.int16) for image in clean)
     evidence = np.abs(clean[0] - clean[1]) > EVIDENCE_HU
-    return PlantedNodule(*voxels, evidence, shape.distance[slices] < 0, look, 2 * shape.radius, roundness)
+    return PlantedNodule(with_trait, without, evidence, shape.distance[slices] < 0, look, 2 * shape.radius, roundness)
 
 
 def _outline(box: tuple[int, int, int], rng: np.random.Generator, trait: str) -> tuple[Shape, float]:
@@ -131,6 +131,7 @@ def _with_trait(trait: str, plain: Lesion, shape: Shape, rng: np.random.Generato
         towards = np.column_stack([np.cos(angles), np.sin(angles), rng.normal(0, 0.1, 8)])
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
         spikes = spikes_of(shape, rng.uniform(0.6, 0.9), rng, towards)
+        assert spikes is not None
         hu = np.where(spikes > share, SPIKE_HU, hu)
         share = np.maximum(share, spikes)
     elif trait == "core":
@@ -187,7 +188,7 @@ def _stranger(trait: str, place: np.ndarray, lung_hu: float, rng: np.random.Gene
     box = (2 * _REACH + 1,) * 3
     z, y, x = np.indices(box) + (start - place[::-1])[:, None, None, None]
     distance = np.sqrt(x**2 + y**2 + z**2) - rng.uniform(1.6, 2.4)
-    shape = Shape.of_distance(tuple(int(v) for v in start), (1.0, 1.0, 1.0), distance)
+    shape = Shape.of_distance((int(start[0]), int(start[1]), int(start[2])), (1.0, 1.0, 1.0), distance)
     if trait == "spikes":
         look = replace(TYPICAL_LOOK, spikes=0.35)
     elif trait == "core":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class NodulePatchd(MapTransform):
         GeometryError: when called on a centre outside of the CT.
     """
 
-    def __init__(self, keys: Hashable | Iterable[Hashable] = "image", centre_key: str = "centre_lps") -> None:
+    def __init__(self, keys: Hashable | Collection[Hashable] = "image", centre_key: str = "centre_lps") -> None:
         super().__init__(keys)
         self.centre_key = centre_key
         self.resample = SpatialResample(mode="bilinear", padding_mode="zeros", dtype=np.float64)
@@ -70,7 +70,8 @@ class NodulePatchd(MapTransform):
             ct: MetaTensor = cut[key]
             if ct.ndim != 4 or len(ct) != 1:
                 raise InputError(f"{key}: expected one CT volume (1, i, j, k), found shape {tuple(ct.shape)}")
-            source = Grid(tuple(ct.shape[1:]), _converted(ct.affine.numpy()))
+            _, slices, rows, columns = ct.shape
+            source = Grid((slices, rows, columns), _converted(ct.affine.numpy()))
             centre = np.asarray(cut.setdefault(self.centre_key, source.centre), dtype=float)
             if not source.contains(centre):
                 raise GeometryError(f"{key}: point {centre.tolist()} (LPS mm) lies outside of the CT")

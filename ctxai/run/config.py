@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
+from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import TARGETS
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, LossConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
+from ctxai.training.settings import ComputeConfig
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RunConfig:
         tune: which weights of the backbone learn.
         loss: what is minimised.
         compute: precision, compilation, accumulation.
+        heads: how the embedding is read out, and what is learnt beside the targets.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -53,6 +55,7 @@ class RunConfig:
     tune: TuneConfig = field(default_factory=TuneConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
 
     def make_model(self, initialise: bool = True) -> NoduleClassifier:
         """The classifier of these options.
@@ -72,7 +75,35 @@ class RunConfig:
             label=self.label,
             tune=self.tune,
             loss=self.loss,
+            heads=self.heads,
             compiled=self.compute.compile,
+        )
+
+    def make_data(self, store_dir: Path, workers: int = 0) -> NoduleDataModule:
+        """Rows, targets and images of a store for a training by these options.
+
+        Args:
+            store_dir: the nodule store.
+            workers: processes that render images; 0 renders in the training process.
+
+        Raises:
+            InputError: when the store cannot be trained on by these options.
+        """
+        tokens = self.views.pixels // (self.backbone.patch_size or self.views.pixels)
+        return NoduleDataModule(
+            store_dir,
+            self.views,
+            self.augment,
+            self.folds,
+            self.label,
+            self.shuffle_labels,
+            self.optim.batch_size,
+            self.seed,
+            workers,
+            self.compute.accumulate,
+            auxiliary=self.heads.auxiliary,
+            reader_weights=self.loss.reader_weights,
+            outline_side=2 * tokens if self.heads.outline else 0,
         )
 
     def to_yaml(self) -> str:
@@ -111,7 +142,7 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _build(hint, value)
     if isinstance(value, list):
         value = tuple(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def read_run_files(folder: Path) -> RunFiles:
                 f"{folder}: not a run folder, or damaged ({name} is missing){describe_kind(folder)}; "
                 "give a folder that `ctxai train` wrote"
             )
-    found = {Path(name).stem: read(folder / name) for name, read in READERS.items()}
+    found: dict[str, Any] = {Path(name).stem: read(folder / name) for name, read in READERS.items()}
     checksum = sha256(folder / WEIGHTS)
     expected = found["provenance"].get("weights_sha256")
     if checksum != expected:
@@ -111,7 +112,7 @@ def _are_folds(patients: Any) -> bool:
     )
 
 
-READERS = {
+READERS: dict[str, Callable[[Path], Any]] = {
     PROVENANCE: _provenance,
     CONFIG: _config,
     CALIBRATION: _calibration,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.run.gates import load_gates
 
 if TYPE_CHECKING:
     from ctxai.run.run import Run
@@ -29,8 +30,6 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         return method
     kind = get_method(method)
     if issubclass(kind, VisionDiffMask):
-        from ctxai.commands.train_diffmask import load_gates
-
         return load_gates(run)
     if "training" in kind.needs:
         raise ModelError(f"{kind.name} has to be trained for a run, which only Python code can do; choose another")

@@ -137,7 +137,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     for target, row in test["targets"].items():
         reader = row.get("readers", {}).get("reader", {})
         figures = (row["mae"], reader.get("mae"), row["spearman"], reader.get("spearman"), row["coverage"])
-        cells = (target, str(row["nodules"]), *map(_interval, figures), _number(row["interval_width"]))
+        cells = [target, str(row["nodules"]), *map(_interval, figures), _number(row["interval_width"])]
         lines.append("| " + " | ".join(cells) + " |")
     for attribute, groups in test.get("subgroups", {}).items():
         cells = [f"{name}: {_interval(row['auc'])} (n {row['nodules']})" for name, row in groups.items()]

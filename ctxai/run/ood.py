@@ -11,6 +11,7 @@ from sklearn.model_selection import GroupKFold
 from torch import nn
 
 from ctxai.errors import InputError
+from ctxai.models.backbone import ViT
 
 _PARTS = 10
 _LEAST_SPREAD = 1e-2  # of the patch embeddings, below which an image is featureless and its logarithm means nothing
@@ -98,6 +99,7 @@ def outputs_and_features(model: nn.Module, images: torch.Tensor) -> tuple[torch.
         outputs (image, output) and features (image, 3 x width).
     """
     backbone = model.backbone
+    assert isinstance(backbone, ViT)
     seen: dict[str, torch.Tensor] = {}
 
     def record(name: str) -> torch.utils.hooks.RemovableHandle:

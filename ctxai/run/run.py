@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from ctxai.data.labels import SCALES
 from ctxai.data.settings import ViewConfig
-from ctxai.data.views import as_patches, render_own_views
+from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
 from ctxai.files import atomic_folder, sha256, write_json, write_text
@@ -39,6 +39,7 @@ from ctxai.run.files import (
 from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty, outputs_and_features
+from ctxai.run.recentring import displacement_mm, within
 from ctxai.run.targets import NamedTarget, parse_targets
 from ctxai.suggestions import did_you_mean
 
@@ -76,6 +77,17 @@ class Run:
     novelty: Novelty | None = None
 
     @property
+    def folder(self) -> Path:
+        """The run folder.
+
+        Raises:
+            RunError: before the run is saved.
+        """
+        if self.path is None:
+            raise RunError(f"run {self.name}: save it before its folder is used")
+        return self.path
+
+    @property
     def views(self) -> ViewConfig:
         """Views, field of view and statistics that the run was trained for."""
         return self.config.views
@@ -95,19 +107,54 @@ class Run:
         patients = self.provenance["patients"]
         return patient_id in patients["training"] or patient_id in patients["validation"]
 
-    def outputs(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Raw outputs, float32 (nodule, output), averaged over the run's views and slices.
+    def outputs(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
+        """Raw outputs, float32 (nodule, output), averaged over the run's views, slices and turns.
 
         Args:
             hu: patches (nodule, superior, posterior, left) at 1 mm, int16 HU; air where nothing was scanned.
+            centres_mm: where the images lie, as :meth:`recentre` gives it; about the patches' centres when not given.
 
         Raises:
             InputError: for other shapes, or single slices given to a run of several views.
         """
-        return self._pass(hu)[0]
+        return self._pass(hu, centres_mm)[0]
 
-    def features(self, hu: np.ndarray | torch.Tensor) -> np.ndarray:
+    def features(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> np.ndarray:
         """What novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
+
+        Args:
+            hu, centres_mm: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+        """
+        return self._pass(hu, centres_mm)[1].numpy()
+
+    @torch.inference_mode()
+    def outlines(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
+        """Share of each part of the central images that the run takes for nodule, (nodule, view, side, side).
+
+        Args:
+            hu, centres_mm: as :meth:`outputs`.
+
+        Raises:
+            InputError: as :meth:`outputs`.
+            ModelError: when the run has learnt no outlines.
+        """
+        patches = self._checked(hu)
+        found = []
+        for start in range(0, len(patches), _BATCH):
+            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
+            images = render_own_views(patches[start : start + _BATCH], self.views, (0.0,), centres)
+            flat = images.flatten(0, 1).to(self.model.device)
+            turned = [turn_back(self.model.outline(turn(flat, k)), k) for k in range(self.views.turns)]
+            found.append(torch.stack(turned).mean(0).unflatten(0, images.shape[:2]).float().cpu())
+        return torch.cat(found)
+
+    def recentre(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """From the centres of patches to the middle of the outlines that the run sees there, mm (nodule, 3).
+
+        Axes superior, posterior, left; at most ``views.recentre_mm``, and 0 for a run that stays on the mark.
 
         Args:
             hu: as :meth:`outputs`.
@@ -115,11 +162,14 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        return self._pass(hu)[1].numpy()
+        patches = self._checked(hu)
+        if not self.views.recentre_mm or not len(patches):
+            return torch.zeros(len(patches), 3)
+        outlines, side = self.outlines(patches).numpy(), self.views.field_of_view_mm
+        moved = np.stack([displacement_mm(outline, self.views.views, side) for outline in outlines])
+        return within(torch.from_numpy(moved).float(), self.views.recentre_mm)
 
-    @torch.inference_mode()
-    def _pass(self, hu: np.ndarray | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and features of nodules."""
+    def _checked(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
         patches = as_patches(hu)
         if patches.ndim != 4:
             raise InputError(
@@ -129,16 +179,26 @@ class Run:
             bad = int((~torch.isfinite(patches)).flatten(1).any(1).sum())
             raise InputError(f"patches: {bad} of {len(patches)} hold NaN or infinite HU; expected finite numbers")
         self.model.eval()
+        return patches
+
+    @torch.inference_mode()
+    def _pass(
+        self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and features of nodules."""
+        patches = self._checked(hu)
         outputs = [torch.empty(0, len(self.target_names))]
         features = [torch.empty(0, 0)]
-        for block in patches.split(_BATCH) if len(patches) else ():
-            images = render_own_views(block, self.views)
-            found = outputs_and_features(self.model, images.flatten(0, 1).to(self.model.device))
-            for values, collected in zip(found, (outputs, features), strict=True):
-                collected.append(values.unflatten(0, images.shape[:2]).mean(1).cpu())
+        for start in range(0, len(patches), _BATCH):
+            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
+            images = render_own_views(patches[start : start + _BATCH], self.views, centres_mm=centres)
+            flat = images.flatten(0, 1).to(self.model.device)
+            turned = [outputs_and_features(self.model, turn(flat, number)) for number in range(self.views.turns)]
+            for values, collected in zip(zip(*turned, strict=True), (outputs, features), strict=True):
+                collected.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
         return torch.cat(outputs), torch.cat(features[1:] or features)
 
-    def predict(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+    def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
 
         Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
@@ -150,11 +210,12 @@ class Run:
 
         Args:
             hu: as :meth:`outputs`; or a single patch (superior, posterior, left), which gives one row.
+            centres_mm: as :meth:`outputs`.
 
         Raises:
             InputError: as :meth:`outputs`.
         """
-        outputs, features = self._pass(hu[None] if hu.ndim == 3 else hu)
+        outputs, features = self._pass(hu[None] if hu.ndim == 3 else hu, centres_mm)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
         columns: dict[str, np.ndarray] = {}
         if "malignancy" in self.target_names:
@@ -168,6 +229,11 @@ class Run:
             known = len(features) > 0
             columns["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
         return pd.DataFrame(columns)
+
+    def predict_marked(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
+        """Predictions of nodules that may lie beside the centres of their patches: :meth:`recentre`, then `predict`."""
+        patches = self._checked(hu)
+        return self.predict(patches, self.recentre(patches))
 
     def save(self, path: Path | str) -> None:
         """Write the run folder; it appears whole, and replaces one that is there.
@@ -190,12 +256,14 @@ class Run:
             self._write_results(folder)
 
     def record(self, metrics: Mapping[str, Any], predictions: pd.DataFrame) -> None:
-        """Put an evaluation's figures and predictions in the run's folder, and rewrite its model card."""
-        if self.path is None:
-            raise RunError(f"run {self.name}: save it before recording an evaluation")
+        """Write an evaluation's figures and predictions to the run's folder, and its model card anew.
+
+        Raises:
+            RunError: before the run is saved.
+        """
         self.metrics |= metrics
         self.predictions = predictions
-        self._write_results(self.path)
+        self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:
         write_json(folder / METRICS, self.metrics)

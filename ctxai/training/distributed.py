@@ -18,9 +18,11 @@ from pytorch_lightning.plugins.environments import (
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ctxai.errors import InputError, RunError
+from ctxai.models.classifier import gather
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,9 @@ def process_environment(devices: int, num_nodes: int) -> ClusterEnvironment:
     return SLURMEnvironment(auto_requeue=False)
 
 
-def of_all_processes(trainer: pl.Trainer, values: torch.Tensor) -> torch.Tensor:
-    """Every process's own ``values`` (n,), the same number in each: (process, n), the same in all of them."""
-    rows = values.new_zeros((trainer.world_size, len(values)), device=trainer.strategy.root_device)
-    rows[trainer.global_rank] = values
-    return trainer.strategy.reduce(rows, reduce_op="sum")
+def is_first_process() -> bool:
+    """Whether this process writes the results of a training."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 class CoordinatedStop(Callback):
@@ -85,7 +85,7 @@ class CoordinatedStop(Callback):
         Raises:
             RunError: when they begin at different steps.
         """
-        steps = of_all_processes(trainer, torch.tensor([trainer.global_step])).flatten().tolist()
+        steps = gather(pl_module, torch.tensor([trainer.global_step])).flatten().tolist()
         if len(set(steps)) > 1:
             raise RunError(
                 f"the processes found checkpoints of the steps {', '.join(map(str, sorted(set(steps))))}; all machines "

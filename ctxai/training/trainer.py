@@ -1,22 +1,25 @@
-"""Fitting a classifier with Lightning: a fixed budget, resumable after a kill, the same weights for the same seed."""
+"""Training with Lightning: a fixed budget, resumable after a kill, the same weights for the same seed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from timm.layers import Attention
+from torch import nn
 
 from ctxai.data.datamodule import NoduleDataModule
+from ctxai.data.multicrop import MultiCropDataModule
 from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.progress import console, quiet_lightning
-from ctxai.training.checkpointing import fit_or_go_on, shared_callbacks
-from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO, KeepLast
-from ctxai.training.distributed import CoordinatedStop, process_environment
-from ctxai.training.early_stopping import StopEarly
+from ctxai.models.dino import Dino
+from ctxai.training.checkpoints import CHECKPOINT, BestEpoch, ResumeCheckpoint
+from ctxai.training.distributed import CoordinatedStop
+from ctxai.training.resume import train_resumably
 from ctxai.training.settings import ComputeConfig
 
 
@@ -31,65 +34,125 @@ def fit(
     devices: int = 1,
     num_nodes: int = 1,
     compute: ComputeConfig = ComputeConfig(),
-    epochs_now: int | None = None,
+    callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 30.0,
 ) -> NoduleClassifier:
-    """Train ``model`` in place for its whole budget and return it in evaluation mode.
+    """Train a classifier in place for its whole budget and return it in evaluation mode.
 
     Args:
         model: as initialised.
         data: training images; its ``parts`` are ``compute.accumulate``.
         work_dir: where ``last.ckpt`` is kept until the caller removes it.
         seed: of dropout.
-        resume: go on from ``last.ckpt`` where there is one.
+        resume: resume from ``last.ckpt`` where there is one.
         accelerator: Lightning's name of the hardware.
         devices: how many of them; under SLURM or torchrun this is per node.
         num_nodes: machines.
         compute: precision, compilation, accumulation.
-        epochs_now: stop after this many epochs in all, leaving ``last.ckpt`` to go on from; None trains to the end.
+        callbacks: further callbacks of Lightning.
         checkpoint_seconds: time between two writings of ``last.ckpt``; 0 writes it after every step.
 
     Raises:
         InputError: when there is no space for ``last.ckpt``, or options do not fit the hardware or the processes.
         ModelError: when training diverges.
         RunError: when ``last.ckpt`` cannot be used, or another process of the training has ended.
-        KeyboardInterrupt: when asked to end; ``last.ckpt`` is there to go on from.
+        KeyboardInterrupt: when asked to end; ``last.ckpt`` is there to resume from.
     """
-    optim, checkpoint = model.optim, work_dir / CHECKPOINT
-    steps = optim.epochs * len(data.train_dataloader()) // compute.accumulate
-    together = CoordinatedStop()
-    callbacks = [*shared_callbacks(seed, epochs_now, together), KeepLast(work_dir, checkpoint_seconds, together)]
+    optim, together = model.optim, CoordinatedStop()
+    chosen: list[Callback] = [*callbacks]
     if optim.patience:
-        callbacks.append(StopEarly(optim.patience))
+        chosen += [EarlyStopping("validation_loss", patience=optim.patience), BestEpoch(work_dir)]
     if optim.ema_decay > 0:
+        steps = optim.epochs * len(data.train_dataloader()) // compute.accumulate
         start = 0 if optim.patience else steps // 2
-        callbacks.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=start))
-    quiet_lightning()
-    trainer = pl.Trainer(
+        chosen.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=start))
+    if compute.channels_last:
+        model.to(memory_format=torch.channels_last)
+    with _plain_attention(model) if compute.precision == "bf16" and _on_cpu(accelerator) else nullcontext():
+        return train_resumably(
+            model,
+            data,
+            work_dir,
+            together,
+            [*chosen, ResumeCheckpoint(work_dir, checkpoint_seconds, together)],
+            seed=seed,
+            resume=resume,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            precision=_precision(compute.precision, accelerator),
+            max_epochs=optim.epochs,
+            accumulate_grad_batches=compute.accumulate,
+            gradient_clip_val=optim.gradient_clip,
+            limit_val_batches=None if optim.patience else 0,
+            num_sanity_val_steps=0,
+        )
+
+
+def fit_dino(
+    model: Dino,
+    data: MultiCropDataModule,
+    work_dir: Path,
+    *,
+    seed: int = 0,
+    resume: bool = True,
+    accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    callbacks: Sequence[Callback] = (),
+) -> Dino:
+    """Pretrain in place for the whole budget and return the model in evaluation mode.
+
+    Args:
+        model: as initialised.
+        data: crops.
+        work_dir: where ``last.ckpt`` is kept after every epoch, until the caller removes it.
+        seed: of the tokens that the student does not see, and of stochastic depth.
+        resume: resume from ``last.ckpt`` where there is one.
+        accelerator: Lightning's name of the hardware.
+        devices: how many of them; under SLURM or torchrun this is per node.
+        num_nodes: machines.
+        callbacks: further callbacks of Lightning.
+
+    Raises:
+        InputError, ModelError, RunError, KeyboardInterrupt: as :func:`fit`.
+    """
+    every_epoch = ModelCheckpoint(work_dir, Path(CHECKPOINT).stem, enable_version_counter=False)
+    return train_resumably(
+        model,
+        data,
+        work_dir,
+        CoordinatedStop(),
+        [*callbacks, every_epoch],
+        seed=seed,
+        resume=resume,
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
-        precision=_precision(compute.precision, accelerator),
-        max_epochs=optim.epochs,
-        accumulate_grad_batches=compute.accumulate,
-        limit_val_batches=None if optim.patience else 0,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO(), process_environment(devices, num_nodes)],
-        default_root_dir=work_dir,
-        gradient_clip_val=optim.gradient_clip,
-        logger=False,
-        enable_progress_bar=console.is_terminal,
-        enable_model_summary=False,
-        deterministic=accelerator == "cpu",
-        log_every_n_steps=1,
+        max_epochs=model.optim.epochs,
+        gradient_clip_val=model.optim.gradient_clip,
+        reload_dataloaders_every_n_epochs=1,
     )
-    fit_or_go_on(trainer, model, data, checkpoint, resume, together)
-    return model.cpu().eval()
+
+
+@contextmanager
+def _plain_attention(model: nn.Module) -> Iterator[None]:
+    """Attention by plain products for a while: torch's fused one takes nearly twice as long in bf16 on a CPU."""
+    fused = [module for module in model.modules() if isinstance(module, Attention) and module.fused_attn]
+    for module in fused:
+        module.fused_attn = False  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.fused_attn = True  # type: ignore[misc]
 
 
 def _precision(name: str, accelerator: str) -> Any:
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
-    if name == "fp16" and on_cpu:
+    if name == "fp16" and _on_cpu(accelerator):
         raise InputError("compute.precision fp16 needs a GPU; expected fp32 or bf16 here")
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[name]
+
+
+def _on_cpu(accelerator: str) -> bool:
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())

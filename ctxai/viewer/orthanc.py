@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
 import logging
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from ctxai.errors import InputError, PacsError
 from ctxai.temporary import temporary_folder
 
 HOST = "127.0.0.1"
+USER = "ctxai"
 
 _PROGRAMS = ("Orthanc", "orthanc", "/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
 _PLUGIN_FOLDERS = (
@@ -89,6 +92,8 @@ class Orthanc:
         dimse_port: port for DIMSE; a free one when not given.
         folder: where it keeps what it receives; a temporary folder when not given. A folder that is given stays, so
             that a second Orthanc finds there what a first one received.
+        locked: answer only requests with a random password that this object alone knows. Orthanc listens on every
+            interface, whatever its settings; without a password any page in a browser on this machine could use it.
 
     Raises:
         InputError: when Orthanc or its DICOMweb plugin is not installed.
@@ -105,6 +110,7 @@ class Orthanc:
         http_port: int | None = None,
         dimse_port: int | None = None,
         folder: Path | None = None,
+        locked: bool = False,
     ) -> None:
         installed = find_orthanc()
         if installed is None:
@@ -113,6 +119,7 @@ class Orthanc:
         self._modalities, self._settings = dict(modalities or {}), dict(settings or {})
         self._ports = http_port, dimse_port
         self._folder = folder
+        self.password = secrets.token_urlsafe(32) if locked else None
         self._temporary: Path | None = None
         self._ending = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
@@ -126,6 +133,13 @@ class Orthanc:
     def url(self) -> str:
         """Root of Orthanc's own REST interface."""
         return f"http://{self.address}"
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """Header of a request; empty where no password is needed."""
+        if self.password is None:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(f'{USER}:{self.password}'.encode()).decode()}"}
 
     @property
     def dicomweb_url(self) -> str:
@@ -170,7 +184,8 @@ class Orthanc:
             for file in files:
                 with file.open("rb") as body:
                     size = str(file.stat().st_size)
-                    connection.request("POST", "/instances", body, {"Content-Length": size})
+                    headers = {"Content-Length": size} | self.authorization
+                    connection.request("POST", "/instances", body, headers)
                     response = connection.getresponse()
                 response.read()
                 if response.status != http.HTTPStatus.OK:
@@ -189,6 +204,7 @@ class Orthanc:
         self.http_port = self._ports[0] or free_port()
         self.dimse_port = self._ports[1] or free_port()
         configuration, log = folder / "orthanc.json", folder / "orthanc.log"
+        configuration.touch(0o600)
         configuration.write_text(json.dumps(self._configuration(folder), indent=2))
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -210,7 +226,7 @@ class Orthanc:
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.http_port, timeout=5)
         try:
-            connection.request("GET", "/dicom-web/studies?limit=1")
+            connection.request("GET", "/dicom-web/studies?limit=1", headers=self.authorization)
             return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
@@ -239,7 +255,8 @@ class Orthanc:
             "StorageDirectory": str(storage.resolve()),
             "IndexDirectory": str(storage.resolve()),
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
+            "AuthenticationEnabled": self.password is not None,
+            "RegisteredUsers": {} if self.password is None else {USER: self.password},
             "HttpPort": self.http_port,
             "HttpThreadsCount": min(16, 4 * (os.cpu_count() or 1)),
             "DicomServerEnabled": self._dimse,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import http.client
 import logging
 import mimetypes
+import re
 import shutil
 import sys
 import threading
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +23,19 @@ from ctxai.viewer.orthanc import HOST
 
 _DICOMWEB = "/dicom-web/"
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".css": "text/css"}
+#: QIDO-RS and WADO-RS of PS3.18; neither other servers that Orthanc knows nor a path upwards.
+_RETRIEVALS = re.compile(r"/dicom-web/(studies|series|instances)(/(?!\.{1,2}(/|$))[A-Za-z0-9._,~-]+)*/?")
+#: OHIF compiles its codecs at run time, in workers of its own; nothing comes from or goes to elsewhere.
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: "
+    "data:; worker-src 'self' blob:; object-src 'self' blob:; frame-src 'self' blob:; frame-ancestors 'none'; "
+    "base-uri 'self'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 _BLOCK = 1 << 18
 _UPSTREAM_SECONDS = 300
 _FORWARDED = ("Accept", "Accept-Encoding", "Range", "If-None-Match", "If-Modified-Since")
@@ -33,21 +48,24 @@ logger = logging.getLogger(__name__)
 class ViewerServer:
     """Serve the viewer; a context manager that listens while its block runs.
 
-    Requests under ``/dicom-web/`` go to Orthanc and its answers come back as they arrive, of any length; all other
-    paths are the viewer's files, or its index page, whose own router reads the path. Only GET and HEAD are answered,
-    and only where the request names this machine as its host, so that no page of another site can read images through
-    a browser.
+    Queries and retrievals under ``/dicom-web/`` (QIDO-RS, WADO-RS) go to Orthanc and its answers come back as they
+    arrive, of any length; nothing else of Orthanc can be reached. All other paths are the viewer's files, or its index
+    page, whose own router reads the path. Only GET and HEAD are answered, only where the request names this server as
+    its host, and never to a page of another origin, so that no other site can read images through a browser.
 
     Args:
         ohif: folder of the built viewer.
         orthanc: ``host:port`` of Orthanc.
         port: port to listen on; 0 takes a free one.
+        authorization: header with which Orthanc is asked.
 
     Raises:
         InputError: when the port is taken.
     """
 
-    def __init__(self, ohif: Path, orthanc: str, port: int = 0) -> None:
+    def __init__(
+        self, ohif: Path, orthanc: str, port: int = 0, authorization: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         try:
             self._server = _Server((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -55,6 +73,7 @@ class ViewerServer:
                 f"--port {port}: cannot listen there ({error}); give another, or 0 for a free one"
             ) from None
         self._server.ohif, self._server.orthanc = ohif.resolve(), orthanc
+        self._server.authorization = authorization
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="viewer", daemon=True)
 
     @property
@@ -80,6 +99,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     ohif: Path
     orthanc: str
+    authorization: Mapping[str, str]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say what went wrong in one line; a browser that drops its connections is nothing wrong."""
@@ -94,13 +114,18 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 600
 
     def do_GET(self) -> None:
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        path = urlsplit(self.path).path
         try:
-            if host not in (HOST, "localhost"):
-                self._answer(HTTPStatus.FORBIDDEN, b"this viewer answers this machine alone\n", "text/plain")
-            elif path.startswith(_DICOMWEB):
-                self._forward()
+            path = urlsplit(self.path).path
+        except ValueError:
+            path = _DICOMWEB
+        try:
+            if not self._is_own():
+                self._answer(HTTPStatus.FORBIDDEN, b"this viewer answers its own page alone\n", "text/plain")
+            elif unquote(path).lower().startswith(_DICOMWEB.rstrip("/")):
+                if _RETRIEVALS.fullmatch(path):
+                    self._forward()
+                else:
+                    self._answer(HTTPStatus.NOT_FOUND, b"only studies can be read here\n", "text/plain")
             elif path == "/app-config.js":
                 self._answer(HTTPStatus.OK, app_config().encode(), _TYPES[".js"])
             else:
@@ -112,6 +137,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # requests name studies: nothing of them is logged
         pass
+
+    def _is_own(self) -> bool:
+        """Whether a request names this server as its host, and comes from no page of another origin."""
+        hosts = {f"{name}:{self.server.server_address[1]}" for name in (HOST, "localhost")}
+        origin = self.headers.get("Origin")
+        return (
+            self.headers.get_all("Host", []) in [[host] for host in hosts]
+            and (origin is None or origin in {f"http://{host}" for host in hosts})
+            and self.headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}
+        )
+
+    def end_headers(self) -> None:
+        """End the headers of an answer, with those that keep other sites out."""
+        for name, value in _SECURITY.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self.send_response(status)
@@ -147,6 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Ask Orthanc the same and hand on what it says, block by block."""
         upstream = http.client.HTTPConnection(self.server.orthanc, timeout=_UPSTREAM_SECONDS)
         headers = {name: self.headers[name] for name in _FORWARDED if name in self.headers}
+        headers |= self.server.authorization
         headers["Host"] = self.headers["Host"]  # Orthanc builds the addresses of bulk data from it
         try:
             upstream.request(self.command, self.path, headers=headers)

@@ -10,7 +10,7 @@ from dicom_peer import dicom_peer
 from pydicom import dcmread
 
 from ctxai.cli import main
-from ctxai.commands import send as send_stage
+from ctxai.pacs import delivery
 from ctxai.viewer.orthanc import free_port
 
 from folders import record_series
@@ -28,7 +28,7 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send_stage, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.0)
 
 
 def address(port: int) -> list[str]:
@@ -64,7 +64,8 @@ def test_a_refused_object_is_named_and_the_rest_arrives(results: Path, capsys: p
         archive.refuse_uids = {uid_of(bad)}
         assert main(["send", str(results), *address(archive.port)]) == 2
         assert archive.stored == 3
-    assert f"1 of 4 objects were not accepted, the first: {bad}: status A900H" in capsys.readouterr().err
+    reason = "status A900H, the object does not match its class"
+    assert f"1 of 4 objects were not accepted, the first: {bad}: {reason}" in capsys.readouterr().err
 
 
 def test_half_a_study_sent_is_finished_by_the_same_command(results: Path, capsys: pytest.CaptureFixture):
@@ -80,7 +81,7 @@ def test_half_a_study_sent_is_finished_by_the_same_command(results: Path, capsys
 def test_a_pacs_that_comes_back_between_attempts_gets_everything(results: Path, monkeypatch: pytest.MonkeyPatch):
     with dicom_peer() as archive:
         archive.abort_after = 2
-        monkeypatch.setattr(send_stage.time, "sleep", lambda _: setattr(archive, "abort_after", None))
+        monkeypatch.setattr(delivery.time, "sleep", lambda _: setattr(archive, "abort_after", None))
         assert main(["send", str(results), *address(archive.port)]) == 0
         assert archive.stored == 4
 

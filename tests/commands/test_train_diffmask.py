@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.cli import main, stage_parser
+from ctxai.cli import main, parse
 from ctxai.commands.train import train
-from ctxai.commands.train_diffmask import GATES, SETTINGS, load_gates, train_diffmask
+from ctxai.commands.train_diffmask import SETTINGS, train_diffmask
 from ctxai.ct.series import read_series
 from ctxai.data.settings import AugmentConfig, ViewConfig
 from ctxai.data.views import render_own_views
@@ -20,8 +20,8 @@ from ctxai.explain.network import Network
 from ctxai.files import sha256
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.models.classifier import OptimConfig
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
+from ctxai.run.gates import GATES, load_gates
 from ctxai.run.run import Run
 
 from cohorts import sphere_store
@@ -157,7 +157,7 @@ def test_stores_that_the_run_was_not_trained_on_are_refused(store, trained, run_
 
 
 def test_the_optimisation_can_be_set_from_the_command_line():
-    parser = stage_parser("train-diffmask")
-    values = parser.parse_args(["run", "store", "--settings.margin", "0.2", "--settings.divergence", "mixed"])
-    assert (values.settings.margin, values.settings.divergence) == (0.2, "mixed")
-    assert values.settings.warmup_steps == SETTINGS.warmup_steps
+    _, values = parse(["train-diffmask", "run", "store", "--settings.margin", "0.2", "--settings.divergence", "mixed"])
+    settings = values.kwargs["settings"]
+    assert (settings.margin, settings.divergence) == (0.2, "mixed")
+    assert settings.warmup_steps == SETTINGS.warmup_steps

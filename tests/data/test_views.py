@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ctxai.data.settings import ViewConfig
-from ctxai.data.views import render_batch, render_views, view_frame
+from ctxai.data.views import render_batch, render_views, turn, turn_back, view_frame
 from ctxai.errors import InputError
 
 RAW = ViewConfig(field_of_view_mm=8.0, pixels=8, hu_window=(-5000.0, 5000.0), mean=0.0, std=1.0)
@@ -96,3 +96,11 @@ def test_a_single_slice_has_an_axial_view_only():
 def test_impossible_options_are_refused(options):
     with pytest.raises(InputError, match="views"):
         ViewConfig(**options)
+
+
+def test_eight_turns_are_all_different_and_come_back():
+    image = torch.arange(16.0).reshape(1, 4, 4)
+    turned = [turn(image, number) for number in range(8)]
+    assert torch.equal(turned[0], image)
+    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
+    assert all(torch.equal(turn_back(one, number), image) for number, one in enumerate(turned))

@@ -6,8 +6,7 @@ from timm.models.vision_transformer import VisionTransformer
 from ctxai.data.labels import TARGETS
 from ctxai.errors import InputError, ModelError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, LossConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, LossConfig, OptimConfig
 
 
 @pytest.fixture

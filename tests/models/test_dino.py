@@ -10,7 +10,9 @@ from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.errors import ModelError
 from ctxai.models.dino import Dino
 from ctxai.models.settings import BackboneConfig, DinoConfig
-from ctxai.training.dino_trainer import fit_dino
+from ctxai.training.trainer import fit_dino
+
+from interrupted import StopAfter
 
 VIEWS = ViewConfig(views=("axial",), pixels=16)
 BACKBONE = BackboneConfig(depth=1, drop_path_rate=0.0)
@@ -113,7 +115,7 @@ def test_temperature_learning_rate_and_decay_follow_their_schedules(patches, tmp
 def test_the_same_seed_gives_the_same_weights_also_after_a_kill(patches, tmp_path):
     options = {"token_drop": 0.5}
     whole = trained(patches, tmp_path / "whole", **options)
-    fit_dino(fresh(**options), data(patches), tmp_path / "cut", accelerator="cpu", epochs_now=1)
+    fit_dino(fresh(**options), data(patches), tmp_path / "cut", accelerator="cpu", callbacks=[StopAfter(1)])
     resumed = fit_dino(fresh(**options), data(patches), tmp_path / "cut", accelerator="cpu")
     assert_equal_weights(resumed, whole)
     assert resumed.history == whole.history and len(whole.history) == 3

@@ -5,8 +5,7 @@ from ctxai.errors import InputError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.finetuning import prepare_backbone
-from ctxai.models.settings import BackboneConfig, TuneConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig, TuneConfig
 
 
 def learning(**options):

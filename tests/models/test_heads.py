@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from ctxai.models.heads import NoduleHeads, malignancy_loss, rating_loss
+from ctxai.errors import InputError
+from ctxai.models.heads import (
+    AuxiliaryHeads,
+    HeadsConfig,
+    NoduleHeads,
+    OrdinalHeads,
+    malignancy_loss,
+    rating_loss,
+    share_loss,
+)
 
 EQUAL = (1.0, 1.0)
 NAN = float("nan")
@@ -58,3 +67,60 @@ def test_a_batch_without_any_label_has_no_loss():
     nothing = torch.full((2,), NAN)
     assert float(malignancy_loss(torch.randn(2), nothing, EQUAL)) == 0
     assert float(rating_loss(torch.randn(2), nothing, 1.0, weights=nothing)) == 0
+
+
+def ordinal_heads(**options):
+    torch.manual_seed(0)
+    return OrdinalHeads(8, ("malignancy", "texture"), HeadsConfig(readout="ordinal", **options)).eval()
+
+
+def test_ordinal_heads_read_malignancy_as_the_mean_of_four_cumulative_logits():
+    heads, embedding = ordinal_heads(), torch.randn(3, 8)
+    outputs, cumulative = heads.read(heads.trunk(embedding))
+    assert outputs.shape == (3, 2) and cumulative.shape == (3, 4)
+    torch.testing.assert_close(outputs[:, 0], cumulative.mean(1))
+    assert torch.equal(outputs, heads(embedding))
+
+
+def test_ordinal_heads_need_malignancy():
+    with pytest.raises(InputError, match="malignancy"):
+        OrdinalHeads(8, ("texture",), HeadsConfig(readout="ordinal"))
+
+
+def test_the_share_loss_weighs_nodules_and_leaves_out_what_is_unknown():
+    logits, shares = torch.randn(2, 4), torch.rand(2, 4)
+    first, second = (float(share_loss(logits[i : i + 1], shares[i : i + 1], torch.ones(1))) for i in range(2))
+    both = float(share_loss(logits, shares, torch.tensor([1.0, 3.0])))
+    assert both == pytest.approx((first + 3 * second) / 4)
+    shares[1] = NAN
+    assert float(share_loss(logits, shares, torch.tensor([1.0, 3.0]))) == pytest.approx(first)
+
+
+def test_each_token_tells_of_its_own_quarters():
+    heads = AuxiliaryHeads(8, (2, 3), HeadsConfig(outline=1.0))
+    patches = torch.zeros(1, 6, 8)
+    patches[0, 4] = torch.randn(8)  # the token of the second row and column
+    logits = heads.outline_logits(patches)
+    assert logits.shape == (1, 4, 6)
+    other = logits[0] != heads.outline_logits(torch.zeros(1, 6, 8))[0]
+    assert other[2:4, 2:4].all() and int(other.sum()) == 4
+
+
+def test_every_auxiliary_head_adds_its_weighted_loss():
+    embedding, patches = torch.randn(2, 8), torch.randn(2, 4, 8)
+    targets = {"shares": torch.rand(2, 4), "weight": torch.ones(2), "outline": torch.rand(2, 4, 4)}
+    torch.manual_seed(0)
+    heads = AuxiliaryHeads(8, (2, 2), HeadsConfig(soft=1.0, rank=2.0, outline=3.0))
+    total = heads.loss(embedding, patches, targets).item()
+    parts = 0.0
+    for name in ("soft", "rank", "outline"):
+        options = {"soft": 0.0, "rank": 0.0, "outline": 0.0} | {name: getattr(heads.config, name)}
+        one = AuxiliaryHeads(8, (2, 2), HeadsConfig(**options))
+        one.load_state_dict(heads.state_dict(), strict=False)
+        parts += one.loss(embedding, patches, targets).item()
+    assert total == pytest.approx(parts, rel=1e-5)
+
+
+def test_impossible_heads_are_refused():
+    with pytest.raises(InputError, match="heads:"):
+        HeadsConfig(outline=-1.0)

@@ -8,8 +8,7 @@ import torch
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, TuneConfig
-from ctxai.training.settings import OptimConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig, TuneConfig
 
 from cohorts import sphere_store
 

@@ -45,7 +45,7 @@ def test_one_refused_object_does_not_stop_the_others(ct_files: list[Path]):
         archive.refuse_uids = {dcmread(ct_files[2]).SOPInstanceUID}
         outcomes = list(peer_at(archive).store(ct_files))
     assert [outcome.accepted for outcome in outcomes] == [True, True, False, True, True]
-    assert outcomes[2].message == "status A900H"
+    assert outcomes[2].message == "status A900H, the object does not match its class"
 
 
 def test_a_class_that_the_peer_does_not_take_is_named(ct_files: list[Path]):

@@ -11,7 +11,7 @@ import numpy as np
 from ctxai.ct.series import read_series
 from ctxai.export import (
     Estimate,
-    Figure,
+    NamedValue,
     NoduleSummary,
     Provenance,
     SegmentedNodule,
@@ -99,7 +99,7 @@ def _write_overlays(folder: Path, source: SourceSeries, ball: np.ndarray) -> Non
         "phantom/1",
         outline_of_mask(labels > 0),
         (Estimate("malignancy", MALIGNANCY, LOW, HIGH), Estimate("spiculation", 1.43)),
-        (Figure("cdam: fidelity", 0.87),),
+        (NamedValue("cdam: fidelity", 0.87),),
     )
     write_structured_report(folder / "sr" / "report.dcm", [nodule], source, provenance, written)
 

@@ -17,7 +17,7 @@ from ctxai.deidentification.ct import write_clean_ct
 from ctxai.deidentification.profile import Confidentiality, parse_retained
 from ctxai.export import (
     Estimate,
-    Figure,
+    NamedValue,
     NodulePage,
     NoduleSummary,
     Provenance,
@@ -104,7 +104,10 @@ def write_all(
 def reported(labels: np.ndarray, source: SourceSeries) -> list[NoduleSummary]:
     """An outlined nodule with everything that can be said, and a mere point."""
     estimates = (Estimate("malignancy", 3.2, 2.1, 4.4, 3.5), Estimate("diameter", 9.0, 7.0, 12.0, 8.5))
-    figures = (Figure("Probability of a median rating over 3", 0.62, percent=True), Figure("cdam: fidelity", 0.3))
+    figures = (
+        NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+        NamedValue("cdam: fidelity", 0.3),
+    )
     ratings = dict.fromkeys(RATING_VALUES, 3)
     return [
         NoduleSummary("phantom/1", outline_of_mask(labels == 1), estimates, figures, (ratings, ratings), 99.5, 8.5),

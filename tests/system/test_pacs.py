@@ -11,8 +11,8 @@ import pytest
 from pydicom import dcmread
 
 from ctxai.cli import main
-from ctxai.commands import send as send_stage
 from ctxai.ct.series import read_series
+from ctxai.pacs import delivery
 from ctxai.viewer.orthanc import Orthanc, free_port
 
 from commands.test_watch import until, watching
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(send_stage, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.1)
 
 
 @pytest.fixture

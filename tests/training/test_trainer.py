@@ -5,14 +5,16 @@ import pytest
 import torch
 
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
+from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig, OptimConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig, TuneConfig
+from ctxai.run.config import RunConfig
+from ctxai.training.settings import ComputeConfig
 from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
+from interrupted import StopAfter
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +72,14 @@ def test_the_same_seed_gives_the_same_weights(store, tmp_path):
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(store, tmp_path, stop):
     whole = fit(*prepare(store, epochs=4), tmp_path / "whole", accelerator="cpu")
-    fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu", epochs_now=stop)
+    fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu", callbacks=[StopAfter(stop)])
     resumed = fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu")
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.epoch_losses == whole.epoch_losses
 
 
 def test_the_resume_checkpoint_holds_nothing_but_plain_values(store, tmp_path):
-    fit(*prepare(store), tmp_path, accelerator="cpu", epochs_now=1)
+    fit(*prepare(store), tmp_path, accelerator="cpu", callbacks=[StopAfter(1)])
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert state["epoch"] == 0
 
@@ -192,3 +194,44 @@ def test_the_final_weights_are_the_average_unless_switched_off(store, tmp_path):
     last = fit(*prepare(store, ema_decay=0.0), tmp_path / "b", accelerator="cpu")
     assert averaged.epoch_losses == last.epoch_losses  # averaging does not touch the training itself
     assert not torch.equal(weights(averaged), weights(last))
+
+
+def ordinal(store, folder, compute=FULL, seed=0):
+    """A run's model with every auxiliary head, after a short training."""
+    config = RunConfig(
+        views=VIEWS,
+        backbone=BackboneConfig(patch_size=4, depth=1, width=16, heads=2, stem=(4, 8)),
+        optim=OptimConfig(epochs=25, batch_size=8, learning_rate=5e-3),
+        heads=HeadsConfig(readout="ordinal", soft=1.0, rank=1.0, outline=1.0),
+        augment=AugmentConfig(far_shift_mm=4.0, far_share=0.5, erase=EraseConfig(share=0.5)),
+        compute=compute,
+    )
+    data = config.make_data(store.path)
+    torch.manual_seed(seed)
+    model = config.make_model()
+    model.fit_scaler(data.targets[data.split.training])
+    return fit(model, data, folder, seed=seed, accelerator="cpu", compute=compute), data
+
+
+def test_ordinal_heads_and_the_outline_are_learnt_behind_a_stem(store, tmp_path):
+    model, data = ordinal(store, tmp_path)
+    (images, targets), *_ = data.val_dataloader()
+    with torch.inference_mode():
+        logits = model(images)[:, 0]
+    assert logits[targets[:, 0] > 0.5].min() > logits[targets[:, 0] < 0.5].max()
+    inside = data.store.agreement(int(data.split.validation[0]))[0, 24:40, 24:40] > 0
+    found = model.outline(images[:1])[0].repeat_interleave(2, 0).repeat_interleave(2, 1)  # 4 to 2 mm
+    inside = torch.from_numpy(inside).float()
+    whole = torch.nn.functional.adaptive_avg_pool2d(inside[None], found.shape)[0]
+    assert found[whole > 0.9].mean() > found[whole < 0.1].mean() + 0.2
+    model.fit_rating_scale([images])
+    units = model.to_units(model(images))[:, 0]
+    expected = 1 + model.heads.read(model.heads.trunk(model.backbone(images)))[1].sigmoid().sum(1)
+    assert (units - expected).detach().abs().max() < 0.25  # the expected rating, from one output
+
+
+def test_the_same_seed_gives_the_same_weights_of_a_stem_in_bf16(store, tmp_path):
+    compute = ComputeConfig(precision="bf16", channels_last=True)
+    first, second = (ordinal(store, tmp_path / name, compute)[0] for name in "ab")
+    assert torch.equal(weights(first), weights(second))
+    assert all(block.attn.fused_attn for block in first.backbone.blocks)

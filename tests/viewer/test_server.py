@@ -74,7 +74,8 @@ def viewer(archive, tmp_path):
     (folder / "app-config.js").write_text("window.config = 'the stock one';")
     (folder / "assets" / "codec.wasm").write_bytes(b"\0asm")
     (tmp_path / "secret.txt").write_text("outside")
-    with ViewerServer(folder, f"127.0.0.1:{archive.server_address[1]}") as server:
+    address = f"127.0.0.1:{archive.server_address[1]}"
+    with ViewerServer(folder, address, authorization={"Authorization": "Basic secret"}) as server:
         yield server
 
 
@@ -133,7 +134,7 @@ def test_answers_of_dicomweb_come_through_whole(viewer, archive, kind):
 def test_an_answer_is_handed_on_while_it_arrives(viewer):
     FIRST_HALF_READ.clear()
     with connected(viewer) as connection:
-        connection.request("GET", "/dicom-web/chunked-wait")
+        connection.request("GET", "/dicom-web/studies/chunked-wait")
         response = connection.getresponse()
         assert response.read(1_000_000) == BODY[:1_000_000]  # the archive has not sent the rest yet
         FIRST_HALF_READ.set()
@@ -141,7 +142,12 @@ def test_an_answer_is_handed_on_while_it_arrives(viewer):
 
 
 def test_one_connection_takes_many_requests(viewer):
-    asked = (("/", 200), ("/dicom-web/chunked", 200), ("/dicom-web/absent", 404), ("/dicom-web/x", 200))
+    asked = (
+        ("/", 200),
+        ("/dicom-web/studies/chunked", 200),
+        ("/dicom-web/studies/absent", 404),
+        ("/dicom-web/studies/x", 200),
+    )
     with connected(viewer) as connection:
         for path, status in asked:
             connection.request("GET", path)
@@ -152,7 +158,7 @@ def test_one_connection_takes_many_requests(viewer):
 
 def test_an_answer_that_ends_early_does_not_look_whole(viewer):
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-        ask(viewer, "/dicom-web/cut")
+        ask(viewer, "/dicom-web/studies/cut")
 
 
 def test_a_dicom_server_that_is_gone_is_said(viewer, archive):
@@ -166,7 +172,8 @@ def test_pages_of_other_sites_get_nothing(viewer, archive):
     response, _ = ask(viewer, "/dicom-web/studies", Host="evil.example:80")
     assert response.status == 403
     assert archive.asked == []
-    assert ask(viewer, "/dicom-web/studies", Host="localhost:80")[0].status == 200
+    port = viewer.url.rpartition(":")[2]
+    assert ask(viewer, "/dicom-web/studies", Host=f"localhost:{port}")[0].status == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -196,3 +203,72 @@ def test_a_port_that_is_taken_is_one_line(viewer, tmp_path):
         ViewerServer(tmp_path, "127.0.0.1:1", port)
     with pytest.raises(InputError, match="--port 99999: cannot listen there"):
         ViewerServer(tmp_path, "127.0.0.1:1", 99999)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dicom-web/../instances",
+        "/dicom-web/studies/../../tools/shutdown",
+        "/dicom-web/studies/%2e%2e/%2e%2e/tools/shutdown",
+        "/dicom-web/studies/..",
+        "/dicom-web/studies/..%2f..%2fsystem",
+        "/dicom-web/studies/1.2/..\\..\\system",
+        "/dicom-web/studies//system",
+        "/dicom-web/servers",
+        "/dicom-web/",
+        "/dicom-web",
+        "/DICOM-WEB/studies",
+        "/%64icom-web/studies",
+        "/dicom-web/studies;x/1",
+        "/dicom-web/studies/1\t2",
+    ],
+)
+def test_of_the_dicom_server_only_studies_can_be_reached(viewer, archive, path):
+    host, _, port = viewer.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert archive.asked == []
+    assert b"secret" not in answer
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1:1"},
+        {"Host": "127.0.0.1.evil.example:80"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/dicom-web/studies", "/app-config.js"])
+def test_another_host_or_origin_gets_nothing(viewer, archive, path, headers):
+    response, body = ask(viewer, path, **headers)
+    assert (response.status, b"page alone" in body) == (403, True)
+    assert archive.asked == []
+
+
+def test_the_password_goes_to_the_dicom_server_and_never_to_the_browser(viewer, archive):
+    response, _ = ask(viewer, "/dicom-web/studies", Authorization="Basic mine")
+    assert archive.asked[0][1]["Authorization"] == "Basic secret"
+    assert "secret" not in str(response.headers)
+
+
+def test_every_answer_keeps_other_sites_out(viewer):
+    for path in ("/", "/dicom-web/studies", "/dicom-web/nothing", "/app-config.js"):
+        headers = ask(viewer, path)[0].headers
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH", "PROPFIND", "CONNECT"])
+def test_no_other_method_is_answered(viewer, archive, method):
+    assert ask(viewer, "/dicom-web/studies", method)[0].status == 501
+    assert archive.asked == []

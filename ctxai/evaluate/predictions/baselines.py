@@ -21,13 +21,12 @@ from sklearn.preprocessing import StandardScaler
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import NoduleHeads
-from ctxai.models.settings import TuneConfig
+from ctxai.models.settings import HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
 from ctxai.training.trainer import fit
 
@@ -62,17 +61,7 @@ def network_scores(
         raise InputError(f"baseline {name!r}: expected one of {', '.join(NETWORKS)}")
     if "malignancy" not in config.targets:
         raise InputError("baselines score malignancy, which this run does not predict")
-    data = NoduleDataModule(
-        store_dir,
-        config.views,
-        config.augment,
-        config.folds,
-        config.label,
-        config.shuffle_labels,
-        config.optim.batch_size,
-        config.seed,
-        parts=config.compute.accumulate,
-    )
+    data = replace(config, heads=HeadsConfig()).make_data(store_dir)
     torch.manual_seed(config.seed)
     model = baseline_network(name, replace(config, views=data.views))
     model.fit_scaler(data.targets[data.split.training])
@@ -93,7 +82,7 @@ def baseline_network(name: str, config: RunConfig) -> NoduleClassifier:
     if name == "random_vit" and not (config.backbone.pretrained or config.backbone.weights):
         raise InputError("baseline random_vit: the run itself began from random weights")
     scratch = replace(config.backbone, pretrained=False, weights=None)
-    model = replace(config, backbone=scratch, tune=TuneConfig()).make_model()
+    model = replace(config, backbone=scratch, tune=TuneConfig(), heads=HeadsConfig()).make_model()
     if name == "resnet18":
         model.backbone = cast(VisionTransformer, ResNet18())  # has what the classifier calls
         model.heads = NoduleHeads(ResNet18.num_features, model.target_names)

@@ -52,9 +52,10 @@ def predict_rows(run: Run, store: NoduleStore, rows: np.ndarray) -> pd.DataFrame
     units; and, where the store has it, each reader's own rating in ``<target>_ratings``. Numbers are rounded, so that a
     written copy is exact.
     """
-    patches = Patches(store, rows, memory_limit_bytes=0)
+    patches = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    predicted = pd.concat([run.predict(patches[block]) for block in track(blocks, "Predicting")], ignore_index=True)
+    found = [run.predict_marked(patches[block]) for block in track(blocks, "Predicting")]
+    predicted = pd.concat(found, ignore_index=True)
     table = store.table.iloc[rows].reset_index(drop=True)
     known = table[[*_KNOWN, *(name for name in _KNOWN_OF_SOME if name in table)]]
     readers = pd.DataFrame({f"{target}_readers": table[column_of(target)] for target in TARGETS})

@@ -7,6 +7,7 @@ The level u of a slice is 0 at the deepest point of the lungs and 1 at their ape
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -235,11 +236,16 @@ def _best_of(
         now, origin = getattr(chest, name), getattr(first, name)
         values[name] = now * np.exp(change) if is_size else now + change
         price += ((np.log(values[name] / origin) if is_size else values[name] - origin) / scale) ** 2
-    candidates = replace(chest, **{name: value[:, None] for name, value in values.items()})
+    candidates = _changed(chest, {name: value[:, None] for name, value in values.items()})
     outside = np.maximum(candidates.parts(*points.T).lung + 1.0, 0)
     cost = np.minimum(outside, 50).mean(axis=1) + 0.006 * price
     best = int(cost.argmin())
-    return replace(chest, **{name: float(value[best]) for name, value in values.items()})
+    return _changed(chest, {name: float(value[best]) for name, value in values.items()})
+
+
+def _changed(chest: Thorax, values: dict[str, Any]) -> Thorax:
+    """The chest with other sizes; arrays of sizes give many chests at once."""
+    return replace(chest, **values)
 
 
 def _pocket(chest: Thorax, outline: np.ndarray) -> np.ndarray:

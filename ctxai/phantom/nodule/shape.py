@@ -72,9 +72,10 @@ class Shape:
         shape = cls.of_distance((0, 0, 0), size, gaussian_filter(np.median(distances, axis=0), (0, 0.6, 0.6)))
         first = np.maximum(-low, 0)
         last = shape.distance.shape - np.maximum(high - [len(z_mm), rows, rows], 0)
+        start = low + first
         keep = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
         return cls(
-            tuple(int(v) for v in low + first),
+            (int(start[0]), int(start[1]), int(start[2])),
             size,
             shape.distance[keep],
             shape.direction[(slice(None), *keep)],

@@ -119,10 +119,10 @@ class Noise:
 
 def blur(image: np.ndarray, share: float) -> np.ndarray:
     """Three-point blur along both axes of (row, column): each pixel gives ``share`` to either neighbour."""
-    share, keep = np.float32(share), np.float32(1 - 2 * share)
+    given, keep = np.float32(share), np.float32(1 - 2 * share)
     for axis in (0, 1):
         padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         image = keep * image
-        image += share * (padded[:-2] if axis == 0 else padded[:, :-2])
-        image += share * (padded[2:] if axis == 0 else padded[:, 2:])
+        image += given * (padded[:-2] if axis == 0 else padded[:, :-2])
+        image += given * (padded[2:] if axis == 0 else padded[:, 2:])
     return image

@@ -7,9 +7,8 @@ from sklearn.metrics import roc_auc_score
 from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.baselines import ResNet18, baseline_network, features_scores, network_scores
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.settings import OptimConfig
 
 from cohorts import sphere_store
 

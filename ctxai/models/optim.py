@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
-from ctxai.training.settings import OptimConfig
+from ctxai.models.backbone import ViT
+from ctxai.models.settings import OptimConfig
 
 
 def rate_factor(config: OptimConfig, steps: int) -> Callable[[int], float]:
@@ -42,7 +43,7 @@ def rate_factor(config: OptimConfig, steps: int) -> Callable[[int], float]:
 
 
 def parameter_groups(
-    model: nn.Module, backbone: VisionTransformer, config: OptimConfig, layer_decay: float = 1.0
+    model: nn.Module, backbone: ViT, config: OptimConfig, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
     """Learning parameters of a classifier, grouped by weight decay and by depth.
 
@@ -84,7 +85,7 @@ def _depth(name: str, last: int) -> int:
     return last if after else 0
 
 
-def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig, steps: int) -> dict[str, Any]:
+def make_optimizer(groups: list[dict[str, Any]], config: OptimConfig, steps: int) -> OptimizerLRSchedulerConfig:
     """AdamW and its schedule, in the form that a LightningModule's ``configure_optimizers`` returns.
 
     Args:

@@ -6,9 +6,8 @@ from timm.optim import param_groups_layer_decay
 
 from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
-from ctxai.models.settings import BackboneConfig
-from ctxai.training.optim import make_optimizer, parameter_groups, rate_factor
-from ctxai.training.settings import OptimConfig, ScheduleConfig
+from ctxai.models.optim import make_optimizer, parameter_groups, rate_factor
+from ctxai.models.settings import BackboneConfig, OptimConfig, ScheduleConfig
 
 STEPS = 40
 

@@ -1,12 +1,12 @@
-"""What every training with Lightning shares: going on from a checkpoint with the same random numbers, quietly."""
+"""A Lightning trainer whose training can be resumed: the same random numbers, quiet, checkpoints of plain values."""
 
 from __future__ import annotations
 
-import logging
 import pickle
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -15,23 +15,24 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 
 from ctxai.errors import RunError, one_line
-from ctxai.progress import console
-from ctxai.training.distributed import CoordinatedStop
+from ctxai.progress import console, quiet_lightning
+from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO
+from ctxai.training.distributed import CoordinatedStop, logger, process_environment
+
+Model = TypeVar("Model", bound=pl.LightningModule)
 
 _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     # Rendering is cheap and the number of workers is the user's own choice.
     (".*does not have many workers", PossibleUserWarning),
-    # It is meant to hold the checkpoint to go on from.
+    # It is meant to hold the checkpoint to resume from.
     ("Checkpoint directory .* exists and is not empty", UserWarning),
-    # Who starts the processes is said by ctxai.training.distributed.
+    # ctxai.training.distributed logs who starts the processes.
     ("The `srun` command is available", PossibleUserWarning),
     # Of the class token and the position embedding in several processes; not an error, as it says itself.
     ("Grad strides do not match bucket view strides", UserWarning),
     # Lightning's own use of torch.
     (r".*LeafSpec.* is deprecated", FutureWarning),
 )
-
-logger = logging.getLogger(__name__)
 
 
 class SeedEveryStep(Callback):
@@ -50,49 +51,68 @@ class SeedEveryStep(Callback):
         )
 
 
-class StopAfter(Callback):
-    """Stop after a number of epochs in all, leaving the checkpoint to go on from."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ask the trainer to stop."""
-        trainer.should_stop = trainer.current_epoch + 1 >= self._epochs
-
-
-def shared_callbacks(seed: int, epochs_now: int | None, together: CoordinatedStop) -> list[Callback]:
-    """Seeds, an end before the last epoch where it is asked for, and a progress bar on a terminal."""
-    callbacks: list[Callback] = [SeedEveryStep(seed), together]
-    if console.is_terminal:
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    if epochs_now:
-        callbacks.append(StopAfter(epochs_now))
-    return callbacks
-
-
-def fit_or_go_on(
-    trainer: pl.Trainer,
-    model: pl.LightningModule,
+def train_resumably(
+    model: Model,
     data: pl.LightningDataModule,
-    checkpoint: Path,
-    resume: bool,
+    work_dir: Path,
     together: CoordinatedStop,
-) -> None:
-    """Train in place, from ``checkpoint`` where there is one and ``resume`` is on.
+    callbacks: Sequence[Callback],
+    *,
+    seed: int,
+    resume: bool,
+    accelerator: str,
+    devices: int,
+    num_nodes: int,
+    **options: Any,
+) -> Model:
+    """Train in place, from ``last.ckpt`` where there is one and ``resume`` is on, and return in evaluation mode.
+
+    Args:
+        model: as initialised.
+        data: training and validation batches.
+        work_dir: where ``last.ckpt`` is kept.
+        together: ends all processes after the same step.
+        callbacks: further ones; one of them has to write ``last.ckpt``.
+        seed: of dropout.
+        resume: whether to resume.
+        accelerator: Lightning's name of the hardware.
+        devices: how many of them; under SLURM or torchrun this is per node.
+        num_nodes: machines.
+        options: further options of `pytorch_lightning.Trainer`.
 
     Raises:
+        InputError: when there is no space for ``last.ckpt``, or options do not fit the processes.
         RunError: when the checkpoint cannot be used, or another process of the training has ended.
         KeyboardInterrupt: when asked to end, by Ctrl-C or SIGTERM.
     """
-    go_on = resume and checkpoint.is_file()
-    if go_on:
-        logger.info("going on from %s", checkpoint)
+    quiet_lightning()
+    shared: list[Callback] = [SeedEveryStep(seed), together]
+    if console.is_terminal:
+        shared.append(RichProgressBar(console_kwargs={"stderr": True}))
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        callbacks=[*shared, *callbacks],
+        plugins=[AtomicCheckpointIO(), process_environment(devices, num_nodes)],
+        default_root_dir=work_dir,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_progress_bar=console.is_terminal,
+        enable_model_summary=False,
+        deterministic=accelerator == "cpu",
+        log_every_n_steps=1,
+        **options,
+    )
+    checkpoint = work_dir / CHECKPOINT
+    found = checkpoint if resume and checkpoint.is_file() else None
+    if found:
+        logger.info("resuming from %s", found)
     with warnings.catch_warnings():
         for message, category in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=category)
         try:
-            trainer.fit(model, data, ckpt_path=checkpoint if go_on else None, weights_only=True)
+            trainer.fit(model, data, ckpt_path=found, weights_only=True)
         except SIGTERMException:
             raise KeyboardInterrupt from None
         except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as error:
@@ -101,13 +121,14 @@ def fit_or_go_on(
                     f"another process of this training has ended ({one_line(error)}); see what it said, and give the "
                     "same command again to go on"
                 ) from None
-            if together.began or not go_on:
+            if together.began or not found:
                 raise
             raise RunError(
-                f"{checkpoint}: cannot be resumed ({one_line(error)}); give the command again with --resume false"
+                f"{found}: cannot be resumed ({one_line(error)}); give the command again with --resume false"
             ) from None
     if trainer.interrupted:
         raise KeyboardInterrupt
+    return model.cpu().eval()
 
 
 def _from_another_process(error: Exception) -> bool:

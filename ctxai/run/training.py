@@ -1,0 +1,167 @@
+"""Training a run: classifier, calibration and novelty from a nodule store, written as one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ctxai.data.datamodule import NoduleDataModule
+from ctxai.data.labels import NODULE_FOLDS, TARGETS, targets_of
+from ctxai.data.patches import Patches
+from ctxai.data.views import render_own_views
+from ctxai.errors import RunError
+from ctxai.folder_kinds import kind_of
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.run.calibration import Calibration
+from ctxai.run.config import RunConfig
+from ctxai.run.ood import Novelty
+from ctxai.run.provenance import provenance_of
+from ctxai.run.run import Run, round_weights
+from ctxai.training.distributed import is_first_process
+from ctxai.training.trainer import fit
+
+_BLOCK = 64
+
+logger = logging.getLogger(__name__)
+
+
+def train_run(
+    config: RunConfig,
+    store_dir: Path,
+    run_dir: Path,
+    *,
+    workers: int = 0,
+    accelerator: str = "auto",
+    devices: int = 1,
+    num_nodes: int = 1,
+    resume: bool = True,
+    overwrite: bool = False,
+) -> None:
+    """Train, calibrate and write a run; a finished one of the same options is left as it is.
+
+    Args:
+        config: the run's options; the statistics of its views are taken from the training nodules.
+        store_dir: nodule store with ratings and folds.
+        run_dir: folder to write; it appears whole, at the end.
+        workers: processes that render images; 0 renders in the training process.
+        accelerator, devices, num_nodes: as `fit`.
+        resume: resume from the last checkpoint, and keep a finished run.
+        overwrite: replace a finished run of other options or of another store.
+
+    Raises:
+        InputError: when the store cannot be trained on by these options.
+        RunError: when the folder holds a run of other options.
+    """
+    data = config.make_data(store_dir, workers)
+    config = replace(config, views=data.views)
+    provenance = provenance_of(store_dir, data.table, data.split, config.seed)
+    if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
+        logger.info("%s: this run is finished; nothing to do", run_dir)
+        return
+    torch.manual_seed(config.seed)
+    model = config.make_model()
+    model.fit_scaler(data.targets[data.split.training])
+    work_dir = _work_folder(run_dir, config, provenance["store"], resume)
+    fit(
+        *(model, data, work_dir),
+        seed=config.seed,
+        resume=resume,
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        compute=config.compute,
+    )
+    if not is_first_process():
+        return
+    if config.half_precision:
+        round_weights(model)
+    run = Run(run_dir.name, config, model, Calibration(), provenance)
+    run.metrics = {"training": _record(model, config)}
+    if model.readout == "ordinal":
+        _fit_rating_scale(run, data)
+    _calibrate(run, data)
+    _fit_novelty(run, data)
+    run.save(run_dir)
+    shutil.rmtree(work_dir.parent)
+    logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
+
+
+def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
+    """What `metrics.json` says of the training."""
+    record: dict[str, object] = {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}
+    if config.optim.patience:
+        record["selected_by"] = "the validation fold: calibration on it does not guarantee its coverage"
+    if config.folds.unit == "nodule":
+        record["folds"] = NODULE_FOLDS
+    return record
+
+
+def _fit_rating_scale(run: Run, data: NoduleDataModule) -> None:
+    """Bring the malignancy output of ordinal heads to the scale of the expected rating, on the training images."""
+    rows = data.split.training
+    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
+    blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
+    run.model.fit_rating_scale(render_own_views(patches[block], run.views).flatten(0, 1) for block in blocks)
+
+
+def _calibrate(run: Run, data: NoduleDataModule) -> None:
+    """Fit the run's calibration on the validation fold, and keep its predictions there."""
+    rows = data.split.validation
+    patches = Patches(data.store, rows, beyond=run.views.beyond)
+    predictions = run.predict_marked(patches[rows]).reindex(columns=["malignancy_logit", *TARGETS])
+    table = data.table.iloc[rows]
+    truths = targets_of(table)
+    truths[:, 0] = 1 + 4 * truths[:, 0]
+    run.calibration = Calibration.fit(
+        predictions["malignancy_logit"].to_numpy(),
+        table["label_malignancy"].to_numpy(float),
+        predictions[list(TARGETS)].to_numpy(),
+        truths.astype(np.float64),
+    )
+
+
+def _fit_novelty(run: Run, data: NoduleDataModule) -> None:
+    """Record what the training nodules look like, so that the run can tell how unlike them another nodule is."""
+    rows = data.split.training
+    patients = data.table["patient_id"].to_numpy()[rows]
+    if len(set(patients)) > 1:
+        patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
+        blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
+        features = [run.features(patches[block], run.recentre(patches[block])) for block in blocks]
+        run.novelty = Novelty.fit(np.concatenate(features), patients)
+
+
+def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], overwrite: bool) -> bool:
+    """Whether the folder holds this very run.
+
+    Raises:
+        RunError: when it holds another one that is not to be replaced.
+    """
+    found = Run.load(run_dir)
+    if found.config == config and found.provenance["store"] == store:
+        return True
+    if overwrite:
+        return False
+    what = "another store" if found.config == config else "other options"
+    raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
+
+
+def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool) -> Path:
+    """The folder beside the run that holds its checkpoint; checkpoints of other options or stores are removed.
+
+    It is named by options and store, so that every process of a training finds the same one without asking.
+    """
+    name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
+    folder = run_dir.with_name(f".{run_dir.name}.training") / name
+    if is_first_process():
+        for other in folder.parent.glob("*"):
+            if other != folder or not resume:
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder

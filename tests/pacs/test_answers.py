@@ -1,0 +1,165 @@
+"""Answers of STOW-RS and C-STORE, and what counts as stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from dicom_peer import dicom_peer
+from pydicom import dcmread
+
+from ctxai.errors import PacsError
+from ctxai.pacs.client import Outcome
+from ctxai.pacs.dicomweb import DicomWebPeer
+from ctxai.pacs.dimse import DimsePeer
+
+from .web_server import answering
+
+JSON, XML, HTML = "application/dicom+json", "application/dicom+xml", "text/html"
+STORED, REFUSED, LATER, NO_ANSWER = "stored", "refused", "later", "no answer"
+OURS, OTHER = "{uid}", "1.2.3"
+
+
+def answer(sequence: str, uid: str | None, reason: tuple[str, int] | None = None) -> str:
+    """A store response in DICOM JSON that names one object."""
+    item = {} if uid is None else {"00081155": {"vr": "UI", "Value": [uid]}}
+    item |= {} if reason is None else {reason[0]: {"vr": "US", "Value": [reason[1]]}}
+    return json.dumps({sequence: {"vr": "SQ", "Value": [item]}})
+
+
+def xml(sequence: str, uid: str) -> str:
+    return (
+        f'<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="{sequence}" '
+        f'vr="SQ"><Item number="1"><DicomAttribute tag="00081155" vr="UI"><Value number="1">{uid}</Value>'
+        "</DicomAttribute></Item></DicomAttribute></NativeDicomModel>"
+    )
+
+
+OK, FAILED, OTHERS = "00081199", "00081198", "0008119A"
+STOW = [
+    ("named as stored", 200, JSON, answer(OK, OURS), STORED),
+    ("named as stored, in a list", 200, JSON, f"[{answer(OK, OURS)}]", STORED),
+    ("named as stored, XML", 200, XML, xml(OK, OURS), STORED),
+    ("named as stored with a warning", 202, JSON, answer(OK, OURS, ("00081196", 0xB000)), STORED),
+    ("another object is stored", 200, JSON, answer(OK, OTHER), NO_ANSWER),
+    ("something without a UID is stored", 200, JSON, answer(OK, None), NO_ANSWER),
+    ("empty object", 200, JSON, "{}", NO_ANSWER),
+    ("empty list", 200, JSON, "[]", NO_ANSWER),
+    ("empty 200", 200, JSON, "", NO_ANSWER),
+    ("accepted, empty", 202, JSON, "", NO_ANSWER),
+    ("no content", 204, JSON, "", NO_ANSWER),
+    ("login page", 200, HTML, "<html><title>Log in</title></html>", NO_ANSWER),
+    ("login page that claims to be JSON", 200, JSON, "<title>Log in</title>", NO_ANSWER),
+    ("JSON that is not DICOM", 200, "application/json", '{"status": "ok"}', NO_ANSWER),
+    ("XML that is not DICOM", 200, XML, "<ok/>", NO_ANSWER),
+    ("stored, with an error of HTTP", 409, JSON, answer(OK, OURS), REFUSED),
+    ("failed", 202, JSON, answer(FAILED, OURS, ("00081197", 0x0122)), REFUSED),
+    ("failed, HTTP says success", 200, JSON, answer(FAILED, OURS, ("00081197", 0xA900)), REFUSED),
+    ("failed without a UID", 409, JSON, answer(FAILED, None, ("00081197", 0xC000)), REFUSED),
+    ("failed without a reason", 409, JSON, answer(FAILED, OURS), REFUSED),
+    ("other failures", 202, JSON, answer(OTHERS, None, ("00081197", 0xC122)), REFUSED),
+    ("no resources", 409, JSON, answer(FAILED, OURS, ("00081197", 0xA700)), LATER),
+    ("not authorised yet", 409, JSON, answer(FAILED, OURS, ("00081197", 0x0124)), LATER),
+    ("processing failure", 409, JSON, answer(FAILED, OURS, ("00081197", 0x0110)), LATER),
+    ("bad request", 400, HTML, "<title>Bad</title>", REFUSED),
+    ("media type", 415, HTML, "", REFUSED),
+    ("too large", 413, HTML, "", REFUSED),
+    ("credentials", 401, HTML, "", NO_ANSWER),
+    ("forbidden", 403, HTML, "", NO_ANSWER),
+    ("no such service", 404, HTML, "", NO_ANSWER),
+    ("no such method", 405, HTML, "", NO_ANSWER),
+    ("too many requests", 429, HTML, "", NO_ANSWER),
+    ("broken", 500, HTML, "", NO_ANSWER),
+    ("busy", 503, HTML, "", NO_ANSWER),
+    ("full disk", 507, HTML, "", NO_ANSWER),
+]
+
+
+def kind(outcome: Outcome) -> str:
+    return STORED if outcome.accepted else LATER if outcome.temporary else REFUSED
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "expected"), [pytest.param(*row[1:], id=row[0]) for row in STOW]
+)
+def test_a_stow_answer_counts_as_what_it_says_of_the_object(
+    status: int, content_type: str, body: str, expected: str, ct_files: list[Path]
+):
+    uid = str(dcmread(ct_files[0]).SOPInstanceUID)
+    with answering(status, body.replace(OURS, uid), content_type) as (url, _):
+        try:
+            (outcome,) = DicomWebPeer(url).store(ct_files[:1])
+            found = kind(outcome)
+        except PacsError:
+            found = NO_ANSWER
+    assert found == expected
+
+
+C_STORE = [
+    (0x0000, STORED),
+    (0xB000, STORED),
+    (0xB006, STORED),
+    (0xB007, STORED),
+    (0xB123, REFUSED),
+    (0x0001, REFUSED),
+    (0x0110, LATER),
+    (0x0122, REFUSED),
+    (0x0124, LATER),
+    (0xA700, LATER),
+    (0xA7FF, LATER),
+    (0xA900, REFUSED),
+    (0xC000, REFUSED),
+    (0xFE00, REFUSED),
+]
+
+
+@pytest.mark.parametrize(("status", "expected"), C_STORE, ids=[f"{row[0]:04X}H" for row in C_STORE])
+def test_a_c_store_status_counts_as_ps3_4_says(status: int, expected: str, ct_files: list[Path]):
+    with dicom_peer() as archive:
+        archive.status = status
+        (outcome,) = DimsePeer("PACS", "127.0.0.1", archive.port).store(ct_files[:1])
+    assert kind(outcome) == expected
+    assert (outcome.message == "") == (status == 0)
+
+
+def test_what_a_server_says_besides_is_told(ct_files: list[Path]):
+    for status, body, words in (
+        (200, "<html><TITLE>\n Sign in </TITLE>", "a page titled 'Sign in'"),
+        (409, '{"Message": "quota exceeded"}', "quota exceeded"),
+        (400, "<title>The plain HTTP request was sent to HTTPS port</title>", "plain HTTP request"),
+    ):
+        with answering(status, body, "text/html") as (url, _):
+            try:
+                (outcome,) = DicomWebPeer(url).store(ct_files[:1])
+                said = outcome.message
+            except PacsError as error:
+                said = str(error)
+        assert words in said
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_refused_and_nothing_reaches_its_target(status: int, ct_files: list[Path]):
+    with answering(200, "[]") as (target, seen), answering(status, "", Location=f"{target}/studies") as (url, _):
+        peer = DicomWebPeer(url)
+        with pytest.raises(PacsError, match=r"redirects to http://127\.0\.0\.1, which is not followed"):
+            list(peer.store(ct_files[:1]))
+        with pytest.raises(PacsError, match="redirects"):
+            peer.find("1.2.3")
+    assert seen == []
+
+
+def test_the_file_travels_byte_for_byte(ct_files: list[Path]):
+    uid = str(dcmread(ct_files[0]).SOPInstanceUID)
+    with answering(200, answer(OK, uid)) as (url, seen):
+        (outcome,) = DicomWebPeer(url).store(ct_files[:1])
+    assert outcome.accepted
+    assert ct_files[0].read_bytes() in seen[0]["body"]
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>", "{}", '[{"0020000E": 1}]', "[1]", '[{"0020000E": {"vr": "UI"}}]', "nonsense"]
+)
+def test_a_query_that_is_answered_with_something_else_is_an_error_of_one_line(body: str):
+    with answering(200, body, JSON) as (url, _), pytest.raises(PacsError, match="no DICOM JSON"):
+        DicomWebPeer(url).find("1.2.3")
