@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.generations import dicom_objects
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
 
