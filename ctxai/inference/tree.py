@@ -16,6 +16,7 @@ from ctxai.ct.series import CTSeries
 from ctxai.ct.slice_sorting import is_volume
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
+from ctxai.generations import withdraw
 from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.predictions import made_by, write_tables
@@ -123,6 +124,8 @@ def _explain(
     candidates = candidates_of(series, nodules)
     if options.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
-    if candidates and not (resume and is_done(out_dir, series, candidates, options)):
+    if not candidates:
+        withdraw(out_dir / options.key_of(series))  # its nodules are marked no longer
+    elif not (resume and is_done(out_dir, series, candidates, options)):
         explain_series(series, candidates, options).write_series(out_dir)
     return len(candidates)
