@@ -8,7 +8,7 @@ from typing import Any
 
 #: A map passes ahead of all 20 random maps of the same nodule (an exact permutation test, p = 0.045); percentiles have
 #: steps of 2.5.
-FIDELITY_PERCENTILE_NEEDED = 98.0
+FIDELITY_PERCENTILE_NEEDED = 97.5
 #: Rank correlation of the map with itself under noise, a moved mark or another kernel, below which it is theirs as much
 #: as the nodule's.
 STABILITY_NEEDED = 0.5

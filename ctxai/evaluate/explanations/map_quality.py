@@ -91,12 +91,12 @@ class MapReliability:
         if grid not in self._chance:
             self._chance[grid] = self._random(grid)
         random = [other.for_target(index, "identity") for other in self._chance[grid]]
-        percentiles = [
+        lung, blurred = (
             percentile(_mean(metric.score(batch)), [_mean(metric.score(other)) for other in random])
             for metric in (FIDELITY, FIDELITY_BLUR)
-        ]
+        )
         stability = min(_mean(metric.score(batch)) for metric in STABILITIES)
-        return Trust(_mean(FIDELITY.score(batch)), *percentiles, stability, _mean(RANDOMISATION.score(batch)))
+        return Trust(_mean(FIDELITY.score(batch)), lung, blurred, stability, _mean(RANDOMISATION.score(batch)))
 
     def _random(self, grid: tuple[int, int]) -> list[ExplanationBatch]:
         """Batches of random maps, each of which remembers the model's answers for every target."""
