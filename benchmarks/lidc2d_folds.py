@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from scipy.special import logit
 
-from ctxai.cli import run_stage
+from ctxai.cli import run_command
 from ctxai.data.crops import import_crops
 from ctxai.data.labels import split_rows
 from ctxai.data.patches import Patches
@@ -92,7 +92,7 @@ def trained_run(model: str, fold: int, work: Path) -> Run:
     folder = work / model / f"fold{fold}"
     config = str(resource("configs", "lidc2d.yaml"))
     folds = (f"--folds.test={fold}", f"--folds.validation={(fold + 1) % FOLDS}")
-    run_stage(["train", str(work / "store"), str(folder), "--config", config, *folds, *TRAINED[model]])
+    run_command(["train", str(work / "store"), str(folder), "--config", config, *folds, *TRAINED[model]])
     return Run.load(folder)
 
 

@@ -10,6 +10,7 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.clinical_baselines import ImageScale
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.run.explaining import method_on
 from ctxai.run.gates import load_gates
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         inspect.signature(kind).bind(run.model, **options)
     except TypeError as error:
         raise InputError(f"{kind.name}: {error}; docs/methods has its options") from None
-    return kind(run.model, **options)
+    return method_on(run.model, kind, **options)

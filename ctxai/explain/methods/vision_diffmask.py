@@ -23,7 +23,8 @@ from ctxai.files import atomic_path, sha256
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from ctxai.explain.diffmask.training import DiffMaskSettings, DiffMaskStep
+    from ctxai.explain.diffmask.settings import DiffMaskSettings
+    from ctxai.explain.diffmask.training import DiffMaskStep
 
 
 class VisionDiffMask(Attribution):
@@ -103,7 +104,8 @@ class VisionDiffMask(Attribution):
         """
         import pytorch_lightning as pl
 
-        from ctxai.explain.diffmask.training import Batches, DiffMaskSettings, DiffMaskTraining
+        from ctxai.explain.diffmask.settings import DiffMaskSettings
+        from ctxai.explain.diffmask.training import Batches, DiffMaskTraining
 
         with torch.inference_mode(False), torch.random.fork_rng():
             torch.manual_seed(seed)

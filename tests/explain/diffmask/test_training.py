@@ -5,7 +5,8 @@ from tiny_vits import make_images, make_model, state_of
 from ctxai.errors import ModelError
 from ctxai.explain import VisionDiffMask
 from ctxai.explain.diffmask.gates import Gates
-from ctxai.explain.diffmask.training import DiffMaskSettings, DiffMaskTraining
+from ctxai.explain.diffmask.settings import DiffMaskSettings
+from ctxai.explain.diffmask.training import DiffMaskTraining
 from ctxai.explain.network import Network
 
 WHOLE = torch.tensor([[0.3, -1.0, 2.0, 0.0, 0.5], [1.0, 0.2, -0.4, 0.1, 0.0]])
