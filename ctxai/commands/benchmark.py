@@ -76,6 +76,6 @@ def benchmark(
     plan = make_plan(run, store, chosen, targets, wanted, fill, effort, seed)
     for number, (name, method) in enumerate(track(list(methods_by_name.items()), "Judging explanation methods")):
         if number % count == index and not (resume and is_evaluated(out_dir, name, plan)):
-            run_method(out_dir, name, method(), plan)
+            run_method(out_dir, name, method, plan)
     if all(is_evaluated(out_dir, name, plan) for name in methods_by_name):
         write_results(out_dir, list(methods_by_name), missing, plan, store, check)
