@@ -70,7 +70,8 @@ def benchmark(
     chosen = choose_rows(store.table, rows, limit or len(rows), seed)
     effort = FULL if full else effort
     methods_by_name, missing = contenders(run, methods, seed)
-    token_pixels = int(find_vit(run.model).patch_embed.feat_ratio())
+    token_pixels = find_vit(run.model).patch_embed.feat_ratio()
+    assert isinstance(token_pixels, int)  # tokens of every run are square
     wanted = make_metrics(metrics or [], fill, effort, token_pixels)
     plan = make_plan(run, store, chosen, targets, wanted, fill, effort, seed)
     for number, (name, method) in enumerate(track(list(methods_by_name.items()), "Judging explanation methods")):
