@@ -27,6 +27,7 @@ from ctxai.inference.nodule import ExplainedNodule, explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
+from ctxai.inference.overview import write_overview
 from ctxai.inference.predictions import made_by, prediction_row, warn_of_novelty, write_tables
 from ctxai.report.tiles import nodule_tile
 from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, picture_of, series_folders
@@ -107,6 +108,7 @@ class Results:
             for nodule in self.nodules:
                 self._write_picture(folder, nodule)
                 write_crops(folder, nodule, options.run, options.methods, options.targets)
+                write_overview(folder, self.series, nodule)
         ct = None if options.confidentiality or options.input is None else str(options.input)
         content = {
             "digest": options.digest_of(self.series, [nodule.candidate for nodule in self.nodules]),

@@ -1,9 +1,10 @@
-"""How far a prediction and a map can be believed, in words, from the figures in predictions.csv."""
+"""Checks of predictions and maps, in words, from the columns of predictions.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 #: A map that does not beat this share (percent) of random maps on the same nodule cannot be told from one.
@@ -89,18 +90,43 @@ def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
     return MapTrust(tuple(figures))
 
 
-def prediction_warnings(row: Mapping[str, Any]) -> list[str]:
-    """Reasons to doubt the numbers of a nodule, each a sentence."""
+class Level(StrEnum):
+    """Consequence of a warning."""
+
+    NUMBER = "Do not use the number"
+    MAP = "Do not use the map"
+    NOTE = "Good to know"
+
+
+@dataclass(frozen=True)
+class PredictionWarning:
+    """A warning about a prediction or its maps.
+
+    Attributes:
+        level: its consequence.
+        text: the reason, a sentence.
+    """
+
+    level: Level
+    text: str
+
+
+def warnings_of(row: Mapping[str, Any]) -> list[PredictionWarning]:
+    """Warnings about the numbers of a nodule and about all of its maps, the gravest first."""
     warnings = []
-    if row.get("in_sample"):
-        warnings.append("The patient was seen in training: the prediction is better than on new patients.")
     novelty = row.get("novelty_percentile")
     if novelty is not None and novelty > NOVELTY_PERCENTILE_ALLOWED:
-        warnings.append(
+        text = (
             f"The nodule is unlike the training nodules: further from them than {novelty:.0f} % of their own. Does it "
             "lie in the middle of the images?"
         )
+        warnings.append(PredictionWarning(Level.NUMBER, text))
     views = row.get("untrained_views")
     if views:
-        warnings.append(f"The model was not trained on these views, which the maps use: {views}.")
+        warnings.append(
+            PredictionWarning(Level.MAP, f"The model was not trained on these views, which the maps use: {views}.")
+        )
+    if row.get("in_sample"):
+        text = "The patient was seen in training: the prediction is better than on new patients."
+        warnings.append(PredictionWarning(Level.NOTE, text))
     return warnings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.run.explaining import method_on
 from ctxai.run.gates import load_gates
 
 if TYPE_CHECKING:
@@ -37,4 +38,4 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         inspect.signature(kind).bind(run.model, **(options or {}))
     except TypeError as error:
         raise InputError(f"{kind.name}: {error}; docs/methods has its options") from None
-    return kind(run.model, **(options or {}))
+    return method_on(run.model, kind, **(options or {}))

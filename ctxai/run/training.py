@@ -84,7 +84,7 @@ def train_run(
     run = Run(run_dir.name, config, model, Calibration(), provenance)
     run.metrics = {"training": _record(model, config)}
     if model.readout == "ordinal":
-        _fit_rating_scale(run, data)
+        _fit_rating_scale(model, data)
     _calibrate(run, data)
     _fit_novelty(run, data)
     run.save(run_dir)
@@ -102,12 +102,12 @@ def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
     return record
 
 
-def _fit_rating_scale(run: Run, data: NoduleDataModule) -> None:
+def _fit_rating_scale(model: NoduleClassifier, data: NoduleDataModule) -> None:
     """Bring the malignancy output of ordinal heads to the scale of the expected rating, on the training images."""
     rows = data.split.training
-    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
+    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=data.views.beyond)
     blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
-    run.model.fit_rating_scale(render_own_views(patches[block], run.views).flatten(0, 1) for block in blocks)
+    model.fit_rating_scale(render_own_views(patches[block], data.views).flatten(0, 1) for block in blocks)
 
 
 def _calibrate(run: Run, data: NoduleDataModule) -> None:
