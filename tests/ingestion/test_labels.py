@@ -50,7 +50,6 @@ def test_a_table_by_patient_labels_every_nodule_of_the_patient(tree, caplog):
 
 def test_a_table_by_patient_and_nodule_labels_one_nodule(tree):
     found = rows(tree, "PatientID,nodule_id,label_malignancy\nP1,a,1\nP2,b,0\n")
-    labelled = found.label_malignancy.dropna()
     assert sorted(found.label_malignancy.dropna()) == [0, 1]
 
 
