@@ -73,8 +73,8 @@ def explain_patch(
     central = [number * len(offsets) + len(offsets) // 2 for number in range(len(views))]
     fused, central_maps = {}, {}
     for method in methods:
-        # Gradients of several targets at once differ in the last digit from those of each alone. One map must not depend
-        # on what else was asked for: it would get a new UID, and stand twice in an archive.
+        # Gradients of several targets at once differ in the last digit from those of each alone, and a map that
+        # depends on what else was asked for gets another UID and stands twice in an archive.
         apart = [[one] for one in targets] if "gradients" in method.needs else [list(targets)]
         stacks = torch.cat(
             [
