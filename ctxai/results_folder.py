@@ -7,7 +7,7 @@
     OUT/<series>/maps/<method>_<target>.nii.gz
     OUT/<series>/dicom/{pmap,seg,sr,sc,pdf,ct}/*.dcm
     OUT/<series>/views/<nodule>.png
-    OUT/<series>/nodules/<nodule>/{ct,readers,<method>_<target>}.nii.gz
+    OUT/<series>/nodules/<nodule>/{ct,readers,<method>_<target>}.nii.gz  overview.json  overview.png
 
 ``<series>`` is made from the hash of the Series Instance UID: no file name holds an identity of the patient.
 """
@@ -42,6 +42,9 @@ DICOM_CT = "ct"
 #: In a nodule's folder: its patch of the CT and the readers' consensus on it.
 PATCH_CT = "ct.nii.gz"
 PATCH_READERS = "readers.nii.gz"
+#: There, too: the whole axial slice through it, and facts of it.
+OVERVIEW = "overview.json"
+OVERVIEW_PICTURE = "overview.png"
 
 
 _SERIES_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -76,7 +76,9 @@ def _references(series: CT, candidate: NoduleCandidate, options: ExplainOptions)
 def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
     """Reliability of a map; empty where it was not evaluated."""
     trust = nodule.trust.get((method, target))
-    names = () if trust is None else ("fidelity", "fidelity_percentile", "stability", "sanity")
+    if trust is None:
+        return {}
+    names = ("fidelity", "fidelity_percentile", "fidelity_percentile_blur", "stability", "sanity")
     return {f"{method}_{target}_{name}": getattr(trust, name) for name in names}
 
 

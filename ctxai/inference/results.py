@@ -27,6 +27,7 @@ from ctxai.inference.nodule import ExplainedNodule, explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
+from ctxai.inference.overview import write_overview
 from ctxai.inference.predictions import made_by, prediction_row, warn_of_novelty, write_tables
 from ctxai.report.tiles import nodule_tile
 from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, is_nodule_id, picture_of
@@ -108,6 +109,7 @@ class Results:
                 for nodule in self.nodules:
                     self._write_picture(generation.folder, nodule)
                     write_crops(generation.folder, nodule, options.run, options.methods, options.targets)
+                    write_overview(generation.folder, self.series, nodule)
 
     def _write_picture(self, folder: Path, nodule: ExplainedNodule) -> None:
         key = self.options.methods[0].name, name_of(self.options.targets[0])

@@ -13,10 +13,11 @@ from ctxai.annotations.lidc import LidcXml
 from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
 from ctxai.ct.series import CTSeries
+from ctxai.ct.slice_sorting import is_volume
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
 from ctxai.generations import withdraw
-from ctxai.inference.nodules import candidates_of, describe_series
+from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.predictions import made_by, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
@@ -79,6 +80,11 @@ def explain_tree(
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
             series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+        volumes = [group for group in series if is_volume(group)]
+        if 0 < len(volumes) < len(series):
+            told = ", ".join(group[0].source_label for group in series if not is_volume(group))
+            logger.warning("%d series that are no CT volume left out: %s", len(series) - len(volumes), told)
+            series = volumes
         cts = describe_series(series, options.names if xml else None) if annotations else []
         marked = annotate(annotations, cts) if annotations else None
         if annotations and marked and shard is None:
@@ -87,7 +93,7 @@ def explain_tree(
             nodules = marked.of(group[0].series_uid) if marked else None
             key = options.key_of(group[0].series_uid)
             try:
-                explained[key] = _explain(CTSeries(group), out_dir, nodules, options, resume)
+                explained[key] = _explain(open_series(group, nodules), out_dir, nodules, options, resume)
             except InputError as error:
                 failures[key] = error
                 hidden = options.confidentiality is not None

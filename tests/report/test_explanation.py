@@ -49,7 +49,7 @@ def test_one_file_holds_images_library_and_scripts_and_asks_for_nothing(tmp_path
     write_report(results(tmp_path, row(), row("LIDC-IDRI-0001-02")))
     page = page_of(tmp_path)
     outline = Outline(page)
-    assert [sorted(data) for data in outline.data] == [["ct", "maps", "readers"]] * 2
+    assert [sorted(data) for data in outline.data] == [["ct", "maps", "numbers", "readers"]] * 2
     assert {address.split(":")[0].split("#")[0] for address in outline.addresses} <= {"", "data"}
     assert "default-src 'none'" in page
     assert 'id="niivue"' in page
