@@ -217,7 +217,7 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
     if not same:
         raise RunError(
             f"{run_dir}: holds a pretraining of other options or images; "
-            "give another folder, or --resume false to replace it"
+            "give another folder, or --no-resume to replace it"
         )
     logger.info("%s: this pretraining is finished; nothing to do", run_dir)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ctxai.explain.concept import Concept
     from ctxai.explain.contrast import Contrast
     from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
+    from ctxai.explain.huggingface import from_huggingface
     from ctxai.explain.uncertainty import MapWithStd, std_over_models
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FusedMap",
     "MapWithStd",
     "ViewStack",
+    "from_huggingface",
     "fuse_views",
     "get_method",
     "list_methods",
@@ -34,6 +36,7 @@ _MODULES = {
     "FusedMap": "fuse",
     "MapWithStd": "uncertainty",
     "ViewStack": "fuse",
+    "from_huggingface": "huggingface",
     "fuse_views": "fuse",
     "get_method": "base",
     "list_methods": "base",

@@ -73,7 +73,7 @@ def train_run(
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
-    work_dir = _work_folder(run_dir, config, provenance["store"], resume)
+    work_dir = _work_folder(run_dir, config, provenance["store"], resume, overwrite)
     fit(
         *(model, data, work_dir),
         seed=config.seed,
@@ -165,7 +165,9 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
     raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
 
 
-def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool) -> Path:
+def _work_folder(
+    run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool, overwrite: bool = False
+) -> Path:
     """The folder beside the run for its checkpoints, named by options and store, the same for every process.
 
     Raises:
@@ -175,7 +177,8 @@ def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], res
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
     if is_first_process():
         for other in sorted(folder.parent.glob("*")):
-            if resume and other != folder and (other.name == CHECKPOINT or any(other.glob(CHECKPOINT))):
+            keep = resume and not overwrite and other != folder
+            if keep and (other.name == CHECKPOINT or any(other.glob(CHECKPOINT))):
                 raise RunError(interrupted(folder.parent, other / CONFIG, config.to_yaml()))
             if other != folder or not resume:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
@@ -197,8 +200,8 @@ def interrupted(folder: Path, options: Path, now: str) -> str:
     changed = [
         f"{name} was {before[name]}, now {after.get(name)}" for name in before if before[name] != after.get(name)
     ]
-    what = changed[0] if changed else "of other options or of another store"
+    which = f" ({changed[0]})" if changed else ""
     return (
-        f"{folder}: holds an interrupted training ({what}); give its options to resume it, another run folder, or "
-        "--resume false to remove it and begin anew"
+        f"{folder}: an interrupted training of other options or of another store has its checkpoint here{which}; give "
+        "the same options to go on with it, another folder, or --no-resume to begin anew"
     )

@@ -98,7 +98,7 @@ def test_an_interrupted_training_of_other_options_is_refused_and_kept(store, beg
     work = begun.with_name(".run.training")
     before = folders.contents(work)
     assert any(name.endswith("last.ckpt") for name in before)
-    with pytest.raises(RunError, match=r"interrupted training \(seed was 0, now 9\); give its options"):
+    with pytest.raises(RunError, match=r"checkpoint here \(seed was 0, now 9\); give the same options"):
         train(store.path, begun, **QUICK | {"seed": 9})
     assert folders.contents(work) == before
     train(store.path, begun, **QUICK)

@@ -56,7 +56,9 @@ class DiffMaskTraining(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.gates = gates
-        self.alpha = nn.Parameter(torch.full((gates.states,), settings.alpha, device=network.device))
+        # one parameter each, as the offsets of the gates
+        start = torch.tensor(settings.alpha, device=network.device)
+        self.alpha = nn.ParameterList(nn.Parameter(start.clone()) for _ in range(gates.states))
         self.steps: list[DiffMaskStep] = []
         self._network, self._settings = network, settings
 
@@ -64,11 +66,13 @@ class DiffMaskTraining(pl.LightningModule):
         """Lookahead over Adam for both players, as published; ascent for the multipliers."""
         settings = self._settings
         groups = [
-            {"params": [*self.gates.layers.parameters(), self.gates.offsets], "lr": settings.learning_rate},
+            {"params": [*self.gates.layers.parameters(), *self.gates.offsets], "lr": settings.learning_rate},
             {"params": [self.gates.placeholder], "lr": settings.placeholder_rate},
         ]
         descent = Lookahead(torch.optim.Adam(groups), alpha=0.5, k=6)
-        ascent = Lookahead(torch.optim.Adam([self.alpha], lr=settings.alpha_rate, maximize=True), alpha=0.5, k=6)
+        ascent = Lookahead(
+            torch.optim.Adam(self.alpha.parameters(), lr=settings.alpha_rate, maximize=True), alpha=0.5, k=6
+        )
         self._rates = [settings.learning_rate, settings.placeholder_rate]
         return descent, ascent
 
@@ -103,7 +107,7 @@ class DiffMaskTraining(pl.LightningModule):
         descent.step()
         ascent.step()
         with torch.no_grad():
-            self.alpha.clamp_(0, settings.alpha_maximum)
+            self.alpha[layer].clamp_(0, settings.alpha_maximum)
         numbers = (float(value.detach()) for value in (divergence, log_kept, self.alpha[layer]))
         self.steps.append(DiffMaskStep(layer, *numbers))
 

@@ -55,6 +55,20 @@ def test_multipliers_rise_while_the_answer_changes_too_much_and_fall_otherwise(m
     assert min(moved) > 0
 
 
+def test_each_multiplier_moves_at_its_own_layers_steps_alone():
+    model = make_model("vit")
+    settings = DiffMaskSettings(margin=-1.0, alpha_rate=0.5)
+    steps = VisionDiffMask(model).fit([make_images(model)] * 5, settings=settings, seed=4).training_steps
+    assert len({step.layer for step in steps}) < 5  # a layer comes again
+    for layer in {step.layer for step in steps}:
+        alpha = torch.tensor(settings.alpha, requires_grad=True)
+        adam = torch.optim.Adam([alpha], lr=settings.alpha_rate, maximize=True)
+        for step in (step for step in steps if step.layer == layer):  # before the first look ahead, which is the sixth
+            alpha.grad = torch.tensor(step.divergence - settings.margin)
+            adam.step()
+            assert step.alpha == pytest.approx(float(alpha.detach()), rel=1e-6)
+
+
 def test_multipliers_stay_within_their_limits():
     model = make_model("vit")
     settings = DiffMaskSettings(margin=1e4, alpha_rate=50.0)
