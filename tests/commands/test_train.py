@@ -8,7 +8,7 @@ import pytest
 from ctxai.cli import main, parse
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
-from ctxai.data.settings import VIEWS, AugmentConfig, ViewConfig
+from ctxai.data.settings import VIEWS, AugmentConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, OptimConfig
@@ -157,3 +157,8 @@ def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):
         main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(tmp_path / "a/run/config.yaml")]) == 0
     )
     assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
+
+
+def test_all_folds_are_asked_for_by_one_word():
+    _, values = parse(["train", "store", "run", "--folds", "all"])
+    assert values.arguments["folds"] == FoldConfig(test="all")
