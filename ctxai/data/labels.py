@@ -96,6 +96,8 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
             nodule, or nodules of one class only.
     """
     good = usable(table)
+    if config.test == "all":
+        raise StoreError("an ensemble of all folds has no test fold of its own; give another store (--external NAME)")
     _check_unit(table[good], config.unit)
     if config.test == config.validation:
         raise StoreError(f"test and validation fold are both {config.test}; give two different folds")

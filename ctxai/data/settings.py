@@ -161,7 +161,8 @@ class FoldConfig:
     """Which nodules are trained on, calibrated on and tested on.
 
     Args:
-        test: fold that nothing is learnt from or selected by.
+        test: fold that nothing is learnt from or selected by; all trains one network for each fold in turn, and the
+            run is their ensemble.
         validation: fold that calibration is fitted on, once, after training. Nothing is selected by it.
         min_readers: readers a nodule needs to be calibrated or tested on (LIDC-IDRI studies use 3 of 4).
         training_min_readers: readers a nodule needs to be trained on.
@@ -169,7 +170,7 @@ class FoldConfig:
             ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
     """
 
-    test: int = 0
+    test: int | Literal["all"] = 0
     validation: int = 1
     min_readers: int = 3
     training_min_readers: int = 3

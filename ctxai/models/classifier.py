@@ -154,14 +154,23 @@ class NoduleClassifier(pl.LightningModule):
         """How far a malignancy target is towards malignant, in [0, 1]."""
         return (malignancy - 1) / 4 if self.label == "rating" else malignancy
 
+    @property
+    def biomarker_columns(self) -> list[int]:
+        """Which of `BIOMARKERS` are predicted, in the order of the outputs."""
+        return [place - 1 for place in self._places[self._malignancy :]]
+
+    def malignancy_in_units(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Malignancy outputs as expected ratings from 1 to 5."""
+        if self.readout == "ordinal":
+            outputs = self.rating_scale[0] * outputs + self.rating_scale[1]
+        return _MIDDLE + outputs if self.label == "rating" else 1 + 4 * torch.sigmoid(outputs)
+
     def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised."""
         first, rest = outputs[..., : self._malignancy], outputs[..., self._malignancy :]
-        if self.readout == "ordinal":
-            first = self.rating_scale[0] * first + self.rating_scale[1]
-        malignancy = _MIDDLE + first if self.label == "rating" else 1 + 4 * torch.sigmoid(first)
-        chosen = [place - 1 for place in self._places[self._malignancy :]]
-        return torch.cat([malignancy, rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]], dim=-1)
+        chosen = self.biomarker_columns
+        biomarkers = rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]
+        return torch.cat([self.malignancy_in_units(first), biomarkers], dim=-1)
 
     @torch.inference_mode()
     def fit_rating_scale(self, images: Iterable[torch.Tensor]) -> None:

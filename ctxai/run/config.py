@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from ctxai.data.datamodule import NoduleDataModule
@@ -17,6 +18,7 @@ from ctxai.data.labels import TARGETS
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 from ctxai.training.settings import ComputeConfig
 
@@ -57,8 +59,15 @@ class RunConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
 
+    def make_network(self, members: int = 1) -> NoduleClassifier | EnsembleClassifier:
+        """The classifier of these options, or an ensemble of them, for a caller that loads trained weights."""
+        if members == 1:
+            return self.make_model(initialise=False)
+        networks = [self.make_model(initialise=False) for _ in range(members)]
+        return EnsembleClassifier(networks, torch.ones(1 + members, 2))
+
     def make_model(self, initialise: bool = True) -> NoduleClassifier:
-        """The classifier of these options.
+        """The classifier of these options; of an ensemble, one member.
 
         Args:
             initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
@@ -159,7 +168,7 @@ def _fits(hint: Any, value: Any) -> bool:
     match typing.get_origin(hint):
         case typing.Literal:
             return value in parts
-        case types.UnionType:
+        case types.UnionType | typing.Union:
             return any(_fits(part, value) for part in parts)
         case origin if origin is tuple:
             parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts

@@ -22,6 +22,7 @@ from ctxai.run.ood import Novelty
 CONFIG, WEIGHTS, CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
 PROVENANCE, METRICS, PREDICTIONS = "provenance.json", "metrics.json", "predictions.csv"
 NOVELTY, CARD, PLOTS = "novelty.safetensors", "model_card.md", "plots"
+_MOST_MEMBERS = 100
 REQUIRED = (CONFIG, WEIGHTS, CALIBRATION, PROVENANCE, METRICS)
 """Files without which a folder is not a run."""
 
@@ -37,6 +38,11 @@ class RunFiles:
     predictions: pd.DataFrame
     novelty: Novelty | None
     weights_sha256: str
+
+    @property
+    def members(self) -> int:
+        """Networks of an ensemble; 1 of a single network."""
+        return int(self.provenance.get("members", 1))
 
 
 def read_run_files(folder: Path) -> RunFiles:
@@ -74,6 +80,9 @@ def _calibration(path: Path) -> Calibration:
 
 def _provenance(path: Path) -> dict[str, Any]:
     provenance = _json(path)
+    members = provenance.get("members", 1)
+    if not isinstance(members, int) or not 1 <= members <= _MOST_MEMBERS:
+        raise RunError(f"{path}: {members!r} networks, expected 1 to {_MOST_MEMBERS}; train the run again")
     if not _are_folds(provenance.get("patients")):
         raise RunError(f"{path}: the patients of the folds are missing; train the run again")
     return provenance

@@ -48,6 +48,10 @@ _BACKBONE = (
     "- What the backbone saw before is told where its weights come from. If that includes images of the test fold, "
     "even without labels, the figures below are transductive."
 )
+_ENSEMBLE = (
+    "- **An ensemble**: the mean of {} networks, each trained on other folds. The figures below pool the nodules of "
+    "every network's own test fold; no patient of this collection is unseen by the ensemble itself."
+)
 LIDC_DATA = """\
 ## Data
 
@@ -79,6 +83,8 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"{config.backbone.depth or 'of the architecture'}; {_start(config)}.",
         f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
     ]
+    if provenance.get("members", 1) > 1:
+        lines.append(_ENSEMBLE.format(provenance["members"]))
     if config.backbone.weights is not None:
         lines.append(_BACKBONE)
     if config.shuffle_labels:

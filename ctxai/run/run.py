@@ -20,6 +20,7 @@ from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
 from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.device import torch_device
@@ -67,7 +68,7 @@ class Run:
 
     name: str
     config: RunConfig
-    model: NoduleClassifier
+    model: NoduleClassifier | EnsembleClassifier
     calibration: Calibration
     provenance: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -279,7 +280,7 @@ class Run:
         """
         folder = SHIPPED if path is None else Path(path)
         files = read_run_files(folder)
-        model = files.config.make_model(initialise=False)
+        model = files.config.make_network(files.members)
         try:
             model.load_state_dict(load_file(folder / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:
@@ -340,14 +341,14 @@ class Run:
         return explain_patch(self, hu, made, named, views or self.views.views, diameter_mm)
 
 
-def round_weights(model: NoduleClassifier) -> None:
+def round_weights(model: torch.nn.Module) -> None:
     """Round the parameters to half precision in place, so that a half-precision file loses nothing more."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())
 
 
-def _stored(model: NoduleClassifier, half: bool) -> dict[str, torch.Tensor]:
+def _stored(model: torch.nn.Module, half: bool) -> dict[str, torch.Tensor]:
     parameters = {name for name, _ in model.named_parameters()}
     return {
         name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()

@@ -82,7 +82,7 @@ def test_single_slices_need_a_run_of_axial_views(make_run):
         make_run().predict(flat)
     assert len(make_run(views=ViewConfig(views=("axial",), pixels=16)).predict(flat)) == 2
     with pytest.raises(InputError, match=r"expected \(nodule, superior, posterior, left\)"):
-        make_run().predict(flat[0])
+        make_run().predict(flat[0, 0])
 
 
 def test_a_patient_is_in_sample_after_training_or_calibration(run_dir):
