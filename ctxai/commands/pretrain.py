@@ -217,7 +217,7 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
     if not same:
         raise RunError(
             f"{run_dir}: holds a pretraining of other options or images; "
-            "give another folder, or --resume false to replace it"
+            "give another folder, or --no-resume to replace it"
         )
     logger.info("%s: this pretraining is finished; nothing to do", run_dir)
 
@@ -232,6 +232,11 @@ def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, An
     options = folder / "options.txt"
     text = config.to_yaml() + json.dumps(_same_images(provenance), sort_keys=True)
     if folder.exists() and not (resume and options.is_file() and options.read_text(encoding="utf-8") == text):
+        if resume and any(folder.glob("*.ckpt")):
+            raise RunError(
+                f"{run_dir}: an interrupted pretraining of other options or images has its checkpoint in {folder}; "
+                "give the same options to go on with it, another folder, or --no-resume to begin anew"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(options, text)

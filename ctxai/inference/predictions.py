@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,11 +16,12 @@ from ctxai.ct.volume import CT
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import sweep, write_json, write_text
+from ctxai.generations import read_record, series_folders
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.options import ExplainOptions
 from ctxai.report.explanation import write_report
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
-from ctxai.results_folder import PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD, series_folders
+from ctxai.results_folder import PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
 from ctxai.run.run import Run
 from ctxai.run.targets import name_of
 
@@ -55,7 +55,9 @@ def prediction_row(series: CT, nodule: ExplainedNodule, options: ExplainOptions)
 def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
     """Reliability of a map; empty where it was not evaluated."""
     trust = nodule.trust.get((method, target))
-    names = () if trust is None else ("fidelity", "fidelity_percentile", "stability", "sanity")
+    if trust is None:
+        return {}
+    names = ("fidelity", "fidelity_percentile", "fidelity_percentile_blur", "stability", "sanity")
     return {f"{method}_{target}_{name}": getattr(trust, name) for name in names}
 
 
@@ -97,7 +99,7 @@ def write_tables(
     rows: list[dict[str, Any]] = []
     for folder in series_folders(out_dir):
         if series is None or folder.name in series:
-            rows += json.loads((folder / SERIES_RECORD).read_text(encoding="utf-8"))["nodules"]
+            rows += [dict(row) for row in read_record(folder).rows]
     if left_out is not None and not rows:
         reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
         raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
-from ctxai.results_folder import PREDICTIONS, nodule_folder
+from ctxai.generations import read_record, series_folders
+from ctxai.results_folder import PREDICTIONS, is_nodule_id, is_series_key
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,20 @@ def read_results(folder: Path) -> Results:
             weights_sha256=str(content["weights_sha256"]),
             rows=tuple(dict(row) for row in content["nodules"]),
         )
-        names = [(str(row["series"]), str(row["nodule_id"])) for row in results.rows]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
         ) from None
-    for series, nodule_id in names:
-        if not nodule_folder(folder / series, nodule_id).resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path}: series {series!r}, nodule {nodule_id!r} lead out of {folder}; not read")
-    return results
+    for row in results.rows:
+        for name, fits in (("series", is_series_key), ("nodule_id", is_nodule_id)):
+            if not fits(str(row.get(name, ""))):
+                found = str(row.get(name))[:60]
+                raise InputError(f"{path}: {name} {found!r} cannot name a folder in {folder}; not read")
+    return replace(results, rows=tuple(_recorded(folder, results.rows)))
+
+
+def _recorded(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rows of each series as its record has them: a run may have been killed before it wrote the table."""
+    done = {one.name: one for one in series_folders(folder)}
+    for series, own in groupby(rows, key=lambda row: str(row["series"])):
+        yield from read_record(done[series]).rows if series in done else own

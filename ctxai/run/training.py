@@ -67,7 +67,7 @@ def train_run(
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
-    work_dir = _work_folder(run_dir, config, provenance["store"], resume)
+    work_dir = _work_folder(run_dir, config, provenance["store"], resume, overwrite)
     fit(
         *(model, data, work_dir),
         seed=config.seed,
@@ -152,13 +152,23 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
     raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
 
 
-def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool) -> Path:
-    """The folder beside the run that holds its checkpoint; checkpoints of other options or stores are removed.
+def _work_folder(
+    run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool, overwrite: bool = False
+) -> Path:
+    """The folder beside the run that holds its checkpoint.
 
     It is named by options and store, so that every process of a training finds the same one without asking.
+
+    Raises:
+        RunError: when a checkpoint of other options or another store would be lost.
     """
     name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
+    if not overwrite and any(path.parent != folder for path in folder.parent.glob("*/*.ckpt")):
+        raise RunError(
+            f"{run_dir}: an interrupted training of other options or of another store has its checkpoint in "
+            f"{folder.parent}; give the same options to go on with it, another folder, or --overwrite to begin anew"
+        )
     if is_first_process():
         for other in folder.parent.glob("*"):
             if other != folder or not resume:

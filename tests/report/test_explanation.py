@@ -108,8 +108,8 @@ def test_the_same_results_give_the_same_bytes_also_after_a_move(tmp_path):
 
 def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
     name = '</script><script>alert(1)"&'
-    nasty = row(name, run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
-    write_predictions(tmp_path, [nasty, row()], run=name)
+    nasty = row("n-1", run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
+    write_predictions(tmp_path, [nasty | {"untrained_views": name}, row()], run=name)
     write_crops(tmp_path, row())
     write_report(tmp_path)
     page = page_of(tmp_path)
@@ -123,10 +123,21 @@ def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
         (None, "expected the folder that `ctxai explain` wrote"),
         ("{", "not the predictions"),
         ('{"nodules": []}', "KeyError: 'software'"),
-        ('{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}', "KeyError: 'nodule_id'"),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}',
+            "nodule_id 'None'",
+        ),
         (
             '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "../..", "nodule_id": "a"}]}',
-            "lead out of",
+            "cannot name a folder",
+        ),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": ".", "nodule_id": "a"}]}',
+            "cannot name a folder",
+        ),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "", "nodule_id": "a"}]}',
+            "cannot name a folder",
         ),
     ],
 )

@@ -24,7 +24,7 @@ class ParametricMaps(OutputFormat):
         """Warn of a CT on which OHIF may misplace Parametric Maps."""
         if untried := untried_in_ohif(output.series.grid):
             logger.warning(
-                "%s: %s; OHIF may misplace its Parametric Map, use the bands in dicom/seg", output.folder, untried
+                "%s: %s; OHIF may misplace its Parametric Map, use the bands in dicom/seg", output.series.key, untried
             )
         return []
 
