@@ -250,8 +250,12 @@ class Run:
         patches = self._checked(hu)
         return self.predict(patches, self.recentre(patches))
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, plots: Mapping[str, bytes] | None = None) -> None:
         """Write the run folder; it appears whole, and replaces one that is there.
+
+        Args:
+            path: the folder.
+            plots: pictures by file name.
 
         Raises:
             InputError: when the folder cannot be written.
@@ -268,6 +272,8 @@ class Run:
             self.provenance["files_sha256"] = file_checksums(folder)
             write_json(folder / PROVENANCE, self.provenance)
             (folder / PLOTS).mkdir()
+            for name, picture in (plots or {}).items():
+                (folder / PLOTS / name).write_bytes(picture)
             self.name, self.path = path.name, path
             self._write_results(folder)
 
@@ -279,6 +285,15 @@ class Run:
         """
         self.metrics |= metrics
         self.predictions = predictions
+        self._write_results(self.folder)
+
+    def record_external(self, name: str, metrics: Mapping[str, Any]) -> None:
+        """Write the figures of an external validation beside the run's own, and its model card anew.
+
+        Raises:
+            RunError: before the run is saved.
+        """
+        self.metrics["external"] = self.metrics.get("external", {}) | {name: dict(metrics)}
         self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:
