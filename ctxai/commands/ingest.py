@@ -106,7 +106,7 @@ def ingest(
             TreeOptions(dicom_dir, Pseudonymizer(key), rules, annotations, cohort, patients, workers, headers, labels)
         )
     refuse_other(store_dir, STORE, (dicom_dir, luna))
-    begin(store_dir, plan.rows, plan.issues, overwrite)
+    begin(store_dir, plan.rows, plan.issues, overwrite, rules)
     if prepare:
         return
     ingest_plan(store_dir, plan, (index, count), rules, workers, resume)

@@ -17,6 +17,7 @@ from ctxai.ct.volume import CT, CTVolume
 from ctxai.ct.volume_file import suffix_of
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
+from ctxai.generations import withdraw
 from ctxai.inference.formats.base import parse_formats
 from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
@@ -145,6 +146,8 @@ def _explain(
     candidates = candidates_of(series, nodules)
     if options.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
-    if candidates and not (resume and is_done(out_dir, series, candidates, options)):
+    if not candidates:
+        withdraw(out_dir / options.key_of(series))  # its nodules are marked no longer
+    elif not (resume and is_done(out_dir, series, candidates, options)):
         explain_series(series, candidates, options).write_series(out_dir)
     return len(candidates)

@@ -15,7 +15,7 @@ from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header_table import read_headers, read_images
 from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError, StoreError
-from ctxai.ingestion.bookkeeping import MANIFEST, part_of, read_manifest
+from ctxai.ingestion.bookkeeping import MANIFEST, check_rules, part_of, read_manifest
 from ctxai.ingestion.extraction import Source, image_digest, images_of, ingest_series
 from ctxai.ingestion.plan import IngestPlan
 from ctxai.lidc.annotations import nodules_by_series
@@ -70,11 +70,12 @@ def ingest_prepared(
         resume: leave series whose part depends on the same inputs.
 
     Raises:
-        StoreError: when the store is not prepared.
+        StoreError: when the store is not prepared, or with other rules.
         InputError: when the headers lack a series of the manifest.
     """
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
+    check_rules(store_dir, rules)
     rows = shard_rows(read_manifest(store_dir), *shard)
     images = read_images(headers, set(rows.series_uid))
     if missing := set(rows.series_uid) - images.keys():
