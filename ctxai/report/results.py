@@ -1,8 +1,10 @@
-"""What ``ctxai explain`` says of the nodules of a result folder, as its report reads it."""
+"""Predictions of a result folder of ``ctxai explain``, as its report reads them."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -24,7 +26,7 @@ class Results:
         software: what made it, with its version.
         run: name of the model's run.
         weights_sha256: checksum of the model's weights.
-        rows: a line of predictions.csv for each nodule; None where there is no number.
+        rows: a row of predictions.csv for each nodule; None where there is no number.
     """
 
     folder: Path
@@ -34,11 +36,41 @@ class Results:
     rows: tuple[Mapping[str, Any], ...]
 
 
+#: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
+_NUMBERS = re.compile(
+    r"[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|"
+    r".*_(low|high|inside|by_chance|fidelity|percentile|stability)"
+)
+_ANSWERS = re.compile(r"in_sample|.*_sanity")
+
+
+def _check_types(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose values are not of their columns' types, as in a file that somebody else made.
+
+    Raises:
+        KeyError: for a column that is missing.
+        TypeError: for a value of another type.
+    """
+    for name in ("series", "nodule_id"):
+        if not isinstance(row[name], str):
+            raise TypeError(f"{name}: expected a text")
+    for name in "xyz":
+        if row[name] is None:
+            raise TypeError(f"{name}: expected a number")
+    for name, value in row.items():
+        if _NUMBERS.fullmatch(name) and not (
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+        ):
+            raise TypeError(f"{name[:60]!r}: expected a number or null")
+        if _ANSWERS.fullmatch(name) and not (value is None or isinstance(value, bool)):
+            raise TypeError(f"{name[:60]!r}: expected true, false or null")
+
+
 def read_results(folder: Path) -> Results:
     """Read ``predictions.json``.
 
     Raises:
-        InputError: when it is missing or damaged, or names a file outside the folder.
+        InputError: when it is missing or damaged, holds values of other types, or names a file outside the folder.
     """
     path = folder / PREDICTIONS
     if not path.is_file():
@@ -63,7 +95,15 @@ def read_results(folder: Path) -> Results:
             if not fits(str(row.get(name, ""))):
                 found = str(row.get(name))[:60]
                 raise InputError(f"{path}: {name} {found!r} cannot name a folder in {folder}; not read")
-    return replace(results, rows=tuple(_recorded(folder, results.rows)))
+    rows = tuple(_recorded(folder, results.rows))
+    try:
+        for row in rows:
+            _check_types(row)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
+        ) from None
+    return replace(results, rows=rows)
 
 
 def _recorded(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
