@@ -9,6 +9,7 @@ from typing import Literal
 from ctxai.errors import InputError
 from ctxai.suggestions import did_you_mean
 
+_MOST_MONITORED = 0.5
 VIEWS = ("axial", "coronal", "sagittal")
 
 
@@ -168,6 +169,8 @@ class FoldConfig:
         training_min_readers: readers a nodule needs to be trained on.
         unit: patient refuses folds that cut a patient in two. nodule accepts them, to set figures beside published
             ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
+        monitor: share of the training patients that is not learnt from, but measured after every epoch; with
+            optim.patience they select the epoch, so that the validation fold stays unseen until calibration.
     """
 
     test: int | Literal["all"] = 0
@@ -175,6 +178,11 @@ class FoldConfig:
     min_readers: int = 3
     training_min_readers: int = 3
     unit: Literal["patient", "nodule"] = "patient"
+    monitor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.monitor <= _MOST_MONITORED:
+            raise InputError(f"folds: monitor is {self.monitor:g}, expected 0 to {_MOST_MONITORED:g}")
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"`{provenance['store']['table_sha256']}`.",
         "",
         *_figures(metrics),
+        *_external(metrics.get("external", {})),
         "## What a rating is not",
         "",
         *(f"- {line}" for line in NOT_A_DIAGNOSIS),
@@ -148,6 +149,27 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     for attribute, groups in test.get("subgroups", {}).items():
         cells = [f"{name}: {_interval(row['auc'])} (n {row['nodules']})" for name, row in groups.items()]
         lines += ["", f"AUC by {attribute}: {'; '.join(cells)}."]
+    return [*lines, ""]
+
+
+def _external(validations: Mapping[str, Any]) -> list[str]:
+    """One row for each collection that the run was validated on."""
+    if not validations:
+        return []
+    lines = [
+        "## External validation",
+        "",
+        "All nodules of collections that the run has learnt nothing from; nothing was fitted there.",
+        "",
+        "| collection | nodules | AUC | Brier score | calibration error | calibration slope | intercept |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in sorted(validations.items()):
+        malignancy = found.get("malignancy", {})
+        drift = malignancy.get("calibration_drift", {})
+        figures = [_interval(malignancy.get(key)) for key in ("auc", "brier", "ece")]
+        drifts = [_number(drift.get(key)) for key in ("slope", "intercept")]
+        lines.append("| " + " | ".join([name, str(found["store"]["nodules"]), *figures, *drifts]) + " |")
     return [*lines, ""]
 
 
