@@ -6,6 +6,7 @@ import pytest
 
 from ctxai import diagnostics as health
 from ctxai.cli import main
+from ctxai.models.published import hub_repository
 
 from runs import untrained_run
 
@@ -77,3 +78,9 @@ def test_the_table_says_how_to_mend(capsys, monkeypatch, tmp_path):
     captured = capsys.readouterr()
     assert "absent" in captured.out and "mend" in captured.out
     assert captured.err.startswith("error: 1 of what is needed is missing or bad, the first: weights")
+
+
+def test_published_weights_are_looked_for_where_timm_has_them(capsys):
+    names = [check["name"] for check in report(capsys)["checks"] if check["area"] == "Published weights"]
+    assert names
+    assert [hub_repository(name) for name in names] == [f"timm/{name}" for name in names]
