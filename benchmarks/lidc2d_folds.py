@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ctxai.cli import run_stage
+from ctxai.cli import run_command
 from ctxai.data.crops import import_crops
 from ctxai.data.labels import split_rows
 from ctxai.data.patches import Patches
@@ -105,7 +105,7 @@ def trained_run(model: str, fold: int, work: Path) -> Run:
     file, *options = TRAINED[model]
     config = str(resource("configs", file))
     folds = (f"--folds.test={fold}", f"--folds.validation={(fold + 1) % FOLDS}")
-    run_stage(["train", str(work / "store"), str(folder), "--config", config, *folds, *options])
+    run_command(["train", str(work / "store"), str(folder), "--config", config, *folds, *options])
     return Run.load(folder)
 
 

@@ -1,80 +1,62 @@
-"""``ctxai STAGE …``: one sub-command per stage function; flags and YAML keys come from its signature."""
+"""``ctxai COMMAND …``: cyclopts reads the command line that the signature and docstring of a command describe."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args
 
-import docstring_parser
-from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentError, ArgumentParser
+from cyclopts import App, CycloptsError, Group, Parameter, Token
+from cyclopts.argument import ArgumentCollection
 from rich.console import Console
 
 from ctxai import __version__
+from ctxai.cli_config import YamlOptions
+from ctxai.cli_errors import check_value, input_error
+from ctxai.commands import COMMANDS
 from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
-from ctxai.help import EXAMPLES, StageHelp, print_help
-from ctxai.misuse import check_config, check_limits, say_what_is_wrong
 from ctxai.offline import configure_offline_mode
-from ctxai.resources import resource
+from ctxai.output_folder import locked
 from ctxai.suggestions import did_you_mean
 
-#: Stages in the order of the work, with what each is for.
-STAGES = {
-    "doctor": "say what is installed, what is missing, and the command that gets it",
-    "demo": "the whole pipeline on a synthetic cohort, in a few minutes",
-    "phantom": "write a synthetic LIDC-IDRI: CT series drawn from the radiologists' outlines",
-    "explain": "predict and explain the nodules of a CT; writes overlays in its own geometry",
-    "report": "write the HTML report of explain's results again",
-    "review": "open the results on a CT in a viewer on this machine",
-    "manifest": "write the tables of LIDC-IDRI's scans, nodules, readings and folds",
-    "ingest": "cut every nodule out of its CT and put it in a nodule store",
-    "verify": "check a manifest, a nodule store and a DICOM tree against each other",
-    "pretrain": "train a vision transformer on a store's images without labels",
-    "train": "fine-tune a vision transformer on a nodule store; gives a run folder",
-    "evaluate": "evaluate a run on its test fold, with intervals",
-    "export-bundle": "write a run as a MONAI bundle, for MONAI's own runner",
-    "planted": "write a nodule store whose labels are tied to evidence in a known place",
-    "train-diffmask": "train the gates that the explanation method vision_diffmask needs",
-    "benchmark": "score every explanation method by every metric, on real nodules or planted truth",
-    "fetch-study": "fetch the CT series of a study from a PACS",
-    "send": "send the DICOM objects of a result folder to a PACS",
-    "watch": "listen for CTs, explain each and send the results to a PACS",
-}
-
-#: What is said after an error that nobody expected.
+#: Added to an error that nobody expected.
 _UNTOLD = "this is a fault of ctxai; CTXAI_LOG=DEBUG also tells the error's own words, which may quote images or paths"
+_CONFIG = "YAML file with any of the options below: yours, or a bundled one such as tiny.yaml."
+_WELCOME = f"""\
+A first overlay, on a CT that is drawn for you; then open out/report.html:
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+    {COMMANDS["phantom"].example}
+    ctxai explain ct out
+
+Every command has a --help with an example. There is no nodule detector: nodules come from LIDC-IDRI or your points.
+"""
+
+_Shell = Literal["bash", "zsh", "fish", "powershell"]
 
 logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage.
+    """Run one command.
 
     Returns:
         0 done, 2 bad input (one line ``error: …`` on stderr), 1 anything else.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print_help(STAGES)
-        return 0
-    if arguments[0] == "--version":
-        Console().print(f"ctxai {__version__}", highlight=False)
-        return 0
     try:
         _begin_log()
         configure_offline_mode()
         with explain_os_errors():
-            run_stage(arguments)
+            run_command(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {printable(error)}", file=sys.stderr)  # noqa: T201
         return 2
@@ -90,17 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _begin_log() -> None:
-    """Warnings as a line each on stderr; with a level of CTXAI_LOG more, and which module says it.
+    """Send warnings to stderr, a line each; with a level of CTXAI_LOG more, and the module that it comes from.
 
-    Other libraries' DEBUG, which tells paths and pixels, is told in no case.
+    Other libraries' DEBUG, which tells paths and pixels, is never shown.
 
     Raises:
-        InputError: for a level that there is not.
+        InputError: for an unknown level.
     """
     name = os.environ.get("CTXAI_LOG")
     if name is None:
         logging.basicConfig(format="%(levelname)s: %(message)s")
-        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # what it says, our own error says
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # our own error repeats it
         return
     level = logging.getLevelNamesMapping().get(name.upper())
     if level is None:
@@ -110,120 +92,173 @@ def _begin_log() -> None:
         logging.getLogger("ctxai").setLevel(level)
 
 
-def run_stage(arguments: Sequence[str]) -> None:
-    """Run one stage given as on the command line, without the program's name.
+def run_command(arguments: Sequence[str]) -> None:
+    """Run one command given as on the command line, without the program's name.
 
     Raises:
-        InputError: for an unknown stage, wrong arguments or bad input.
+        InputError: for an unknown command, wrong arguments or bad input.
     """
-    name = arguments[0]
-    if name == "--print_completion":
-        from ctxai.completion import completion_script
+    asked = parse(arguments)
+    if asked is not None:
+        function, values = asked
+        values.apply_defaults()
+        with _output_locked(function.__name__.replace("_", "-"), values.arguments):
+            function(*values.args, **values.kwargs)
 
-        print(completion_script(arguments[1] if len(arguments) > 1 else ""))  # noqa: T201
-        return
-    if name not in STAGES:
-        known = [*STAGES, "--help", "--version", "--print_completion"]
-        raise InputError(f"{name}: no such stage; expected one of {', '.join(STAGES)}{did_you_mean(name, known)}")
-    function = _stage_function(name)
-    parser = stage_parser(name, function)
-    words = _bundled_configs(list(arguments[1:]))
-    for _, _, path in _configs_in(words):
-        check_config(Path(path), parser, name)
+
+def _output_locked(name: str, values: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Lock of the output folder of a command; of several processes of one training, the first holds it."""
+    folder = next((values[one] for one in COMMANDS[name].writes if values.get(one)), None) if name in COMMANDS else None
+    rank = next((os.environ[one] for one in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if one in os.environ), "0")
+    if folder is None or (name in {"train", "pretrain"} and rank != "0"):
+        return nullcontext()
+    part = str(values.get("shard") or "")
+    return locked(folder, name, "" if part == "0/1" else part)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Callable[..., Any], inspect.BoundArguments] | None:
+    """The function that a command line asks for, and its arguments; those that were not given are absent.
+
+    None after ``--help``, which has been printed.
+
+    Raises:
+        InputError: for an unknown command or wrong arguments.
+    """
+    words = _normalised(arguments)
+    name = words[0] if words else "--help"
+    if name in {"help", "--help", "-h", "--version", "--print-completion"}:
+        return _about, inspect.signature(_about).bind(words)
+    if name.replace("_", "-") not in COMMANDS:
+        known = [*COMMANDS, "--help", "--version", "--print-completion"]
+        raise InputError(f"{name}: no such command; expected one of {', '.join(COMMANDS)}{did_you_mean(name, known)}")
+    name = name.replace("_", "-")
     try:
-        values = parser.parse_args(words)
-    except ArgumentError as error:
-        raise say_what_is_wrong(error, parser, name) from None
-    except RuntimeError:  # jsonargparse's, where YAML has a mapping and the option is a list
-        raise InputError(
-            f"--config: a value has another form than its option takes; see `ctxai {name} --help`"
-        ) from None
-    values.pop("config", None)
-    plain = _plain_values(function, vars(parser.instantiate(values)))
-    check_limits(plain)
-    function(**plain)
+        return command_app(name).meta([name, *words[1:]])
+    except CycloptsError as error:
+        raise input_error(error, name) from None
 
 
-def stage_parser(name: str, function: Callable | None = None) -> ArgumentParser:
-    """The parser of one stage.
-
-    Parameters before the ``*`` of the stage function are positional, the others are flags and YAML keys: lists take
-    several values after one flag, booleans are ``--flag`` and ``--no-flag``. Help comes from the docstring.
-    """
-    function = function or _stage_function(name)
-    docstring = docstring_parser.parse((function.__doc__ or "").replace("``", "`"))
-    explained = {p.arg_name: p.description or "" for p in docstring.params}
-    description = "\n\n".join(part for part in (docstring.short_description, docstring.long_description) if part)
-    parser = ArgumentParser(
-        prog=f"ctxai {name}",
-        description=description,
-        epilog=f"Example: {EXAMPLES[name]}",
-        formatter_class=StageHelp,
-        exit_on_error=False,
-    )
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
-    hints = get_type_hints(function)
-    own: set[str] = set()
-    for parameter in inspect.signature(function).parameters.values():
-        kind, text, default = hints[parameter.name], explained.get(parameter.name), parameter.default
-        required = default is parameter.empty
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            options = {} if required else {"nargs": "?", "default": default}
-            parser.add_argument(parameter.name, type=kind, metavar=parameter.name.upper(), help=text, **options)
-        elif kind is bool:
-            action = ActionYesNo(no_prefix="no-")
-            parser.add_argument(f"--{parameter.name}", action=action, default=default, help=text)
-        elif (element := _list_element(kind)) is not None:
-            parser.add_argument(f"--{parameter.name}", type=element, nargs="+", default=default, help=text)
-        elif is_dataclass(kind):
-            continue
+def _normalised(arguments: Sequence[str]) -> list[str]:
+    """Words with hyphens in the names of options, and ``--group.flag false`` and ``[a,b]`` as cyclopts takes them."""
+    words: list[str] = []
+    for word in arguments:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            words.append(name.replace("_", "-") + equals + value)
+        elif word in {"true", "false"} and words and re.fullmatch(r"--[\w-]+\.[\w.-]+", words[-1]):
+            words[-1] += f"={word}"
+        elif re.fullmatch(r"\[.*\]", word):
+            words += [part.strip(" \"'") for part in word[1:-1].split(",")]
         else:
-            parser.add_argument(f"--{parameter.name}", type=kind, default=default, help=text)
-        own.add(parameter.name)
-    places = [
-        p.name.upper() for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
-    parser.usage = " ".join([parser.prog, *places, "[OPTION …]"])
-    parser.add_function_arguments(function, as_group=False, skip=own, fail_untyped=True)
-    return parser
+            words.append(word)
+    return words
 
 
-def _list_element(kind: Any) -> Any:
-    """Type of one value of a list parameter (``list[str]``, ``int | list[str] | None``), None for other kinds."""
-    lists = [part for part in (kind, *get_args(kind)) if get_origin(part) is list]
-    return get_args(lists[0])[0] if lists else None
-
-
-def _plain_values(function: Callable, values: dict[str, Any]) -> dict[str, Any]:
-    """A single number given to ``int | list[str]`` is the number; 0515 is no number but an id cut short."""
-    hints = get_type_hints(function)
-    return {
-        name: int(value[0])
-        if int in get_args(hints[name]) and isinstance(value, list) and len(value) == 1 and _NUMBER.fullmatch(value[0])
-        else value
-        for name, value in values.items()
-    }
-
-
-def _stage_function(name: str) -> Callable:
+def command_app(name: str) -> App:
+    """The command line of one command; its ``meta`` also takes ``--config``."""
     identifier = name.replace("-", "_")
-    return getattr(importlib.import_module(f"ctxai.commands.{identifier}"), identifier)
+    function = getattr(importlib.import_module(f"ctxai.commands.{identifier}"), identifier)
+    app = _CommandApp(
+        name=name,
+        help_epilogue=f"Example: {COMMANDS[name].example}",
+        default_parameter=Parameter(consume_multiple=1, negative_iterable=(), show_default=_shown),
+    )
+    app.default(function)
+    app["--help"].show = False
+    root = App(
+        name="ctxai",
+        help_format="markdown",
+        version_flags=[],
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    root.command(app)
+
+    @root.meta.default
+    def launch(
+        *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        config: Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=(), help=_CONFIG)] = None,
+    ) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+        root.config = (*(YamlOptions(path, name) for path in reversed(config or [])), _complete)
+        command, bound, _ = root.parse_args(words)
+        return command, bound
+
+    return root
 
 
-def _bundled_configs(arguments: list[str]) -> list[str]:
-    """``--config tiny.yaml`` means the bundled file where no such file lies in the working folder."""
-    resolved = list(arguments)
-    for position, prefix, value in _configs_in(arguments):
-        if not Path(value).exists() and Path(value).name == value:
-            resolved[position] = f"{prefix}{resource('configs', value)}"
-    return resolved
+def help_text(name: str, width: int = 80) -> str:
+    """What ``ctxai NAME --help`` prints, in lines of at most ``width`` characters."""
+    text = io.StringIO()
+    command_app(name).meta.help_print([name], console=Console(file=text, width=width))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def _configs_in(arguments: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Every file after ``--config``: the position of its word, what stands before it there, and the file."""
-    for position, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag == "--config" and equals and value:
-            yield position, "--config=", value
-        elif flag == "--config" and not equals and position + 1 < len(arguments):
-            yield position + 1, "", arguments[position + 1]
+class _CommandApp(App):
+    """A command whose help shows the function's own defaults for the fields of a dataclass."""
+
+    def assemble_argument_collection(self, **options: Any) -> ArgumentCollection:
+        arguments = super().assemble_argument_collection(**options)
+        for root in arguments:
+            if not root.keys and is_dataclass(root.field_info.default):
+                for child in root.children_recursive:
+                    child.field_info.default = _field(root.field_info.default, child.keys)
+        return arguments
+
+
+def _complete(app: object, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Check given values, and fill in the fields that a given dataclass does not share with its class's defaults."""
+    for argument in arguments:
+        check_value(argument)
+        if not argument.keys and argument.has_tokens and is_dataclass(argument.field_info.default):
+            for child in argument.children_recursive:
+                if not child.children and not child.tokens:
+                    value = _field(argument.field_info.default, child.keys)
+                    child.append(Token(implicit_value=value, source="default"))
+
+
+def _field(value: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        value = getattr(value, key)
+    return value
+
+
+def _shown(default: Any) -> str | None:
+    """A default as it would be given; None where there is none, or a flag is off."""
+    if default is None or default is False or default == []:
+        return None
+    if default is True:
+        return "yes"
+    return " ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+
+
+def _about(words: Sequence[str]) -> None:
+    """Print the help of all commands, the version, or the completion of a shell."""
+    if words[:1] == ["--print-completion"]:
+        _print_completion(words[1] if len(words) > 1 else "")
+        return
+    app = App(name="ctxai", version=f"ctxai {__version__}", help_format="markdown", help_epilogue=_WELCOME)
+    app.help = f"ctxai {__version__}: lung-nodule assessment on CT that shows its evidence. Research use only."
+    headings = list(dict.fromkeys(command.heading for command in COMMANDS.values()))
+    groups = {heading: Group(heading, sort_key=number) for number, heading in enumerate(headings)}
+    for number, (name, command) in enumerate(COMMANDS.items()):
+        path = f"ctxai.commands.{name}:{name}"  # imported for its own help alone
+        app.command(path, name=name, help=command.summary, group=groups[command.heading], sort_key=number)
+    app["--help"].show = app["--version"].show = False
+    app(["--version" if words[:1] == ["--version"] else "--help"], result_action="return_value")
+
+
+def _print_completion(shell: str) -> None:
+    """Print what a shell has to read so that it completes commands and options.
+
+    Raises:
+        InputError: for another shell than cyclopts knows.
+    """
+    shells = get_args(_Shell)
+    if shell not in shells:
+        meant = did_you_mean(shell, shells)
+        raise InputError(f"--print-completion {shell}: expected one of {', '.join(shells)}{meant}")
+    app = App(name="ctxai", version=__version__)
+    for name in COMMANDS:
+        app.command(command_app(name)[name])
+    print(app.generate_completion(shell=cast(_Shell, shell)))  # noqa: T201

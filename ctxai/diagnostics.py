@@ -112,7 +112,7 @@ def _requirements(extra: str) -> list[Requirement]:
     always = [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     if not extra:
         return always
-    return [one for one in found if one not in always and one.marker.evaluate({"extra": extra})]
+    return [one for one in found if one not in always and one.marker and one.marker.evaluate({"extra": extra})]
 
 
 def _package(area: str, requirement: Requirement, needed: bool) -> Check:

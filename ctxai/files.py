@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ from ctxai.errors import InputError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_ACCESS = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+
+
+#: Name of a file or folder that is being written, or was when its process was killed.
+_UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{6}\.(?:partial|retired)\..+")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a name is one of those under which files are written before they are whole."""
+    return _UNFINISHED.fullmatch(path.name) is not None
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.files import is_unfinished
 from ctxai.results_folder import PREDICTIONS
 
 STORE = "a nodule store"
 RUN = "a run"
 BACKBONE = "a pretrained backbone"
 RESULTS = "results of `ctxai explain`"
+PHANTOM = "a tree of drawn CTs"
 #: A file of each kind of folder; the first that is there tells.
 _KINDS = {
     "layout.json": STORE,
@@ -19,7 +21,7 @@ _KINDS = {
     PREDICTIONS: RESULTS,
     "datapackage.json": "the tables of a manifest",
     "benchmark.html": "results of `ctxai benchmark`",
-    "phantom.json": "a tree of drawn CTs",
+    "phantom.json": PHANTOM,
 }
 
 
@@ -53,7 +55,7 @@ def refuse_other(out_dir: Path, own: str, inputs: tuple[Path | None, ...] = ()) 
 
 
 def refuse_to_replace(out_dir: Path, own: str) -> None:
-    """Refuse to write a folder as a whole in place of something else; an empty folder may be there.
+    """Refuse to write a folder in place of something else; an empty one, or what a killed run left, may be there.
 
     Args:
         out_dir: folder that is to be written; it may be absent.
@@ -62,7 +64,7 @@ def refuse_to_replace(out_dir: Path, own: str) -> None:
     Raises:
         InputError: when ``out_dir`` is a file, or a folder of anything else.
     """
-    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+    if not out_dir.exists() or (out_dir.is_dir() and all(map(is_unfinished, out_dir.iterdir()))):
         return
     if kind_of(out_dir) != own:
         raise InputError(

@@ -14,7 +14,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows: what a kill leaves there stays
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _PREFIX = "ctxai-temporary-"
 _NAME = re.compile(rf"{_PREFIX}[a-z0-9_]{{8}}")

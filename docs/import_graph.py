@@ -30,8 +30,12 @@ def layers() -> list[list[str]]:
     """Names of packages and modules below ctxai, layer by layer from the top, without the foundations."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = (c for c in settings["tool"]["importlinter"]["contracts"] if c["id"] == "layers")
-    rows = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    rows = [[name for name in re.findall(r"\w+", layer) if _exists(name)] for layer in contract["layers"]]
     return rows[: next(number for number, row in enumerate(rows) if _FOUNDATIONS in row)]
+
+
+def _exists(name: str) -> bool:
+    return any((ROOT / "ctxai" / path).exists() for path in (name, f"{name}.py"))
 
 
 def edges() -> set[tuple[str, str]]:

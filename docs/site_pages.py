@@ -1,6 +1,6 @@
-"""Generated parts of the site: help of the stages, docstrings of the modules, tables of methods and metrics.
+"""Generated parts of the site: help of the commands, docstrings of the modules, tables of methods and metrics.
 
-A line ``<!-- generate: stages -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for one.
+A line ``<!-- generate: commands -->`` or ``<!-- generate: modules ctxai.ct -->`` in a page stands for one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import method_facts
 import metric_facts
 
-from ctxai.cli import STAGES, stage_parser
+from ctxai.cli import help_text
+from ctxai.commands import COMMANDS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -24,9 +25,9 @@ PAGE = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>[^):#\s]+\.md)(?:#[^)]*)?\)")
 _LITERAL = re.compile(r"``.+?``|\|")
 
 
-def stages(argument: str | None) -> str:
-    """A section with the help of every stage."""
-    return "\n\n".join(f"## {name}\n\n```text\n{stage_parser(name).format_help()}\n```" for name in STAGES)
+def commands(argument: str | None) -> str:
+    """A section with the help of every command."""
+    return "\n\n".join(f"## {name}\n\n```text\n{help_text(name)}```" for name in COMMANDS)
 
 
 def modules(package: str | None) -> str:

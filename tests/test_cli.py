@@ -1,3 +1,4 @@
+import importlib
 import inspect
 import os
 import subprocess
@@ -6,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.cli import STAGES, _stage_function, main, stage_parser
-from ctxai.commands import manifest as manifest_stage
+from ctxai.cli import help_text, main
+from ctxai.commands import COMMANDS
+from ctxai.commands import manifest as manifest_command
 
 
-def test_help_names_every_stage_and_says_there_is_no_detector(capsys):
+def test_help_names_every_command_and_says_there_is_no_detector(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in STAGES)
+    assert all(name in text for name in COMMANDS)
     assert "no nodule detector" in " ".join(text.split())
 
 
@@ -22,23 +24,27 @@ def test_help_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_option_of_every_stage_is_explained(name, capsys):
-    function = _stage_function(name)
-    with pytest.raises(SystemExit) as stopped:
-        stage_parser(name, function).parse_args(["--help"])
-    assert stopped.value.code == 0
-    text = capsys.readouterr().out
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_every_command_is_explained(name):
+    identifier = name.replace("-", "_")
+    function = getattr(importlib.import_module(f"ctxai.commands.{identifier}"), identifier)
+    text = help_text(name)
     documented = inspect.getdoc(function).partition("Args:")[2]
     for parameter in inspect.signature(function).parameters.values():
         assert f"{parameter.name}:" in documented, f"{parameter.name} of {name} has no line under Args:"
-        shown = parameter.name.upper() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else f"--{parameter.name}"
+        positional = parameter.kind is parameter.POSITIONAL_ONLY
+        shown = parameter.name.upper() if positional else f"--{parameter.name.replace('_', '-')}"
         assert shown in text
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["no-such-stage"], ["manifest"], ["manifest", "x", "--no-such-flag", "1"], ["ingest", "/no/such/folder", "store"]],
+    [
+        ["no-such-command"],
+        ["manifest"],
+        ["manifest", "x", "--no-such-flag", "1"],
+        ["ingest", "/no/such/folder", "store"],
+    ],
 )
 def test_bad_input_gives_one_line_and_exit_code_2(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -83,7 +89,7 @@ def test_an_unexpected_fault_tells_everything_to_who_debugs(tmp_path):
 @pytest.mark.parametrize(("level", "told"), [("DEBUG", ["DEBUG ctxai.x"]), ("INFO", []), ("warning", [])])
 def test_the_log_at_debug_is_ours_alone(level, told):
     code = (
-        "import logging; from ctxai.cli import main; main(['no-such-stage'])\n"
+        "import logging; from ctxai.cli import main; main(['no-such-command'])\n"
         "for name in ('ctxai.x', 'pynetdicom.x'): logging.getLogger(name).debug('')"
     )
     options = {"capture_output": True, "text": True, "env": os.environ | {"CTXAI_LOG": level}}
@@ -93,13 +99,13 @@ def test_the_log_at_debug_is_ours_alone(level, told):
 
 def test_a_log_level_that_there_is_not_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("CTXAI_LOG", "loud")
-    assert main(["no-such-stage"]) == 2
+    assert main(["no-such-command"]) == 2
     assert capsys.readouterr().err == "error: CTXAI_LOG=loud: expected DEBUG, INFO, WARNING or ERROR\n"
 
 
 def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(manifest_stage, "manifest", _recorder(manifest_stage.manifest, calls))
+    monkeypatch.setattr(manifest_command, "manifest", _recorder(manifest_command.manifest, calls))
     config = tmp_path / "m.yaml"
     config.write_text("cohort: from-yaml\n")
     assert main(["manifest", str(tmp_path / "out"), "--config", str(config)]) == 0
@@ -108,7 +114,7 @@ def test_yaml_keys_are_the_flags_and_flags_win(tmp_path, monkeypatch):
 
 
 def _recorder(function, calls):
-    def manifest(out_dir: Path, *, cohort: str = "default") -> None:
+    def manifest(out_dir: Path, /, *, cohort: str = "default") -> None:
         calls.append({"out_dir": out_dir, "cohort": cohort})
 
     manifest.__doc__ = function.__doc__

@@ -1,15 +1,17 @@
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from ctxai.cli import STAGES, main
-from ctxai.completion import completion_script
+from ctxai.cli import main
+from ctxai.commands import COMMANDS
 
 
 @pytest.fixture(scope="module")
 def script() -> str:
-    return completion_script("bash")
+    command = [sys.executable, "-m", "ctxai", "--print-completion", "bash"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def completed(script: str, *words: str) -> set[str]:
@@ -25,16 +27,16 @@ def completed(script: str, *words: str) -> set[str]:
     return set(subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_bash_completes_every_stage(script):
-    assert completed(script, "ctxai", "") >= set(STAGES)
+def test_bash_completes_every_command(script):
+    assert completed(script, "ctxai", "") >= set(COMMANDS)
     assert completed(script, "ctxai", "ev") == {"evaluate"}
 
 
-def test_bash_completes_the_options_of_a_stage(script):
+def test_bash_completes_the_options_of_a_command(script):
     assert completed(script, "ctxai", "explain", "--deid") >= {"--deidentify"}
     assert "--deidentify" not in completed(script, "ctxai", "train", "--")
 
 
 def test_another_shell_is_refused_with_the_names_there_are(capsys):
-    assert main(["--print_completion", "cmd"]) == 2
+    assert main(["--print-completion", "cmd"]) == 2
     assert "expected one of bash, zsh" in capsys.readouterr().err

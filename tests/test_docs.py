@@ -11,12 +11,12 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from jsonargparse import ArgumentError
 
-from ctxai.cli import STAGES, _bundled_configs, stage_parser
+from ctxai.cli import help_text
+from ctxai.cli import parse as parsed
+from ctxai.commands import COMMANDS
 from ctxai.errors import InputError
 
 from pages import FENCE, PAGES, REPOSITORY, at_their_lines, blocks, name_of
@@ -67,20 +67,19 @@ def parse(words):
     """Parse a command as the command line does; a YAML file of the reader's own folder is left out.
 
     Raises:
-        ArgumentError: whatever the parser finds wrong.
-        InputError: for a configuration that does not come with the package.
+        InputError: whatever is wrong, a configuration that does not come with the package among it.
     """
-    arguments = _bundled_configs(words[1:])
-    for position, word in enumerate(arguments[:-1]):
-        if word == "--config" and not Path(arguments[position + 1]).is_file():
-            del arguments[position : position + 2]
+    words = [*words]
+    for position, word in enumerate(words[:-1]):
+        if word == "--config" and "/" in words[position + 1]:
+            del words[position : position + 2]
             break
-    stage_parser(words[0]).parse_args(arguments)
+    parsed(words)
 
 
 @functools.cache
 def flags_of(stage):
-    return set(re.findall(r"--[A-Za-z][\w.-]*", stage_parser(stage).format_help()))
+    return set(re.findall(r"--[A-Za-z][\w.-]*", help_text(stage, width=200)))
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python exec")], ids=name_of)
@@ -104,12 +103,12 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page):
     for line, words in commands(page):
         where = f"{name_of(page)}:{line}: ctxai {' '.join(words)}"
         if words[0].startswith("-"):
-            assert words[0] in {"--help", "--version", "-h", "--print_completion"}, where
+            assert words[0] in {"--help", "--version", "-h", "--print-completion"}, where
             continue
-        assert words[0] in STAGES, where
+        assert words[0] in COMMANDS, where
         try:
             parse(words)
-        except (ArgumentError, InputError) as error:
+        except InputError as error:
             pytest.fail(f"{where}: {error}")
 
 
@@ -117,9 +116,9 @@ def test_every_command_of_a_page_is_one_that_the_command_line_takes(page):
 def test_every_command_that_the_text_speaks_of_names_a_stage_and_its_flags(page):
     for said in SAID.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
         stage, *rest = said.split()
-        if stage not in {"STAGE", "--help", "--version"}:
-            assert stage in STAGES, said
-            flags = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        if stage not in {"STAGE", "COMMAND", "--help", "--version"}:
+            assert stage in COMMANDS, said
+            flags = {word.partition("=")[0].replace("_", "-") for word in rest if word.startswith("--")}
             assert flags <= flags_of(stage), said
 
 
@@ -151,7 +150,7 @@ def test_a_command_that_does_not_exist_is_found(tmp_path):
         (6, ["verify", "m"]),
     ]
     for wrong in (["ingest", "a", "b", "--sharp", "0/2"], ["train", "s", "r", "--seed", "many"], ["train", "only-one"]):
-        with pytest.raises(ArgumentError):
+        with pytest.raises(InputError):
             parse(wrong)
     with pytest.raises(InputError):
         parse(["train", "s", "r", "--config", "defualt.yaml"])

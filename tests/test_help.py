@@ -1,48 +1,51 @@
+import shlex
+
 import pytest
 
-from ctxai.cli import STAGES, main, stage_parser
-from ctxai.help import EXAMPLES, HEADINGS
+from ctxai.cli import help_text, main, parse
+from ctxai.commands import COMMANDS
 
 
-@pytest.fixture
-def narrow(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_that_it_takes_and_that_fits_a_line(name):
+    example = COMMANDS[name].example
+    function, _ = parse(shlex.split(example)[1:])
+    assert function.__name__ == name.replace("-", "_")
+    assert f"\nExample: {example}\n" in help_text(name)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_stage_has_an_example_that_it_takes_and_that_fits_a_line(name, narrow):
-    stage_parser(name).parse_args(
-        [word for word in EXAMPLES[name].split()[2:] if not word.endswith(".yaml")][: _end(name)]
-    )
-    assert f"\nExample: {EXAMPLES[name]}\n" in stage_parser(name).format_help()
-
-
-def _end(name):
-    """Examples that name a bundled config end with it."""
-    words = EXAMPLES[name].split()[2:]
-    return words.index("--config") if "--config" in words else None
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_help_speaks_of_no_types_of_python(name, narrow):
-    text = stage_parser(name).format_help()
-    for jargon in ("<class", "null", "type:", "``", "typing", "keywords separated", "\b"):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_speaks_of_no_types_of_python_and_fits_80_columns(name):
+    text = help_text(name)
+    for jargon in ("<class", "null", "``", "typing", "Optional", "PosixPath", "[default: None]", "[default: ['"):
         assert jargon not in text
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_a_default_is_shown_as_it_would_be_given(narrow):
-    text = " ".join(stage_parser("explain").format_help().split())
-    assert "(default: cdam)" in text
-    assert "--maps, --no-maps explain; --no-maps only predicts. (default: yes)" in text
-    assert "two views or more. --trust" in text  # nothing is said of a flag that is off
-    assert "(default: [axial,coronal,sagittal])" in " ".join(stage_parser("train").format_help().split())
+def test_a_default_is_shown_as_it_would_be_given():
+    text = " ".join(help_text("explain", width=200).split())
+    assert "[default: cdam]" in text
+    assert "explain; --no-maps only predicts. [default: yes]" in text
+    assert "two views or more. │ │ --trust" in text  # nothing is said of a flag that is off
+    assert "[default: axial coronal sagittal]" in " ".join(help_text("train", width=200).split())
+
+
+def test_a_default_that_differs_from_its_class_is_the_one_shown_and_used():
+    assert "linearly from 0. [default: 0.0]" in " ".join(help_text("pretrain", width=200).split())
+    _, values = parse(["pretrain", "store", "run", "--backbone.depth", "2"])
+    assert (values.kwargs["backbone"].depth, values.kwargs["backbone"].drop_path_rate) == (2, 0.0)
+
+
+@pytest.mark.parametrize("name", ["explain", "ingest", "benchmark"])
+def test_options_of_a_cluster_stand_in_a_group_of_their_own(name):
+    ordinary, cluster = help_text(name).split("─ Cluster ─")
+    assert "--shard" in cluster and "--shard STR" not in ordinary
 
 
 @pytest.mark.parametrize("word", ["help", "--help", "-h"])
-def test_stages_stand_under_headings_and_help_says_where_to_begin(word, capsys, narrow):
+def test_commands_stand_under_headings_and_help_says_where_to_begin(word, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert main([word]) == 0
     text = capsys.readouterr().out
-    assert set(HEADINGS) <= set(STAGES)
-    assert all(f"\n{heading}\n" in text for heading in HEADINGS.values())
-    assert f"\n  {EXAMPLES['phantom']}\n" in text
+    assert all(f"─ {command.heading} ─" in text for command in COMMANDS.values())
+    assert f" {COMMANDS['phantom'].example} " in text

@@ -1,6 +1,6 @@
 import pytest
 
-from ctxai.cli import STAGES
+from ctxai.commands import COMMANDS
 from ctxai.suggestions import did_you_mean
 
 
@@ -16,12 +16,12 @@ from ctxai.suggestions import did_you_mean
     ],
 )
 def test_a_slip_of_the_pen_is_told_what_it_meant(found, meant):
-    assert did_you_mean(found, STAGES) == f"; did you mean {meant}?"
+    assert did_you_mean(found, COMMANDS) == f"; did you mean {meant}?"
 
 
 def test_a_word_unlike_all_names_is_told_nothing():
-    assert did_you_mean("banana", STAGES) == ""
-    assert did_you_mean("", STAGES) == ""
+    assert did_you_mean("banana", COMMANDS) == ""
+    assert did_you_mean("", COMMANDS) == ""
     assert did_you_mean("nowhere.yaml", ["conrad.yaml", "tiny.yaml"]) == ""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.cli import STAGES
+from ctxai.commands import COMMANDS
 from ctxai.run.run import SHIPPED
 
 REPOSITORY = Path(__file__).parents[1]
@@ -106,5 +106,5 @@ def test_the_installed_package_finds_what_came_with_it(python, tmp_path):
 
 def test_the_installed_command_answers_outside_the_checkout(python, tmp_path):
     command = python.with_name("ctxai")
-    assert all(stage in run("--help", interpreter=command, folder=tmp_path) for stage in STAGES)
+    assert all(stage in run("--help", interpreter=command, folder=tmp_path) for stage in COMMANDS)
     assert "--cohort" in run("manifest", "--help", interpreter=command, folder=tmp_path)

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from ctxai.benchmark.plan import Plan
-from ctxai.evaluate.explanations.batch import image_size, to_pixels
+from ctxai.evaluate.explanations.batch import to_pixels
 from ctxai.evaluate.explanations.scoring import COLUMNS, evaluate_method
 from ctxai.explain.base import Attribution
+from ctxai.explain.images import image_size
 from ctxai.explain.methods.random_map import RandomMap
 from ctxai.files import atomic_path, write_json, write_text
 

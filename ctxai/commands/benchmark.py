@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.progress import track
 from ctxai.shards import parse_shard
@@ -13,6 +15,7 @@ def benchmark(
     run_dir: Path,
     store_dir: Path,
     out_dir: Path,
+    /,
     *,
     methods: list[str] | None = None,
     metrics: list[str] | None = None,
@@ -21,7 +24,7 @@ def benchmark(
     fill: str = "lung_mean",
     effort: Effort = Effort(),
     full: bool = False,
-    shard: str = "0/1",
+    shard: Annotated[str, CLUSTER] = "0/1",
     seed: int = 0,
     resume: bool = True,
 ) -> None:
@@ -67,7 +70,8 @@ def benchmark(
     chosen = choose_rows(store.table, rows, limit or len(rows), seed)
     effort = FULL if full else effort
     methods_by_name, missing = contenders(run, methods, seed)
-    token_pixels = int(find_vit(run.model).patch_embed.feat_ratio())
+    token_pixels = find_vit(run.model).patch_embed.feat_ratio()
+    assert isinstance(token_pixels, int)  # tokens of every run are square
     wanted = make_metrics(metrics or [], fill, effort, token_pixels)
     plan = make_plan(run, store, chosen, targets, wanted, fill, effort, seed)
     for number, (name, method) in enumerate(track(list(methods_by_name.items()), "Judging explanation methods")):

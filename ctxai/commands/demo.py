@@ -56,11 +56,11 @@ def demo(
 
 def _stage(number: int, arguments: list[str]) -> None:
     """Run one stage as a user would type it, saying so."""
-    from ctxai.cli import run_stage
+    from ctxai.cli import run_command
 
     progress_console.print(f"[bold]{number}/5[/bold] ctxai {' '.join(arguments)}", highlight=False, soft_wrap=True)
     started = time.monotonic()
-    run_stage(arguments)
+    run_command(arguments)
     progress_console.print(f"    {time.monotonic() - started:.0f} s", highlight=False)
 
 

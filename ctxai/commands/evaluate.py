@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     run_dir: Path,
     store_dir: Path,
+    /,
     *,
     features: Path | None = None,
     baselines: list[str] | None = None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+from ctxai.commands.options import CLUSTER
 from ctxai.errors import InputError
 from ctxai.results_folder import DEFAULT_FORMATS
 
@@ -12,6 +14,7 @@ from ctxai.results_folder import DEFAULT_FORMATS
 def explain(
     input: Path | None = None,
     out_dir: Path | None = None,
+    /,
     *,
     run: Path | None = None,
     patients: list[str] | None = None,
@@ -28,9 +31,9 @@ def explain(
     deidentify: bool = False,
     retain: list[str] = [],  # noqa: B006
     key: Path | None = None,
-    shard: str | None = None,
-    headers: Path | None = None,
-    merge: Path | None = None,
+    shard: Annotated[str | None, CLUSTER] = None,
+    headers: Annotated[Path | None, CLUSTER] = None,
+    merge: Annotated[Path | None, CLUSTER] = None,
     workers: int = 0,
     resume: bool = True,
 ) -> None:
@@ -48,7 +51,8 @@ def explain(
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
         xml: LIDC's XML annotation (a file or a folder of them) instead of points.
-        method: explanation methods, such as cdam, smooth_cdam or agcam; vision_diffmask needs train-diffmask first.
+        method: explanation methods, such as cdam, agcam or smooth_cdam, with options as smooth_cdam:n_samples=20;
+            vision_diffmask needs train-diffmask first.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
             z-scores for biomarkers).
@@ -61,7 +65,7 @@ def explain(
         views: views to explain: axial, coronal, sagittal; without it, those the run was trained for.
         maps: explain; --no-maps only predicts.
         spread: write the standard deviation over the views beside each NIfTI map; it needs two views or more.
-        trust: judge every map of an output, for about 100 forward passes a view: the columns <method>_<target>_fidelity
+        trust: judge every map of an output, for about 100 forward passes a view: the columns METHOD_TARGET_fidelity
             (does removing what the map points at change the answer), _fidelity_percentile (among random maps; 50 is
             chance), _stability (under noise) and _sanity (does the map change when the weights are shuffled).
         deidentify: write no identity of the patient, by DICOM's Basic Application Level Confidentiality Profile (PS3.15

@@ -65,7 +65,7 @@ _INFERENCE = {
 }
 
 
-def export_bundle(run_dir: Path, out_dir: Path) -> None:
+def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
     """Write a run as a MONAI bundle, which `python -m monai.bundle run` executes on a CT.
 
     The bundle holds the run, MONAI's inference config and metadata, a README and the software's licence. The same

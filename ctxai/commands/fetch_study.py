@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def fetch_study(
     study_uid: str,
     out_dir: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,

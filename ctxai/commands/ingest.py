@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+from ctxai.commands.options import CLUSTER
 from ctxai.errors import InputError
 from ctxai.folder_kinds import STORE, refuse_other
 from ctxai.shards import parse_shard
@@ -12,6 +14,7 @@ from ctxai.shards import parse_shard
 def ingest(
     dicom_dir: Path | None = None,
     store_dir: Path | None = None,
+    /,
     *,
     cohort: str = "default",
     patients: list[str] | None = None,
@@ -21,11 +24,11 @@ def ingest(
     crops: Path | None = None,
     repair: list[str] = ["missing-slice", "duplicated-position", "non-uniform-spacing"],  # noqa: B006 (never changed)
     max_gap_mm: float = 5.0,
-    shard: str = "0/1",
-    prepare: bool = False,
-    headers: Path | None = None,
+    shard: Annotated[str, CLUSTER] = "0/1",
+    prepare: Annotated[bool, CLUSTER] = False,
+    headers: Annotated[Path | None, CLUSTER] = None,
     key: Path | None = None,
-    merge: Path | None = None,
+    merge: Annotated[Path | None, CLUSTER] = None,
     report: bool = False,
     workers: int = 0,
     resume: bool = True,

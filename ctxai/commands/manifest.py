@@ -8,7 +8,7 @@ from ctxai.files import write_text
 from ctxai.progress import console
 
 
-def manifest(out_dir: Path, *, cohort: str = "default") -> None:
+def manifest(out_dir: Path, /, *, cohort: str = "default") -> None:
     """Write scans.csv, nodules.csv, readings.csv, folds.csv and datapackage.json.
 
     Every nodule and every reading of LIDC-IDRI is in them; the column ``status`` says why a row is not used.

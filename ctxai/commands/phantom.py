@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, Token
 
 from ctxai.errors import InputError
 from ctxai.files import write_json
+from ctxai.folder_kinds import PHANTOM, refuse_to_replace
 from ctxai.progress import run_jobs
 
 if TYPE_CHECKING:
@@ -18,10 +23,17 @@ _RECORD = "phantom.json"
 _LAYOUT = 1
 
 
+def _count_or_ids(kind: object, tokens: Sequence[Token]) -> int | list[str]:
+    """A single number is a count; 0515 is none, but an id cut short."""
+    values = [token.value for token in tokens]
+    return int(values[0]) if len(values) == 1 and re.fullmatch("0|[1-9][0-9]*", values[0]) else values
+
+
 def phantom(
     out_dir: Path,
+    /,
     *,
-    patients: int | list[str] | None = None,
+    patients: Annotated[int | list[str] | None, Parameter(converter=_count_or_ids)] = None,
     seed: int = 0,
     margin_mm: float = 16.0,
     planted: str | None = None,
@@ -35,7 +47,7 @@ def phantom(
     says that it is synthetic. A killed run goes on where it stopped and ends with the same bytes.
 
     Args:
-        out_dir: root of the tree: OUT_DIR/<patient>/<study>/<series>/*.dcm.
+        out_dir: root of the tree, OUT_DIR/PATIENT/STUDY/synthetic-SERIES; a new folder, or one of this command.
         patients: how many patients (a balanced choice by the seed; 100 by default), or their ids.
         seed: the same seed gives the same bytes.
         margin_mm: how far the slices reach beyond the nodules.
@@ -55,8 +67,11 @@ def phantom(
     chosen = _choose(database, patients, seed, margin_mm)
     _open_tree(out_dir, {"layout": _LAYOUT, "seed": seed, "margin_mm": margin_mm, "planted": planted})
     if not resume:
-        for scan, _ in chosen:
-            shutil.rmtree(series_folder(scan, out_dir), ignore_errors=True)
+        folders = [folder for scan, _ in chosen if (folder := series_folder(scan, out_dir)).exists()]
+        for folder in folders:
+            _check_drawn(folder)
+        for folder in folders:
+            shutil.rmtree(folder)
     jobs = [(scan, nodules, out_dir, seed, margin_mm, planted) for scan, nodules in chosen]
     for _ in run_jobs(_make, jobs, "Drawing CT series", workers):
         pass
@@ -87,7 +102,12 @@ def _choose(
 
 
 def _open_tree(out_dir: Path, record: dict[str, object]) -> None:
-    """Note what the tree is made with, and refuse to mix two kinds in one."""
+    """Note what the tree is made with.
+
+    Raises:
+        InputError: for a folder of anything else, or of phantoms of another kind.
+    """
+    refuse_to_replace(out_dir, PHANTOM)
     path = out_dir / _RECORD
     if not path.is_file():
         write_json(path, record)
@@ -95,3 +115,27 @@ def _open_tree(out_dir: Path, record: dict[str, object]) -> None:
         raise InputError(
             f"{out_dir}: holds another kind of phantom (found {found}, expected {record}); give an empty folder"
         )
+
+
+def _check_drawn(folder: Path) -> None:
+    """Refuse to remove a series that is not wholly drawn by this command.
+
+    Raises:
+        InputError: naming the first file that it has not drawn.
+    """
+    for path in [folder, *folder.iterdir()]:
+        if path.is_symlink() or not (path is folder or _is_drawn(path)):
+            raise InputError(f"{path}: is not what `ctxai phantom` wrote, and would be removed; move it elsewhere")
+
+
+def _is_drawn(path: Path) -> bool:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    from ctxai.phantom.scanner.dicom import MANUFACTURER
+
+    try:
+        header = dcmread(path, specific_tags=["Manufacturer"], stop_before_pixels=True)
+    except (OSError, InvalidDicomError):
+        return False
+    return bool(header.get("Manufacturer") == MANUFACTURER)

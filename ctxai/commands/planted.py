@@ -21,6 +21,7 @@ _NODULES_PER_PATIENT = 2
 
 def planted(
     store_dir: Path,
+    /,
     *,
     trait: str = "spikes",
     nodules: int = 1000,

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 def pretrain(
     store_dir: Path,
     run_dir: Path,
+    /,
     *,
     series: list[Path] | None = None,
     key: Path | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def report(out: Path) -> None:
+def report(out: Path, /) -> None:
     """Write the report of a result folder of ctxai explain again: OUT/report.html, to open in a browser.
 
     It is one file that works without a network: the CT about each nodule in three planes and in 3-D under its maps,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 def review(
     out_dir: Path,
+    /,
     *,
     ct: Path | None = None,
     series: list[str] | None = None,

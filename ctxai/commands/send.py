@@ -11,6 +11,7 @@ from ctxai.results_folder import dicom_objects
 
 def send(
     out_dir: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,

@@ -13,6 +13,7 @@ from ctxai.training.settings import ComputeConfig
 def train(
     store_dir: Path,
     run_dir: Path,
+    /,
     *,
     views: ViewConfig = ViewConfig(),
     backbone: BackboneConfig = BackboneConfig(),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
-from ctxai.explain.diffmask.training import DiffMaskSettings
+from ctxai.explain.diffmask.settings import DiffMaskSettings
 from ctxai.progress import track
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _OPEN = 0.95
 def train_diffmask(
     run_dir: Path,
     store_dir: Path,
+    /,
     *,
     out: Path | None = None,
     epochs: int = 20,

@@ -22,7 +22,7 @@ _PACKAGE = "datapackage.json"
 
 
 def verify(
-    manifest_dir: Path | None = None, *, store: Path | None = None, dicom: Path | None = None, voxels: bool = True
+    manifest_dir: Path | None = None, /, *, store: Path | None = None, dicom: Path | None = None, voxels: bool = True
 ) -> None:
     """Check what was written: a manifest's checksums, a store's rows and voxels, a DICOM tree's images.
 

@@ -16,6 +16,7 @@ _LOOK_EVERY_S = 0.5
 
 def watch(
     spool: Path,
+    /,
     *,
     dicomweb: str | None = None,
     dimse: str | None = None,
@@ -58,7 +59,7 @@ def watch(
         tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
         run: run folder of the model; without it, the run that comes with the package.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
-        method: explanation methods.
+        method: explanation methods, with options as smooth_cdam:n_samples=20.
         target: outputs to explain.
         formats: objects to make, separated by commas.
         deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the

@@ -101,7 +101,7 @@ class CTVolume:
     def content_sha256(self) -> str:
         """SHA-256 of the voxels and the grid."""
         content = hashlib.sha256(f"{self.grid.shape} {self.grid.affine.tolist()}".encode())
-        content.update(np.ascontiguousarray(self.hu))
+        content.update(np.ascontiguousarray(self.hu).data)
         return content.hexdigest()
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.errors import ModelError
+from ctxai.explain.model_hints import linear_hint
 from ctxai.explain.timm_types import SelfAttention, TransformerBlock
 
 
@@ -50,10 +51,10 @@ def projections(attn: SelfAttention) -> Projections:
             "explained"
         )
     layers = [attn.qkv] if attn.qkv is not None else [attn.q_proj, attn.k_proj, attn.v_proj]
-    if not all(type(layer) is nn.Linear for layer in layers):
-        raise ModelError(
-            f"expected torch.nn.Linear projections, found {type(layers[0]).__name__}; merge adapters into the weights"
-        )
+    for layer in layers:
+        if type(layer) is not nn.Linear:
+            kind = f"{type(layer).__module__}.{type(layer).__qualname__}"
+            raise ModelError(f"expected torch.nn.Linear as projections, found {kind}; {linear_hint(layer)}")
     if attn.qkv is None:
         return Projections(*(Projection(layer.weight, layer.bias) for layer in layers))
     weights = attn.qkv.weight.chunk(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,11 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctxai.errors import InputError
-from ctxai.explain.images import check_images
+from ctxai.errors import InputError, one_line
+from ctxai.explain.huggingface import as_timm
+from ctxai.explain.images import check_images, image_size
 from ctxai.explain.network import Network, find_vit
+from ctxai.explain.own_forward import check_own_forward
 from ctxai.explain.targets import Target, Targets
+from ctxai.explain.token_grid import place_on_image
 from ctxai.registry import Registry
+
+_log = logging.getLogger(__name__)
 
 NEEDS = frozenset({"attention", "gradients", "training"})
 
@@ -28,7 +34,8 @@ class Attribution(ABC):
     on the model's training flag or on whether weights are frozen.
 
     Args:
-        model: a timm VisionTransformer or Eva, or a module that holds exactly one, with outputs (N, K).
+        model: a timm VisionTransformer or Eva, or a module that holds exactly one, with outputs (N, K). HuggingFace's
+            ViT and Dinov2 are converted (:func:`~ctxai.explain.huggingface.from_huggingface`).
 
     Raises:
         ModelError: when the model holds not exactly one such transformer, or one that cannot be traced.
@@ -46,6 +53,8 @@ class Attribution(ABC):
     """Out of "attention", "gradients" and "training" (an optimisation before the first map)."""
     reference: ClassVar[str]
     """Where the method is published."""
+    dtype: ClassVar[torch.dtype | None] = None
+    """Floating-point type to compute in, whatever the model's own; by default the model's."""
     complete: ClassVar[bool] = False
     """Whether a map times the number of channels promises to sum to f(x) - f(0)."""
     upsampling: ClassVar[str] = "nearest"
@@ -61,8 +70,8 @@ class Attribution(ABC):
         METHODS.register(cls.name, cls)
 
     def __init__(self, model: nn.Module) -> None:
-        find_vit(model)
-        self.model = model
+        self.model = as_timm(model)
+        find_vit(self.model)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,19 +105,38 @@ class Attribution(ABC):
         target: Target,
         size: tuple[int, int] | None,
     ) -> tuple[Tensor, ...]:
-        """What :meth:`attribute` does around :meth:`_maps`, for a function that gives several such maps."""
+        """Do what :meth:`attribute` does around :meth:`_maps`, for a function that gives several such maps."""
         check_images(images)
+        if self.dtype is not None:
+            try:
+                return self._explained_in(self.dtype, compute, images, target, size)
+            except RuntimeError as error:  # of a model that casts to a type of its own
+                if not any(word in str(error) for word in ("dtype", "should be the same", "scalar type")):
+                    raise
+                _log.warning("%s runs in the model's own precision, which it casts to: %s", self.name, one_line(error))
+        return self._explained_in(None, compute, images, target, size)
+
+    def _explained_in(
+        self,
+        dtype: torch.dtype | None,
+        compute: Callable[[Network, Tensor, Targets], tuple[Tensor, ...]],
+        images: Tensor,
+        target: Target,
+        size: tuple[int, int] | None,
+    ) -> tuple[Tensor, ...]:
         with torch.inference_mode(False), torch.no_grad():
-            network = Network(self.model)
+            network = Network(self.model, dtype)
             with torch.autocast(network.device.type, enabled=False):
                 batch = images.detach().to(network.device, network.dtype)
                 batch = batch.clone() if batch.is_inference() else batch
                 targets = Targets(target, network.target_names, len(images))
+                if self.resolution == "patch" or "attention" in self.needs:
+                    check_own_forward(network, batch)
                 finished = []
                 for maps in compute(network, batch, targets):
                     maps = maps.detach().expand(len(targets), *maps.shape[1:]).transpose(0, 1)
                     if size is not None:
-                        maps = self._resize(maps, size)
+                        maps = self._resize(maps, size, network, image_size(batch))
                     maps = maps if targets.several else maps[:, 0]
                     finished.append(maps.contiguous().to(images.device, images.dtype))
                 return tuple(finished)
@@ -120,12 +148,14 @@ class Attribution(ABC):
         Runs without gradients; use ``torch.enable_grad()`` around what needs a graph.
         """
 
-    def _resize(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+    def _resize(self, maps: Tensor, size: tuple[int, int], network: Network, image: tuple[int, int]) -> Tensor:
         if len(size) != 2 or min(size) < 1:
             raise InputError(f"expected size as (height, width) in pixels, found {size}")
-        if self.upsampling == "nearest":
-            return F.interpolate(maps, size=tuple(size), mode="nearest-exact")
-        return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+        mode = "nearest-exact" if self.upsampling == "nearest" else "bilinear"
+        if self.resolution == "patch" and network.covered(image) != image:
+            maps = place_on_image(maps, network.covered(image), image, mode)
+        options = {} if mode == "nearest-exact" else {"align_corners": False}
+        return F.interpolate(maps, size=tuple(size), mode=mode, **options)
 
 
 METHODS: Registry[type[Attribution]] = Registry("an explanation method", "ctxai.explain.methods", "ctxai.explain")

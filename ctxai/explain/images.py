@@ -7,6 +7,11 @@ from torch import Tensor
 from ctxai.errors import InputError
 
 
+def image_size(images: Tensor) -> tuple[int, int]:
+    """(H, W) of images (N, C, H, W)."""
+    return images.shape[2], images.shape[3]
+
+
 def check_images(images: Tensor) -> None:
     """Refuse what is no batch of images (N, C, H, W) in floating point, or holds NaN or infinity.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +21,13 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from ctxai.errors import InputError, ModelError
+from ctxai.explain.huggingface import as_timm
+from ctxai.explain.model_hints import call_hint, hint
 from ctxai.explain.timm_types import Transformer, TransformerBlock
+from ctxai.explain.token_grid import covered_pixels
+
+_PROBES = 4
+"""Images at which the read-out is probed."""
 
 BlockStep = Callable[[int, TransformerBlock, Tensor, Tensor | None], Tensor]
 """(index, block, tokens entering it (N, n, d), rotary positions or None) -> tokens leaving it."""
@@ -58,8 +65,10 @@ def find_vit(model: nn.Module) -> Transformer:
     if len(found) != 1:
         raise ModelError(
             f"expected a model with exactly one timm VisionTransformer or Eva, found {len(found)} in "
-            f"{type(model).__name__}; these methods explain vision transformers only"
+            f"{type(model).__name__}; {hint(model)}"
         )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ModelError(f"expected weights, found {type(model).__name__} on the meta device; load its weights first")
     vit = cast(Transformer, found[0])
     if getattr(vit, "attn_pool", None) is not None:
         raise ModelError(
@@ -67,6 +76,7 @@ def find_vit(model: nn.Module) -> Transformer:
             f"{vit.global_pool!r}); use a model with global_pool='token' or 'avg'"
         )
     for index, block in enumerate(vit.blocks):
+        block = getattr(block, "_orig_mod", block)  # of a block that is compiled
         if type(block).forward not in (Block.forward, EvaBlock.forward):
             raise ModelError(
                 f"expected pre-norm transformer blocks (timm Block or EvaBlock), found {type(block).__name__} at block "
@@ -85,6 +95,10 @@ def run_block(block: TransformerBlock, tokens: Tensor, rope: Tensor | None) -> T
 class Network:
     """A parameter-sharing stand-in for ``model``, in evaluation mode, whose blocks and read-out can be replaced.
 
+    Args:
+        model: as :func:`find_vit`, or a HuggingFace model that :func:`~ctxai.explain.huggingface.as_timm` converts.
+        dtype: floating-point type to compute in, by a copy of the weights; the model's own by default.
+
     Attributes:
         vit: the stand-in's transformer.
         blocks: its blocks, first to last.
@@ -95,10 +109,11 @@ class Network:
         ModelError: as :func:`find_vit`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
+        model = as_timm(model)
         original = find_vit(model)
         replicas: dict[int, nn.Module] = {}
-        self._model = _replicate(model, replicas)
+        self._model = _replicate(model, replicas, dtype)
         self.vit = cast(Transformer, replicas[id(original)])
         self.vit.grad_checkpointing = False
         self.blocks = list(self.vit.blocks)
@@ -109,11 +124,16 @@ class Network:
         self._grid: tuple[int, int] | None = None
 
     def run(
-        self, images: Tensor, step: BlockStep | None = None, embed: Callable[[Tensor], Tensor] | None = None
+        self,
+        images: Tensor,
+        step: BlockStep | None = None,
+        embed: Callable[[Tensor], Tensor] | None = None,
+        before_first: Callable[[Tensor, Tensor | None], object] | None = None,
     ) -> Readout:
         """Run the whole model on ``images`` (N, C, H, W), with ``step`` in place of every block.
 
-        ``embed`` changes the patch embeddings (N, patches, d), before positions are added.
+        ``embed`` changes the patch embeddings (N, patches, d), before positions are added; ``before_first`` is given
+        the tokens (N, n, d) that enter the first block, and the rotary positions, if any.
 
         Raises:
             InputError: when the model refuses the images' size or channels.
@@ -123,9 +143,10 @@ class Network:
         features: list[Tensor] = []
         embedded: list[tuple[tuple[int, int], int]] = []
         vit = self.vit
+        own_features = vit.forward_features  # of its class, or replaced on this object
 
         def forward_features(*args: Any, **kwargs: Any) -> Tensor:
-            features.append(type(vit).forward_features(vit, *args, **kwargs))
+            features.append(own_features(*args, **kwargs))
             return features[-1]
 
         def patch_embed(pixels: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -149,11 +170,15 @@ class Network:
                 for index, block in enumerate(self.blocks):
                     forward = functools.partial(_block_forward, step, index, block)
                     stack.enter_context(replaced(block, "forward", forward))
+            if before_first is not None:
+                show = functools.partial(_show_input, before_first)
+                handle = self.blocks[0].register_forward_pre_hook(show, with_kwargs=True)
+                stack.callback(handle.remove)
             outputs = self._call(images)
         if len(features) != 1 or len(embedded) != 1:
             raise ModelError(
                 f"expected {type(self._model).__name__} to call its transformer once (vit(x) or vit.forward_features"
-                f"(x)), found {len(features)} calls; wrap it so that one call makes the features"
+                f"(x)), found {len(features)} calls; {call_hint(self._model)}"
             )
         self._grid, batch = embedded[0]
         if batch != len(images) or self.grid[0] * self.grid[1] + self.prefix != features[0].shape[1]:
@@ -170,10 +195,15 @@ class Network:
             raise ModelError("expected images to be run before their token grid is read")
         return self._grid
 
+    def covered(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Pixels (rows, columns) that the token grid covers in the images of ``size`` (H, W) that were run last."""
+        return covered_pixels(self.vit, self.grid, size)
+
     def read_out(self, features: Tensor, images: Tensor) -> Readout:
         """Run the model from ``features`` (M, r, d), the tokens after the final norm.
 
-        ``images`` (N, C, H, W) only stand in where the model around the transformer expects an argument.
+        ``images`` (N, C, H, W) are what the model around the transformer is given: row m of the features belongs to
+        image m mod N, as in M = draws x N rows, draw by draw.
         """
         if self._model is self.vit:
             outputs = self.vit.forward_head(features)
@@ -185,29 +215,42 @@ class Network:
                 return features
 
             with replaced(self.vit, "forward_features", forward_features):
-                outputs = self._call(images[:1].expand(len(features), *images.shape[1:]))
+                outputs = self._call(images.repeat(-(-len(features) // len(images)), 1, 1, 1)[: len(features)])
             if len(calls) != 1:
                 raise ModelError(
                     f"expected {type(self._model).__name__} to call its transformer once (vit(x) or "
-                    f"vit.forward_features(x)), found {len(calls)} calls; wrap it so that one call makes the features"
+                    f"vit.forward_features(x)), found {len(calls)} calls; {call_hint(self._model)}"
                 )
         return Readout(self._checked(outputs, len(features), finite=False), features, self.vit)
 
     def rows_read(self, tokens: Tensor, images: Tensor, embedding: bool = False) -> int:
         """How many of the first tokens the outputs depend on after the last block: 1, the prefix, or all of them.
 
-        Found by handing the read-out features (``tokens`` (N, n, d) gives their shape) that are NaN beyond the first.
+        Found by the gradients of the outputs, in random proportions, at the tokens of some images and at random ones,
+        and by the outputs themselves when the other tokens are exchanged.
 
         Args:
-            tokens: tokens of any block.
+            tokens: (N, n, d), tokens of any block.
             images: as for :meth:`read_out`.
             embedding: whether the embedding must depend on no more than these, too.
         """
-        for rows in sorted({min(1, self.prefix), self.prefix} - {0}):
-            features = torch.full_like(tokens[:1], torch.nan)
-            features[:, :rows] = 0
+        generator = torch.Generator().manual_seed(0)
+        images, tokens = images[:_PROBES], self.vit.norm(tokens[:_PROBES]).detach()
+        images, tokens = images.repeat(2, 1, 1, 1), torch.cat([tokens, _normal(tokens.shape, generator).to(tokens)])
+
+        def answers(features: Tensor) -> Tensor:
             readout = self.read_out(features, images)
-            if readout.outputs.isfinite().all() and not (embedding and readout.embedding().isnan().any()):
+            return torch.cat([readout.outputs, readout.embedding()], 1) if embedding else readout.outputs
+
+        with torch.enable_grad():
+            leaf = tokens.clone().requires_grad_()
+            outputs = answers(leaf)
+        weights = _normal(outputs.shape, generator).to(outputs)
+        (gradient,) = torch.autograd.grad(outputs, leaf, weights) if outputs.requires_grad else (torch.ones_like(leaf),)
+        read = gradient.ne(0).any(dim=2).any(dim=0)
+        for rows in sorted({min(1, self.prefix), self.prefix} - {0}):
+            others = torch.cat([tokens[:, :rows], _normal(tokens.shape, generator).to(tokens)[:, rows:]], dim=1)
+            if not read[rows:].any() and torch.equal(answers(others), outputs.detach()):
                 return rows
         return tokens.shape[1]
 
@@ -230,6 +273,10 @@ class Network:
         return outputs
 
 
+def _show_input(show: Callable[[Tensor, Tensor | None], object], block: nn.Module, args: Any, given: Any) -> None:
+    show(args[0], given.get("rope", args[1] if len(args) > 1 else None))
+
+
 def _channels_of(module: nn.Module | None) -> int | None:
     """Channels that the first convolution of ``module`` takes; None where it has none."""
     convolutions = (part for part in ([] if module is None else module.modules()) if isinstance(part, nn.Conv2d))
@@ -246,32 +293,43 @@ def _block_forward(
 @contextlib.contextmanager
 def replaced(module: nn.Module, name: str, function: Callable[..., Any]) -> Iterator[None]:
     """Let a stand-in's module answer ``name`` with ``function`` for a while; also keeps no reference cycle alive."""
+    earlier = {name: module.__dict__[name]} if name in module.__dict__ else {}
     module.__dict__[name] = function
     try:
         yield
     finally:
         del module.__dict__[name]
+        module.__dict__.update(earlier)
 
 
-def _replicate(module: nn.Module, replicas: dict[int, nn.Module]) -> nn.Module:
+def _normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def _replicate(module: nn.Module, replicas: dict[int, nn.Module], dtype: torch.dtype | None) -> nn.Module:
     """Copy a tree of modules, in evaluation mode, around the same tensors (detached from autograd)."""
     if id(module) in replicas:
         return replicas[id(module)]
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(f"expected an eager model, found the scripted {type(module).__name__}; pass the original")
     if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
-        return _replicate(module._orig_mod, replicas)
+        return _replicate(module._orig_mod, replicas, dtype)
     replica = object.__new__(type(module))
     replicas[id(module)] = replica
     for name, value in vars(module).items():
-        replica.__dict__[name] = value.copy() if name.startswith("_") and isinstance(value, dict) else value
+        if name.startswith("_") and isinstance(value, dict):
+            value = value.copy()
+        elif isinstance(value, types.MethodType) and value.__self__ is module:  # a method replaced on the object
+            value = types.MethodType(value.__func__, replica)
+        replica.__dict__[name] = value
     replica.__dict__["training"] = False
     replica.__dict__["_compiled_call_impl"] = None
     stores: list[dict[str, Any]] = [replica._parameters, replica._buffers]
     for tensors in stores:
         for name, tensor in tensors.items():
             if tensor is not None:
-                tensors[name] = tensor.clone() if tensor.is_inference() else tensor.detach()
+                shared = tensor.clone() if tensor.is_inference() else tensor.detach()
+                tensors[name] = shared.to(dtype) if dtype is not None and shared.is_floating_point() else shared
     for name, child in replica._modules.items():
-        replica._modules[name] = None if child is None else _replicate(child, replicas)
+        replica._modules[name] = None if child is None else _replicate(child, replicas, dtype)
     return replica

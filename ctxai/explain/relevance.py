@@ -36,9 +36,9 @@ _UNCHANGED = (nn.LayerNorm, nn.RMSNorm, nn.Dropout, nn.ReLU, nn.GELU, nn.SiLU, n
 
 
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient with a denominator moved away from 0 by 1e-9; 0 where the denominator is 0."""
-    moved = denominator + torch.copysign(torch.full_like(denominator, _STABILISER), denominator)
-    return torch.where(denominator == 0, 0, numerator / moved)
+    """Quotient with the published code's stabiliser: 1e-9 is added to the denominator; 0 where the denominator is 0."""
+    moved = denominator + _STABILISER
+    return torch.where(denominator == 0, 0, numerator / torch.where(moved == 0, _STABILISER, moved))
 
 
 class _Linear(Function):

@@ -53,7 +53,7 @@ class SurrogateAttribution(Attribution):
     def _image(self, network: Network, image: Tensor, own: Targets) -> Tensor:
         """Maps (T, H, W) of one image (1, C, H, W)."""
         replay = Replay(lambda batch: own.scores(network.run(batch), len(batch)))
-        parts = self._parts(image[0], network.grid)
+        parts = self._parts(image[0], network)
         hidden = self._hidden(image)
         maps = []
         for target in range(len(own)):
@@ -74,7 +74,7 @@ class SurrogateAttribution(Attribution):
         """captum's explainer of ``score``."""
 
     @abstractmethod
-    def _parts(self, image: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _parts(self, image: Tensor, network: Network) -> Tensor:
         """The part (0, 1, ...) that each pixel of ``image`` (C, H, W) belongs to, (H, W)."""
 
     @abstractmethod

@@ -30,7 +30,8 @@ class Block:
     @property
     def place(self) -> tuple[slice, slice, slice]:
         """Where the block lies in an array on the CT's grid."""
-        return tuple(slice(a, a + n) for a, n in zip(self.start, self.values.shape, strict=True))
+        first, row, column = (slice(a, a + n) for a, n in zip(self.start, self.values.shape, strict=True))
+        return first, row, column
 
 
 def to_ct_grid(values: np.ndarray, patch_grid: Grid, ct_grid: Grid, nearest: bool = False) -> Block:

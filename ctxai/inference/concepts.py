@@ -49,15 +49,14 @@ def read_concept(folder: Path, run: Run, taken: Sequence[str] = ()) -> Concept:
         raise InputError(
             f"--concept {folder}: expected a nodule store, or a folder of DICOM series with points.csv in it"
         )
-    total: torch.Tensor | float = 0.0
-    count = 0
+    totals, count = [], 0
     for hu in blocks:
         images = render_own_views(hu, run.views, (0.0,)).flatten(0, 1)
-        total = total + Concept.from_images(run.model, images).vector * len(images)
+        totals.append(Concept.from_images(run.model, images).vector * len(images))
         count += len(images)
     if not count:
         raise InputError(f"--concept {folder}: holds no usable nodule; expected examples of {name}")
-    return Concept(total / count, name)
+    return Concept(sum(totals[1:], totals[0]) / count, name)
 
 
 def _stored(folder: Path) -> Iterator[torch.Tensor]:

@@ -20,6 +20,7 @@ from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.files import json_sha256
 from ctxai.inference.concepts import read_concept
+from ctxai.inference.method_spec import parse_method_spec
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.run.methods import make_method
 from ctxai.run.run import Run
@@ -141,17 +142,19 @@ def make_options(
 
     Args:
         run: the model.
-        methods: names such as ``cdam``, or methods made for the run's model.
+        methods: names such as ``cdam`` or ``smooth_cdam:n_samples=20``, or methods made for the run's model.
         targets: names of outputs or of differences of two, or contrasts and concepts.
         views: the run's own when not given.
         trust: assess the reliability of every map.
         input: where the CT is, as the user named it.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, or a method that is given twice.
     """
     named = [parse_targets([one], run.target_names)[0] if isinstance(one, str) else one for one in targets]
-    made = [make_method(run, method) for method in methods]
+    made = [make_method(run, *parse_method_spec(one)) if isinstance(one, str) else one for one in methods]
+    if twice := {one.name for one in made if [other.name for other in made].count(one.name) > 1}:
+        raise InputError(f"--method {sorted(twice)[0]}: given twice; files and columns are named by the method alone")
     return ExplainOptions(input, run, made, named, checked_views(run, views), trust=trust and bool(made))
 
 

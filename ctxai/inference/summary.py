@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from ctxai.ct.volume import CT
 from ctxai.data.labels import SCALES
@@ -80,5 +80,5 @@ def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:
             yield f"The map of {method} for {target}: {reason}."
 
 
-def _known(value: Any) -> bool:
+def _known(value: Any) -> TypeGuard[float]:
     return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -16,8 +16,11 @@ from ctxai.phantom.slice_range import slice_window
 
 
 def series_folder(scan: Scan, out_dir: Path) -> Path:
-    """Where a scan's slices lie: ``out_dir/<patient>/<study UID>/<series UID>``, as pylidc expects."""
-    return out_dir / scan.patient_id / scan.study_uid / scan.series_uid
+    """Folder of a scan's slices: ``out_dir/<patient>/<study UID>/synthetic-<series UID>``.
+
+    A real tree has no folder of this name, and pylidc finds it by the UIDs in its files.
+    """
+    return out_dir / scan.patient_id / scan.study_uid / f"synthetic-{scan.series_uid}"
 
 
 def make_series(

@@ -88,7 +88,7 @@ def explain_patch(
                 PATCH_SPACING_MM,
                 in_plane="nearest" if method.upsampling == "nearest" else "linear",
             )
-    prediction = run.predict(as_patches(hu)[None]).iloc[0].to_dict()
+    prediction = {str(name): value for name, value in run.predict(as_patches(hu)[None]).iloc[0].to_dict().items()}
     return PatchExplanation(prediction, fused, images[central], central_maps)
 
 

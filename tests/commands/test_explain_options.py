@@ -77,3 +77,20 @@ def test_the_spread_over_views_is_written_on_demand(sphere_ct, run_folder, tmp_p
     assert values.max() == pytest.approx(fused.std.max(), rel=0.2)
     described = json.loads(path.with_name("cdam_malignancy_spread.json").read_text())["provenance"]
     assert described["options"]["statistic"] == "standard deviation over views"
+
+
+def test_options_of_a_method_are_given_after_its_name(sphere_ct, run_folder, tmp_path, write_points, capsys):
+    common = ["explain", str(sphere_ct), str(tmp_path / "out"), "--run", str(run_folder), "--points"]
+    common += [str(write_points()), "--formats", "nifti", "--no-trust", "--method"]
+    assert main([*common, "smooth_cdam:n_samples=2,seed=3"]) == 0
+    sidecar = json.loads(only(tmp_path / "out", "*/maps/smooth?cdam_malignancy.json").read_text())
+    assert {"n_samples": 2, "seed": 3}.items() <= sidecar["provenance"]["options"].items()
+    for wrong, said in (
+        ("smooth_cdam:samples=2", "unexpected keyword argument 'samples'"),
+        ("smooth_cdam:n_samples", "expected NAME:OPTION=VALUE"),
+        ("smoth_cdam:seed=1", "did you mean smooth_cdam?"),
+    ):
+        assert main([*common, wrong]) == 2
+        assert said in capsys.readouterr().err
+    assert main([*common, "smooth_cdam", "smooth_cdam:seed=1"]) == 2
+    assert "--method smooth_cdam: given twice" in capsys.readouterr().err

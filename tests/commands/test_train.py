@@ -3,14 +3,13 @@ import shutil
 
 import pytest
 
-from ctxai.cli import main, stage_parser
+from ctxai.cli import main, parse
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
 from ctxai.data.settings import VIEWS, AugmentConfig, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.classifier import OptimConfig
 from ctxai.models.settings import BackboneConfig
-from ctxai.resources import resource
 from ctxai.run.run import Run
 
 from cohorts import sphere_store
@@ -119,10 +118,9 @@ def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
 
 @pytest.mark.parametrize("name", ["default", "lidc2d", "tiny"])
 def test_every_bundled_training_config_is_understood(name):
-    parser = stage_parser("train")
-    values = parser.parse_args(["store", "run", "--config", str(resource("configs", f"{name}.yaml"))])
-    assert set(values.views.views) <= set(VIEWS)
-    assert values.optim.epochs > 1
+    _, values = parse(["train", "store", "run", "--config", f"{name}.yaml"])
+    assert set(values.kwargs["views"].views) <= set(VIEWS)
+    assert values.kwargs["optim"].epochs > 1
 
 
 def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctxai.cli import main, stage_parser
+from ctxai.cli import main, parse
 from ctxai.commands.train import train
 from ctxai.commands.train_diffmask import SETTINGS, train_diffmask
 from ctxai.ct.series import read_series
@@ -157,7 +157,7 @@ def test_stores_that_the_run_was_not_trained_on_are_refused(store, trained, run_
 
 
 def test_the_optimisation_can_be_set_from_the_command_line():
-    parser = stage_parser("train-diffmask")
-    values = parser.parse_args(["run", "store", "--settings.margin", "0.2", "--settings.divergence", "mixed"])
-    assert (values.settings.margin, values.settings.divergence) == (0.2, "mixed")
-    assert values.settings.warmup_steps == SETTINGS.warmup_steps
+    _, values = parse(["train-diffmask", "run", "store", "--settings.margin", "0.2", "--settings.divergence", "mixed"])
+    settings = values.kwargs["settings"]
+    assert (settings.margin, settings.divergence) == (0.2, "mixed")
+    assert settings.warmup_steps == SETTINGS.warmup_steps

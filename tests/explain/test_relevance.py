@@ -10,9 +10,14 @@ from ctxai.explain.relevance import Relevance, safe_divide
 
 def test_division_by_zero_is_zero():
     assert safe_divide(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0])).tolist() == [0.0, 0.5]
-    assert safe_divide(
-        torch.ones(1, dtype=torch.float64), -torch.ones(1, dtype=torch.float64) * 1e-9
-    ).item() == pytest.approx(-5e8)
+
+
+def test_division_is_stabilised_as_in_the_published_code():
+    one = torch.ones(4, dtype=torch.float64)
+    small = torch.tensor([1e-9, -1e-9, 3e-9, -3e-9], dtype=torch.float64)
+    published = small.clamp(min=1e-9) + small.clamp(max=1e-9)
+    published = published + published.eq(0) * 1e-9
+    torch.testing.assert_close(safe_divide(one, small), one / published * small.ne(0), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["vit", "distilled", "rotary with biases", "pooled", "classifier"])

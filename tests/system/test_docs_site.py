@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.cli import STAGES
+from ctxai.commands import COMMANDS
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.system
@@ -44,7 +44,7 @@ def test_nothing_is_loaded_from_elsewhere(site):
 
 def test_the_reference_is_generated(site):
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
-    assert all(f'id="{stage}"' in commands for stage in STAGES)
+    assert all(f'id="{stage}"' in commands for stage in COMMANDS)
     assert 'id="ctxai.explain.methods.cdam.CDAM"' in (site / "reference" / "explain.html").read_text(encoding="utf-8")
     assert "generate:" not in commands
 

@@ -39,9 +39,9 @@ def serve(address: str, besides: dict[str, str]) -> int:
         address: path of the socket.
         besides: what commands get at their end, by words that are in them; the last that fits counts.
     """
-    from ctxai.cli import STAGES
+    from ctxai.commands import COMMANDS
 
-    for stage in STAGES:
+    for stage in COMMANDS:
         importlib.import_module(f"ctxai.commands.{stage.replace('-', '_')}")
     gc.freeze()  # else every fork's first collection copies all that was imported
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that answer

@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ctxai.data.settings import ViewConfig
-from ctxai.errors import InputError
+from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution
-from ctxai.explain.images import check_images
+from ctxai.explain.images import check_images, image_size
+from ctxai.explain.network import find_vit
+from ctxai.explain.token_grid import covered_pixels
 
 _EXPLAINED_TOGETHER = 64
 
@@ -113,7 +115,27 @@ class ExplanationBatch:
         Values that are equal stay equal, and the map of the opposite sign becomes exactly the opposite, also between
         the tokens of a bilinear map.
         """
-        return self.recall("pixel maps", lambda: to_pixels(self.maps, image_size(self.images), self.rule))
+        return self.recall("pixel maps", self._pixel_maps)
+
+    def _pixel_maps(self) -> Tensor:
+        height, width = size = image_size(self.images)
+        covered = self._covered()
+        pixels = to_pixels(self.maps, covered, self.rule)
+        margins = (0, max(0, width - covered[1]), 0, max(0, height - covered[0]))
+        return pixels if covered == size else F.pad(pixels, margins)[:, :height, :width]
+
+    def _covered(self) -> tuple[int, int]:
+        """Pixels that the maps cover: another area than the image's where a model pads it or leaves margins out."""
+        size, grid = image_size(self.images), (self.maps.shape[1], self.maps.shape[2])
+        model = self.model if self.method is None else self.method.model
+        try:
+            vit = find_vit(model)  # type: ignore[arg-type]  # refuses what is no module
+        except ModelError:
+            return size
+        covered = covered_pixels(vit, grid, size)
+        patch = max(covered[0] // grid[0], covered[1] // grid[1])
+        is_token_grid = max(abs(covered[0] - size[0]), abs(covered[1] - size[1])) < patch
+        return covered if is_token_grid else size
 
     @property
     def rule(self) -> str:
@@ -167,11 +189,6 @@ def given(value: T | None) -> T:
     if value is None:
         raise InputError("expected a batch with all that the metric needs; see ExplanationBatch")
     return value
-
-
-def image_size(images: Tensor) -> tuple[int, int]:
-    """(H, W) of images (N, C, H, W)."""
-    return images.shape[2], images.shape[3]
 
 
 def to_pixels(maps: Tensor, size: tuple[int, int], rule: str) -> Tensor:

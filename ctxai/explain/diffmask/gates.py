@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,19 @@ class Gates(nn.Module):
             )
             for _ in range(states)
         )
-        self.offsets = nn.Parameter(torch.full((states,), float(offset)))
+        # one parameter each: in one tensor, momentum would move the offsets of layers that a step does not use
+        self.offsets = nn.ParameterList(nn.Parameter(torch.tensor(float(offset))) for _ in range(states))
         self.placeholder = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, width))[0])
+
+    def to_file(self) -> dict[str, Tensor]:
+        """Weights by name, with all offsets in one tensor (state,)."""
+        state = {name: value for name, value in self.state_dict().items() if not name.startswith("offsets.")}
+        return state | {"offsets": torch.stack(list(self.offsets))}
+
+    def from_file(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights that :meth:`to_file` gave."""
+        offsets = {f"offsets.{index}": offset for index, offset in enumerate(state["offsets"])}
+        self.load_state_dict({name: value for name, value in state.items() if name != "offsets"} | offsets)
 
     def logits(self, states: Sequence[Tensor]) -> Tensor:
         """Logits (i, N, n) of the gates of the first hidden states, (N, n, d) each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -16,38 +16,9 @@ from torch.nn import functional as F
 from ctxai.errors import ModelError
 from ctxai.explain.diffmask import hard_concrete
 from ctxai.explain.diffmask.gates import Gates, hidden_states, run_masked
+from ctxai.explain.diffmask.settings import DiffMaskSettings
 from ctxai.explain.network import Network
 from ctxai.explain.targets import DEFAULT_NAME
-
-
-@dataclass(frozen=True)
-class DiffMaskSettings:
-    """Settings of the optimisation; the defaults are the published ones.
-
-    Attributes:
-        margin: how much the answer may change, in the divergence's unit.
-        learning_rate: of the gates.
-        placeholder_rate: learning rate of the placeholder.
-        alpha_rate: learning rate of the multipliers.
-        alpha: first value of the multipliers.
-        alpha_maximum: their upper limit.
-        warmup_steps: steps in which the rates of gates and placeholder rise to their values.
-        scale, offset: of the gates' logits.
-        divergence: between the answers: "categorical" (a softmax over all outputs), "bernoulli" (a sigmoid of each),
-            "mixed" (a sigmoid of malignancy, squared errors of all others), or "auto": mixed for a model that names an
-            output malignancy, bernoulli for a single output, else categorical.
-    """
-
-    margin: float = 0.1
-    learning_rate: float = 2e-5
-    placeholder_rate: float = 1e-3
-    alpha_rate: float = 0.3
-    alpha: float = 20.0
-    alpha_maximum: float = 200.0
-    warmup_steps: int = 1200
-    scale: float = 15.0
-    offset: float = 8.0
-    divergence: Literal["auto", "categorical", "bernoulli", "mixed"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -85,7 +56,9 @@ class DiffMaskTraining(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.gates = gates
-        self.alpha = nn.Parameter(torch.full((gates.states,), settings.alpha, device=network.device))
+        # one parameter each, as the offsets of the gates
+        start = torch.tensor(settings.alpha, device=network.device)
+        self.alpha = nn.ParameterList(nn.Parameter(start.clone()) for _ in range(gates.states))
         self.steps: list[DiffMaskStep] = []
         self._network, self._settings = network, settings
 
@@ -93,11 +66,13 @@ class DiffMaskTraining(pl.LightningModule):
         """Lookahead over Adam for both players, as published; ascent for the multipliers."""
         settings = self._settings
         groups = [
-            {"params": [*self.gates.layers.parameters(), self.gates.offsets], "lr": settings.learning_rate},
+            {"params": [*self.gates.layers.parameters(), *self.gates.offsets], "lr": settings.learning_rate},
             {"params": [self.gates.placeholder], "lr": settings.placeholder_rate},
         ]
         descent = Lookahead(torch.optim.Adam(groups), alpha=0.5, k=6)
-        ascent = Lookahead(torch.optim.Adam([self.alpha], lr=settings.alpha_rate, maximize=True), alpha=0.5, k=6)
+        ascent = Lookahead(
+            torch.optim.Adam(self.alpha.parameters(), lr=settings.alpha_rate, maximize=True), alpha=0.5, k=6
+        )
         self._rates = [settings.learning_rate, settings.placeholder_rate]
         return descent, ascent
 
@@ -132,7 +107,7 @@ class DiffMaskTraining(pl.LightningModule):
         descent.step()
         ascent.step()
         with torch.no_grad():
-            self.alpha.clamp_(0, settings.alpha_maximum)
+            self.alpha[layer].clamp_(0, settings.alpha_maximum)
         numbers = (float(value.detach()) for value in (divergence, log_kept, self.alpha[layer]))
         self.steps.append(DiffMaskStep(layer, *numbers))
 

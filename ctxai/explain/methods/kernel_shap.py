@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ctxai.explain.network import Network
 from ctxai.explain.pixels import check_count
 from ctxai.explain.surrogate import SurrogateAttribution
 
@@ -47,10 +48,11 @@ class KernelSHAP(SurrogateAttribution):
 
         return captum.attr.KernelShap(score)
 
-    def _parts(self, image: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _parts(self, image: Tensor, network: Network) -> Tensor:
+        size = (image.shape[1], image.shape[2])
         rows, columns = (
-            (torch.arange(pixels) * tokens // pixels) * min(self.cells, tokens) // tokens
-            for pixels, tokens in zip(image.shape[1:], grid, strict=True)
+            (torch.arange(pixels) * tokens // covered).clamp(max=tokens - 1) * min(self.cells, tokens) // tokens
+            for pixels, tokens, covered in zip(size, network.grid, network.covered(size), strict=True)
         )
         return (rows[:, None] * (columns.max() + 1) + columns).to(image.device)
 

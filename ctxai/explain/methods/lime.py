@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ctxai.explain.network import Network
 from ctxai.explain.pixels import check_count
 from ctxai.explain.surrogate import SurrogateAttribution
 
@@ -51,7 +52,7 @@ class LIME(SurrogateAttribution):
 
         return captum.attr.Lime(score, SkLearnRidge(alpha=1.0), _similarity)
 
-    def _parts(self, image: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _parts(self, image: Tensor, network: Network) -> Tensor:
         from skimage.segmentation import slic
 
         coloured = image if len(image) == 3 else image.mean(dim=0).expand(3, -1, -1)

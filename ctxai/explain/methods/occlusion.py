@@ -51,7 +51,8 @@ class Occlusion(Attribution):
 
         targets.fix(network.run(images).outputs)
         _, channels, height, width = images.shape
-        token = (height // network.grid[0], width // network.grid[1])
+        covered = network.covered((height, width))
+        token = (covered[0] // network.grid[0], covered[1] // network.grid[1])
         window = tuple(self.window or 2 * side for side in token)
         stride = tuple(self.stride or min(side, whole) for side, whole in zip(token, window, strict=True))
         replay = Replay(lambda batch: targets.scores(network.run(batch), len(batch) // len(images)))

@@ -30,6 +30,7 @@ class PartialLRP(Attribution):
     needs = frozenset({"attention"})
     reference = "arXiv:1905.09418"
     upsampling = "bilinear"
+    dtype = torch.float64  # quotients of relevance by small sums lose all digits of float32 within some blocks
 
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
         traced = trace(network, images, first=-1)

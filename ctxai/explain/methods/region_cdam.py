@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
+from ctxai.explain.images import image_size
 from ctxai.explain.last_block import LastBlock
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Targets
+from ctxai.explain.token_grid import place_on_image
 
 SIDE = 224
 """Images are segmented at this size, which the scales and sizes below are made for."""
@@ -63,7 +65,10 @@ class RegionCDAM(Attribution):
 
     def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
         last = LastBlock(network, images, targets)
-        maps = F.interpolate(last.scores(last.normed, last.stream), size=(SIDE, SIDE), mode="nearest-exact")
+        maps, size = last.scores(last.normed, last.stream), image_size(images)
+        if network.covered(size) != size:
+            maps = place_on_image(maps, network.covered(size), size, "nearest-exact")
+        maps = F.interpolate(maps, size=(SIDE, SIDE), mode="nearest-exact")
         scaled = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
         regions = maps.new_empty(maps.shape)
         for position, image in enumerate(scaled):

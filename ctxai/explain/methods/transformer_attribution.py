@@ -33,6 +33,7 @@ class TransformerAttribution(Attribution):
     needs = frozenset({"attention", "gradients"})
     reference = "arXiv:2012.09838"
     upsampling = "bilinear"
+    dtype = torch.float64  # quotients of relevance by small sums lose all digits of float32 within some blocks
 
     def __init__(self, model: nn.Module, start: int = 0) -> None:
         super().__init__(model)

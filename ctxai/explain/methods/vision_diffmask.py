@@ -23,7 +23,8 @@ from ctxai.files import atomic_path, sha256
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from ctxai.explain.diffmask.training import DiffMaskSettings, DiffMaskStep
+    from ctxai.explain.diffmask.settings import DiffMaskSettings
+from ctxai.explain.diffmask.training import DiffMaskStep
 
 
 class VisionDiffMask(Attribution):
@@ -103,7 +104,8 @@ class VisionDiffMask(Attribution):
         """
         import pytorch_lightning as pl
 
-        from ctxai.explain.diffmask.training import Batches, DiffMaskSettings, DiffMaskTraining
+        from ctxai.explain.diffmask.settings import DiffMaskSettings
+        from ctxai.explain.diffmask.training import Batches, DiffMaskTraining
 
         with torch.inference_mode(False), torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -140,7 +142,7 @@ class VisionDiffMask(Attribution):
         """
         gates = self._trained()
         shape = {"width": gates.width, "states": gates.states, "scale": gates.scale, "weights_sha256": weights_sha256}
-        state = {name: value.contiguous() for name, value in gates.state_dict().items()}
+        state = {name: value.contiguous() for name, value in gates.to_file().items()}
         with atomic_path(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata={"vision_diffmask": json.dumps(shape)})
 
@@ -157,7 +159,7 @@ class VisionDiffMask(Attribution):
                 f"{shape['states']} of width {shape['width']}; train gates for this model"
             )
         gates = Gates(self._width, self._states, shape["scale"], 0.0).to(state["offsets"].dtype)
-        gates.load_state_dict(state)
+        gates.from_file(state)
         self.gates = gates.requires_grad_(False)
         self.weights_sha256, self._checksum = shape.get("weights_sha256", ""), sha256(path)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from highdicom import ContributingEquipment
 from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -126,7 +126,7 @@ def finish_and_write_series(
         # New elements: those that are there belong to the source's images as well.
         with config.disable_value_validation():  # its warnings would quote them
             for keyword, value in source.identity.items():
-                dataset.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), value)
+                dataset.add_new(keyword, dictionary_VR(keyword), value)
         if any(keyword in dataset for keyword in _PIXELS):
             dataset.BodyPartExamined = BODY_PART
             dataset.DerivationDescription = provenance.describe(1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,8 @@ def _image(picture: np.ndarray, image: Dataset, number: int, source: SourceSerie
         **document_arguments(source),
     )
     dataset.copy_patient_and_study_information(source.first)
-    dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture = source.created
+    for keyword, value in zip(("DateOfSecondaryCapture", "TimeOfSecondaryCapture"), source.created, strict=True):
+        setattr(dataset, keyword, value)
     dataset.ConversionType = "SYN"  # synthetic image
     dataset.BurnedInAnnotation = "NO"  # nothing in the picture tells who the patient is
     dataset.FrameOfReferenceUID = image.FrameOfReferenceUID
@@ -85,8 +86,9 @@ def _image(picture: np.ndarray, image: Dataset, number: int, source: SourceSerie
     return dataset
 
 
-def _patient_orientation(grid: Grid) -> Sequence[PatientOrientationValuesBiped]:
+def _patient_orientation(grid: Grid) -> tuple[PatientOrientationValuesBiped, PatientOrientationValuesBiped]:
     """The sides of the patient that rows and columns run to; a tilt of the stack does not matter."""
     axes = np.eye(4)
     axes[:3, :3] = np.column_stack([*(grid.affine[:3, :2] / grid.spacing_mm[:2]).T, grid.normal])
-    return get_closest_patient_orientation(axes)[:2]
+    row, column, _ = get_closest_patient_orientation(axes)
+    return row, column

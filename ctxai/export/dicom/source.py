@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
@@ -93,7 +93,7 @@ class SourceSeries:
         identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
         for image in images:
             for keyword in _IDENTITY:
-                image.add_new(tag_for_keyword(keyword), dictionary_VR(keyword), "")
+                image.add_new(keyword, dictionary_VR(keyword), "")
         return cls(series.grid, images, identity)
 
     @property

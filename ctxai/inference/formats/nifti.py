@@ -34,7 +34,7 @@ class Nifti(OutputFormat):
         provenance, maps = overlay.provenance, output.folder / MAPS
         write_nifti(maps / f"{provenance.stem}.nii.gz", overlay.values, overlay.grid, provenance)
         if output.std:
-            statistic = provenance.options | {"statistic": "standard deviation over views"}
+            statistic = {**provenance.options, "statistic": "standard deviation over views"}
             over_views = replace(provenance, options=statistic, signed=False)
             write_nifti(maps / f"{provenance.stem}_spread.nii.gz", overlay.std, overlay.grid, over_views)
         return []

@@ -17,6 +17,9 @@ from ctxai.phantom.scanner.scanner import PADDING_STORED, Scanner
 IMPLEMENTATION_UID = UID("2.25.204318562201977351245609021863017042931")
 DATE, TIME = "20000101", "120000"
 
+#: Of every object that the phantom writes.
+MANUFACTURER = "ctxai (synthetic phantom)"
+
 
 def derived_uid(*parts: object) -> str:
     """A UID under the 2.25 root made from ``parts``: the same parts give the same UID."""
@@ -34,7 +37,7 @@ def series_header(scan: Scan, scanner: Scanner, rows: int, intercept: int, seed:
     header.StudyTime = header.SeriesTime = header.AcquisitionTime = header.ContentTime = TIME
     header.AccessionNumber = ""
     header.Modality = "CT"
-    header.Manufacturer = "ctxai (synthetic phantom)"
+    header.Manufacturer = MANUFACTURER
     header.ManufacturerModelName = "ctxai phantom"
     header.SoftwareVersions = __version__
     header.ReferringPhysicianName = ""

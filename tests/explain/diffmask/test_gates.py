@@ -53,7 +53,7 @@ def test_logits_follow_their_equation():
     torch.manual_seed(0)
     gates = Gates(8, 3, scale=15.0, offset=8.0)
     states = [torch.randn(2, 5, 8) for _ in range(3)]
-    gates.offsets.data[1] = 2.0
+    gates.offsets[1].data.fill_(2.0)
     pair = torch.cat([states[0], states[1]], dim=-1)
     first, second = gates.layers[1][0], gates.layers[1][2]
     expected = 15 * torch.tanh(torch.tanh(pair @ first.weight.T + first.bias) @ second.weight.T + second.bias) + 2

@@ -5,7 +5,8 @@ from tiny_vits import make_images, make_model, state_of
 from ctxai.errors import ModelError
 from ctxai.explain import VisionDiffMask
 from ctxai.explain.diffmask.gates import Gates
-from ctxai.explain.diffmask.training import DiffMaskSettings, DiffMaskTraining
+from ctxai.explain.diffmask.settings import DiffMaskSettings
+from ctxai.explain.diffmask.training import DiffMaskTraining
 from ctxai.explain.network import Network
 
 WHOLE = torch.tensor([[0.3, -1.0, 2.0, 0.0, 0.5], [1.0, 0.2, -0.4, 0.1, 0.0]])
@@ -52,6 +53,20 @@ def test_multipliers_rise_while_the_answer_changes_too_much_and_fall_otherwise(m
     moved = [(step.alpha - settings.alpha) * direction for step in method.training_steps]
     assert len(moved) == 12
     assert min(moved) > 0
+
+
+def test_each_multiplier_moves_at_its_own_layers_steps_alone():
+    model = make_model("vit")
+    settings = DiffMaskSettings(margin=-1.0, alpha_rate=0.5)
+    steps = VisionDiffMask(model).fit([make_images(model)] * 5, settings=settings, seed=4).training_steps
+    assert len({step.layer for step in steps}) < 5  # a layer comes again
+    for layer in {step.layer for step in steps}:
+        alpha = torch.tensor(settings.alpha, requires_grad=True)
+        adam = torch.optim.Adam([alpha], lr=settings.alpha_rate, maximize=True)
+        for step in (step for step in steps if step.layer == layer):  # before the first look ahead, which is the sixth
+            alpha.grad = torch.tensor(step.divergence - settings.margin)
+            adam.step()
+            assert step.alpha == pytest.approx(float(alpha.detach()), rel=1e-6)
 
 
 def test_multipliers_stay_within_their_limits():

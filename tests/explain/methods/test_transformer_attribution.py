@@ -1,10 +1,13 @@
+import copy
+
 import pytest
+import timm
 import torch
 from lrp_reference import attention_relevance
 from tiny_vits import as_grid, assert_maps_equal, check_contract, make_images, make_model, record
 
 from ctxai.errors import InputError
-from ctxai.explain import Concept, TransformerAttribution
+from ctxai.explain import Concept, PartialLRP, TransformerAttribution
 
 CLOSE = 1e-7  # the stabiliser of 1e-9 in every division meets denominators that are summed in another order
 
@@ -45,3 +48,35 @@ def test_every_other_kind_of_model_gets_a_finite_map(kind):
     maps = TransformerAttribution(model).attribute(make_images(model), [0, 1])
     assert maps.isfinite().all()
     assert maps.any()
+
+
+@pytest.mark.parametrize("method", [TransformerAttribution, PartialLRP])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_deep_model_has_the_map_of_float64_in_every_precision(method, dtype):
+    torch.manual_seed(1)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", patch_size=8, img_size=32, embed_dim=48, depth=12, num_heads=3, num_classes=5
+    )
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model, images = model.eval().to(dtype), torch.randn(2, 3, 32, 32).to(dtype)
+    expected = method(copy.deepcopy(model).double()).attribute(images.double(), [0, 2])
+    found = method(model).attribute(images, [0, 2])
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected.to(dtype))
+
+
+def test_a_model_that_casts_to_its_own_precision_is_explained_in_it(caplog):
+    class Casting(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vit = make_model("vit", torch.float32)
+
+        def forward(self, images):
+            return self.vit(images.float())
+
+    model = Casting().eval()
+    images = make_images(model.vit)
+    maps = TransformerAttribution(model).attribute(images, 1)
+    assert "own precision" in caplog.text
+    torch.testing.assert_close(maps, TransformerAttribution(model.vit).attribute(images, 1), rtol=1e-2, atol=1e-2)

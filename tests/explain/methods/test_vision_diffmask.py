@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ctxai.errors import InputError, ModelError
 from ctxai.explain import RandomMap, VisionDiffMask
-from ctxai.explain.diffmask.training import DiffMaskSettings
+from ctxai.explain.diffmask.settings import DiffMaskSettings
 
 QUICK = DiffMaskSettings(learning_rate=1e-2, warmup_steps=1, offset=1.0)
 

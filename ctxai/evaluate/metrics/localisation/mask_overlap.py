@@ -27,12 +27,13 @@ class _MaskOverlap(Metric):
 
     threshold: float = 0.5
     boxes: bool = False
+    end_pixel: bool = False
 
     higher_is_better = True
     units = "share"
     needs = frozenset({"mask"})
     reference = "arXiv:2402.04563"
-    published = MappingProxyType({"boxes": True})
+    published = MappingProxyType({"boxes": True, "end_pixel": True})
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
@@ -41,7 +42,7 @@ class _MaskOverlap(Metric):
     def found(self, batch: ExplanationBatch) -> Tensor:
         """What the map marks, (N, H, W) bool."""
         marked = above(batch.pixel_maps, self.threshold)
-        return bounding_boxes(marked) if self.boxes else marked
+        return bounding_boxes(marked, int(self.end_pixel)) if self.boxes else marked
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         found = self.found(batch)
@@ -64,6 +65,7 @@ class PixelAccuracy(_MaskOverlap):
     Args:
         threshold: on the map scaled to 0..1 by its own extremes; values above it count.
         boxes: compare bounding boxes of connected parts (8 neighbours), the map's and the mask's, as published.
+        end_pixel: make the map's boxes one pixel wider and higher at their ends, as the published code fills them.
     """
 
     name = "pixel_accuracy"
@@ -80,6 +82,7 @@ class IoU(_MaskOverlap):
     Args:
         threshold: as for pixel accuracy.
         boxes: as for pixel accuracy.
+        end_pixel: as for pixel accuracy.
     """
 
     name = "iou"
@@ -96,6 +99,7 @@ class Dice(_MaskOverlap):
     Args:
         threshold: as for pixel accuracy.
         boxes: as for pixel accuracy.
+        end_pixel: as for pixel accuracy.
     """
 
     name = "dice"
@@ -103,6 +107,40 @@ class Dice(_MaskOverlap):
     @staticmethod
     def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:
         return 2 * hit / (2 * hit + wrong + missed)
+
+
+@dataclass(frozen=True)
+class MaskPrecision(_MaskOverlap):
+    """TP / (TP + FP), of the map above a threshold against the mask; 0 for a constant map.
+
+    Args:
+        threshold: as for pixel accuracy.
+        boxes: as for pixel accuracy.
+        end_pixel: as for pixel accuracy.
+    """
+
+    name = "mask_precision"
+
+    @staticmethod
+    def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:
+        return hit / (hit + wrong).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class MaskRecall(_MaskOverlap):
+    """TP / (TP + FN), of the map above a threshold against the mask. High for a map that marks everything.
+
+    Args:
+        threshold: as for pixel accuracy.
+        boxes: as for pixel accuracy.
+        end_pixel: as for pixel accuracy.
+    """
+
+    name = "mask_recall"
+
+    @staticmethod
+    def _figure(hit: Tensor, wrong: Tensor, missed: Tensor, pixels: int) -> Tensor:
+        return hit / (hit + missed)
 
 
 def scaled(maps: Tensor) -> Tensor:
@@ -116,11 +154,12 @@ def above(maps: Tensor, threshold: float) -> Tensor:
     return scaled(maps) > threshold
 
 
-def bounding_boxes(masks: Tensor) -> Tensor:
-    """Masks (N, H, W) with the bounding box of every connected part filled."""
+def bounding_boxes(masks: Tensor, more: int = 0) -> Tensor:
+    """Masks (N, H, W) with the box of every connected part filled, and ``more`` rows and columns at its end."""
     boxes = np.zeros(masks.shape, bool)
     for place, mask in enumerate(masks.cpu().numpy()):
         parts, _ = label(mask, _EIGHT_NEIGHBOURS)
         for box in find_objects(parts):
-            boxes[place][box] = True
+            rows, columns = (slice(side.start, side.stop + more) for side in box)
+            boxes[place][rows, columns] = True
     return torch.from_numpy(boxes).to(masks.device)

@@ -6,7 +6,14 @@ import torch
 from linear_cases import mask_case, square_mask
 
 from ctxai.errors import InputError
-from ctxai.evaluate.metrics.localisation.mask_overlap import Dice, IoU, PixelAccuracy, bounding_boxes
+from ctxai.evaluate.metrics.localisation.mask_overlap import (
+    Dice,
+    IoU,
+    MaskPrecision,
+    MaskRecall,
+    PixelAccuracy,
+    bounding_boxes,
+)
 
 MASK = square_mask()  # 9 of 64 pixels
 METRICS = [PixelAccuracy, IoU, Dice]
@@ -53,3 +60,26 @@ def test_without_a_mask_there_is_no_score():
 def test_a_threshold_that_nothing_exceeds_is_refused():
     with pytest.raises(InputError, match="threshold"):
         IoU(threshold=1.0)
+
+
+def test_precision_and_recall_of_half_of_the_mask():
+    maps = torch.zeros(1, 8, 8)
+    maps[0, 2:5, 2] = 1  # 3 of 9
+    maps[0, 0, 0] = 0.6  # and one outside
+    assert MaskPrecision().score(mask_case(maps, MASK))[0] == pytest.approx(3 / 4)
+    assert MaskRecall().score(mask_case(maps, MASK))[0] == pytest.approx(3 / 9)
+    assert MaskPrecision().score(mask_case(torch.ones(1, 2, 2), MASK))[0] == 0
+
+
+def test_the_published_boxes_of_a_map_end_one_pixel_further():
+    # OpenCV's (x, y, width, height) of a part, filled from x to x + width with both ends
+    maps = torch.zeros(1, 8, 8)
+    maps[0, 1:3, 2:6] = 1
+    maps[0, 5:8, 6:8] = 1
+    expected = torch.zeros(1, 8, 8, dtype=torch.bool)
+    for x, y, width, height in ((2, 1, 4, 2), (6, 5, 2, 3)):
+        expected[0, y : y + height + 1, x : x + width + 1] = True
+    metric = IoU(**IoU.published)
+    assert metric.found(mask_case(maps, MASK)).equal(expected)
+    truth = maps.bool()
+    assert metric.score(mask_case(maps, truth))[0] == pytest.approx(float(truth.sum() / expected.sum()))
