@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_args
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _begin_log()
         configure_offline_mode()
-        with explain_os_errors():
+        with explain_os_errors(), _closed_to_others(), _interrupts():
             run_command(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {printable(error)}", file=sys.stderr)  # noqa: T201
@@ -69,6 +69,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{fault_of(error)}\n{_UNTOLD}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+@contextmanager
+def _closed_to_others() -> Iterator[None]:
+    """Files are for their owner, and for the group where the user's umask says so: they show patients."""
+    before = os.umask(0)
+    os.umask(before | 0o007)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C as such, also where Lightning has made ``sys.exit`` of it."""
+    try:
+        yield
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _begin_log() -> None:
@@ -147,6 +169,8 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
             words.append(name.replace("_", "-") + equals + value)
         elif word in {"true", "false"} and words and re.fullmatch(r"--[\w-]+\.[\w.-]+", words[-1]):
             words[-1] += f"={word}"
+        elif word == "all" and words[-1:] == ["--folds"]:
+            words[-1:] = ["--folds.test", word]
         elif re.fullmatch(r"\[.*\]", word):
             words += [part.strip(" \"'") for part in word[1:-1].split(",")]
         else:

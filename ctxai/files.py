@@ -86,7 +86,8 @@ def sweep(folder: Path, deep: bool = False) -> None:
     """
     pattern = ".*.partial.*"
     for stale in folder.rglob(pattern) if deep else folder.glob(pattern):
-        stale.unlink(missing_ok=True)
+        if stale.is_symlink() or not stale.is_dir():
+            stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

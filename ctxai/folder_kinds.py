@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ctxai.errors import InputError
@@ -13,14 +14,16 @@ RUN = "a run"
 BACKBONE = "a pretrained backbone"
 RESULTS = "results of `ctxai explain`"
 PHANTOM = "a tree of drawn CTs"
+MANIFEST = "the tables of a manifest"
+BENCHMARK = "results of `ctxai benchmark`"
 #: A file of each kind of folder; the first that is there tells.
 _KINDS = {
     "layout.json": STORE,
     "calibration.json": RUN,
     "weights.safetensors": BACKBONE,
     PREDICTIONS: RESULTS,
-    "datapackage.json": "the tables of a manifest",
-    "benchmark.html": "results of `ctxai benchmark`",
+    "datapackage.json": MANIFEST,
+    "benchmark.html": BENCHMARK,
     "phantom.json": PHANTOM,
 }
 
@@ -52,6 +55,23 @@ def refuse_other(out_dir: Path, own: str, inputs: tuple[Path | None, ...] = ()) 
         raise InputError(f"{out_dir}: is {kind}, and {own} would be written into it; give another folder")
     if out_dir.exists() and any(each is not None and each.exists() and out_dir.samefile(each) for each in inputs):
         raise InputError(f"{out_dir}: is read and would be written; give another folder for {own}")
+
+
+def refuse_foreign(out_dir: Path, own: str, names: Sequence[str]) -> None:
+    """Refuse to write files over others of the same names that are not ours.
+
+    Args:
+        out_dir: folder that is to be written; it may be absent.
+        own: the kind of folder whose files may be replaced.
+        names: of the files.
+
+    Raises:
+        InputError: naming the first that is there.
+    """
+    refuse_other(out_dir, own)
+    there = [name for name in names if (out_dir / name).exists()]
+    if there and kind_of(out_dir) != own:
+        raise InputError(f"{out_dir / there[0]}: is there and is not of {own}; give another folder")
 
 
 def refuse_to_replace(out_dir: Path, own: str) -> None:

@@ -2,18 +2,19 @@
 
 ::
 
-    OUT/predictions.csv  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
+    OUT/predictions.csv  datapackage.json  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
     OUT/<series>/explained.json  report.html  ct.nii.gz  nodules.nii.gz
     OUT/<series>/maps/<method>_<target>.nii.gz
     OUT/<series>/dicom/{pmap,seg,sr,sc,pdf,ct}/*.dcm
     OUT/<series>/views/<nodule>.png
-    OUT/<series>/nodules/<nodule>/{ct,readers,<method>_<target>}.nii.gz
+    OUT/<series>/nodules/<nodule>/{ct,readers,<method>_<target>}.nii.gz  overview.json  overview.png
 
 ``<series>`` is made from the hash of the Series Instance UID: no file name holds an identity of the patient.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 #: Formats that are written where nothing else is asked for.
@@ -21,13 +22,15 @@ DEFAULT_FORMATS = "nifti,pmap,seg,sr"
 
 PREDICTIONS_TABLE = "predictions.csv"
 PREDICTIONS = "predictions.json"
+#: Data dictionary of the table.
+DATA_PACKAGE = "datapackage.json"
 REPORT = "report.html"
 #: Files that each PACS has accepted.
 SENT_LOG = "sent.json"
 #: One file per finished shard.
 SHARDS = "shards"
 
-#: In a series' folder, written last: what its results depend on, where its CT is, and its rows of the table.
+#: In a series' folder: what its results depend on, where its CT is, its rows of the table, and its files.
 SERIES_RECORD = "explained.json"
 CT_NIFTI = "ct.nii.gz"
 NODULES_NIFTI = "nodules.nii.gz"
@@ -39,16 +42,28 @@ DICOM_CT = "ct"
 #: In a nodule's folder: its patch of the CT and the readers' consensus on it.
 PATCH_CT = "ct.nii.gz"
 PATCH_READERS = "readers.nii.gz"
+#: There, too: the whole axial slice through it, and facts of it.
+OVERVIEW = "overview.json"
+OVERVIEW_PICTURE = "overview.png"
+
+
+_SERIES_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NODULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def is_series_key(name: str) -> bool:
+    """Whether a name can be that of a series' folder."""
+    return bool(_SERIES_KEY.fullmatch(name))
+
+
+def is_nodule_id(name: str) -> bool:
+    """Whether a name can be that of a nodule's files."""
+    return bool(_NODULE_ID.fullmatch(name))
 
 
 def shard_file(out_dir: Path, index: int, count: int) -> Path:
     """Record of a finished shard."""
     return out_dir / SHARDS / f"{index}-of-{count}.json"
-
-
-def series_folders(out_dir: Path) -> list[Path]:
-    """Folders of the series that are done, sorted by name."""
-    return [record.parent for record in sorted(out_dir.glob(f"*/{SERIES_RECORD}"))]
 
 
 def nodule_folder(series_folder: Path, nodule_id: str) -> Path:
@@ -59,8 +74,3 @@ def nodule_folder(series_folder: Path, nodule_id: str) -> Path:
 def picture_of(series_folder: Path, nodule_id: str) -> Path:
     """Still picture of a nodule in three planes."""
     return series_folder / "views" / f"{nodule_id}.png"
-
-
-def dicom_objects(folder: Path) -> list[Path]:
-    """DICOM objects of all series of a result folder, or of the one series that it belongs to, sorted."""
-    return sorted({*folder.glob(f"{DICOM}/**/*.dcm"), *folder.glob(f"*/{DICOM}/**/*.dcm")})

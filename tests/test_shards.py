@@ -91,7 +91,9 @@ def test_what_a_killed_explanation_left_is_removed(phantom_tree, run_folder, tmp
     done = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     folder = next(tmp_path.glob("*/explained.json")).parent
     (folder / "explained.json").unlink()
-    stale = [folder / ".1.abc.partial.ct.nii.gz", folder / "maps" / ".1.abc.partial.map.nii.gz"]
+    aside = tmp_path / f".99999999.abcdef.partial.{folder.name}"
+    (aside / "maps").mkdir(parents=True)
+    stale = [aside / "maps" / ".1.abc.partial.map.nii.gz", folder / ".1.abc.partial.report.html"]
     for path in [*stale, tmp_path / ".1.abc.partial.report.html"]:
         path.touch()
     assert explain(phantom_tree, run_folder, tmp_path) == 0

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ctxai.ct.header import SliceHeader
+from ctxai.ct.mask import VoxelMask
 from ctxai.lidc.database import Nodule
 from ctxai.lidc.quality import QualityIssue
 from ctxai.registry import Registry
@@ -61,6 +62,9 @@ class AnnotatedNodule:
         series_uid: Series Instance UID of its CT; None where the source does not tell.
         diameter_mm: diameter; None where the source does not tell.
         outlines: readers' outlines and ratings.
+        mask: voxels of the nodule; its centre is the nodule's.
+        frame_of_reference_uid: of its coordinates; empty where the source does not tell.
+        patient_id: PatientID that the source names; empty where it does not.
         columns: further columns of the source as text, by name in small letters.
         origin: file and line, for messages.
     """
@@ -70,6 +74,9 @@ class AnnotatedNodule:
     series_uid: str | None = None
     diameter_mm: float | None = None
     outlines: Nodule | None = None
+    mask: VoxelMask | None = None
+    frame_of_reference_uid: str = ""
+    patient_id: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 

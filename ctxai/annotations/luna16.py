@@ -23,7 +23,7 @@ class Luna16(AnnotationSource):
     """
 
     name = "luna16"
-    description = "LUNA16's annotations.csv (seriesuid, coordX, coordY, coordZ, diameter_mm)"
+    description = "LUNA16's annotations.csv and candidates.csv (seriesuid, coordX, coordY, coordZ, diameter_mm)"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -31,6 +31,8 @@ class Luna16(AnnotationSource):
             raise InputError(f"{path}: no such file; expected LUNA16's annotations beside its subset folders")
         self._rows: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
         for line, row in read_table(path, _COLUMNS)[1]:
+            if row.get("class", "1") in ("0", "0.0"):  # a candidate that is no nodule
+                continue
             self._rows.setdefault(row.get("seriesuid", ""), []).append((f"{path}, line {line}", row))
 
     @classmethod
@@ -62,9 +64,10 @@ def short_key(series_uid: str) -> str:
 def _nodule(nodule_id: str, uid: str, origin: str, row: Mapping[str, str]) -> AnnotatedNodule:
     try:
         lps = np.array([float(row[name]) for name in ("coordx", "coordy", "coordz")])
-        diameter = float(row["diameter_mm"])
+        candidate = "class" in row and "diameter_mm" not in row  # of candidates.csv
+        diameter = None if candidate else float(row["diameter_mm"])
     except (KeyError, ValueError) as error:
         raise InputError(f"{origin}: expected numbers as coordX, coordY, coordZ, diameter_mm ({error})") from None
-    if not np.isfinite([*lps, diameter]).all():
+    if not np.isfinite([*lps, diameter or 0.0]).all():
         raise InputError(f"{origin}: expected finite numbers, found {lps.tolist()} and {diameter}")
     return AnnotatedNodule(nodule_id, lps, uid, diameter, origin=origin)

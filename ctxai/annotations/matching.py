@@ -10,6 +10,9 @@ from ctxai.annotations.base import SOURCES, AnnotatedNodule, Annotations, Annota
 from ctxai.errors import InputError
 from ctxai.lidc.quality import QualityIssue
 
+#: Stands for the series of a nodule of a patient who is not here.
+_ANOTHER = "of another patient"
+
 
 @dataclass(frozen=True, eq=False)
 class Assignment(Annotations):
@@ -59,7 +62,7 @@ def read_points(path: Path | str) -> list[AnnotatedNodule]:
 def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int | None = None) -> Assignment:
     """Nodules of ``source``, each with the series that it belongs to.
 
-    A nodule that names no series belongs to the only one.
+    A nodule that names no series belongs to the only one in its frame of reference, or else to the only one.
 
     Args:
         source: where the nodules are marked.
@@ -70,6 +73,9 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
         InputError: when a nodule that names no series may belong to several, or an annotation is damaged.
     """
     found = source.nodules(cts)
+    found = replace(found, nodules=[_located(source, nodule, cts) for nodule in found.nodules])
+    if found.nodules and all(nodule.series_uid == _ANOTHER for nodule in found.nodules):
+        raise InputError(f"{source.path}: marks another patient than the CT; give the annotation of this patient")
     by_uid = {ct.series_uid: ct for ct in cts}
     total = len(cts) if total is None else total
     unnamed = next((nodule for nodule in found.nodules if nodule.series_uid is None), None)
@@ -77,7 +83,8 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
         raise InputError(
             f"{source.path}: {unnamed.nodule_id} has no series_uid; expected one of the {total} series found"
         )
-    assigned, elsewhere = [], []
+    assigned: list[AnnotatedNodule] = []
+    elsewhere: list[AnnotatedNodule] = []
     for nodule in found.nodules:
         if nodule.series_uid is None and cts:
             nodule = replace(nodule, series_uid=cts[0].series_uid)
@@ -87,6 +94,26 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
         for nodule in elsewhere
     ]
     return Assignment(assigned, [*found.issues, *issues], elsewhere)
+
+
+def _located(source: AnnotationSource, nodule: AnnotatedNodule, cts: Sequence[CTDescription]) -> AnnotatedNodule:
+    """The nodule with its series, where its frame of reference tells, and no other patient's."""
+    known = [ct for ct in cts if ct.headers]
+    own = [ct for ct in known if nodule.patient_id and nodule.patient_id in (ct.owner, ct.patient)]
+    if nodule.patient_id and known and not own:
+        return replace(nodule, series_uid=_ANOTHER)
+    frame = nodule.frame_of_reference_uid
+    if not frame and len(own) == 1 and nodule.series_uid is None:
+        return replace(nodule, series_uid=own[0].series_uid)
+    if not frame or not known or nodule.series_uid in {ct.series_uid for ct in cts}:
+        return nodule
+    same = [ct for ct in known if ct.headers[0].frame_of_reference_uid == frame]
+    if not same and any(ct.headers[0].frame_of_reference_uid for ct in known):
+        raise InputError(
+            f"{source.path}: {nodule.nodule_id} is marked in another frame of reference than the CT; "
+            "register it to this CT, or give the CT that it was marked in"
+        )
+    return replace(nodule, series_uid=same[0].series_uid) if len(same) == 1 and nodule.series_uid is None else nodule
 
 
 def require_some(source: AnnotationSource, found: Assignment, cts: Sequence[CTDescription]) -> None:

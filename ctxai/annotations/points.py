@@ -71,14 +71,15 @@ def refuse_unlikely(path: Path) -> None:
 
 
 def checked(path: Path, points: Sequence[AnnotatedNodule]) -> Sequence[AnnotatedNodule]:
-    """``points``, of which there is one at least, each with a name of its own.
+    """``points``, of which there is one at least, each with a name of its own within its series or patient.
 
     Raises:
         InputError: otherwise.
     """
     if not points:
         raise InputError(f"{path}: holds no point")
-    repeated = [name for name, count in Counter(point.nodule_id for point in points).items() if count > 1]
+    keys = Counter((point.nodule_id, point.series_uid, point.patient_id) for point in points)
+    repeated = [name for (name, _, _), count in keys.items() if count > 1]
     if repeated:
         raise InputError(f"{path}: nodule_id {repeated[0]!r} is there more than once")
     return points
@@ -111,7 +112,8 @@ def make_point(
     if not _ID.fullmatch(nodule_id):
         raise InputError(f"{origin}: nodule_id {nodule_id!r} is not of letters, digits and ._-")
     series_uid = (row.get("series_uid") or "").strip() or None
-    return AnnotatedNodule(nodule_id, lps, series_uid, diameter, columns=row, origin=origin)
+    patient = (row.get("patientid") or row.get("patient_id") or "").strip()
+    return AnnotatedNodule(nodule_id, lps, series_uid, diameter, columns=row, patient_id=patient, origin=origin)
 
 
 def _read(path: Path) -> list[AnnotatedNodule]:

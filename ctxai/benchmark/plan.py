@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,17 +11,16 @@ from ctxai import __version__
 from ctxai.data.labels import split_rows
 from ctxai.data.planted import PlantedTruth, is_planted
 from ctxai.data.store import TABLE, NoduleStore
-from ctxai.errors import InputError, RunError
-from ctxai.evaluate.explanations.comparison import RANDOMISED, REFERENCE, order_methods
+from ctxai.errors import InputError, ModelError, RunError
+from ctxai.evaluate.explanations.comparison import CHANCE, RANDOMISED, REFERENCE, order_methods
 from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, read_subjects
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.planted_check import PlantedCheck, check_planted
 from ctxai.evaluate.explanations.randomise import randomised
 from ctxai.explain.base import Attribution, get_method, list_methods
-from ctxai.explain.methods.vision_diffmask import VisionDiffMask
 from ctxai.files import json_sha256, sha256
-from ctxai.run.gates import load_gates
+from ctxai.run.methods import make_method
 from ctxai.run.run import Run
 
 _SHOWN = 6
@@ -125,29 +123,15 @@ def unseen_rows(run: Run, store: NoduleStore) -> tuple[np.ndarray, PlantedCheck 
     return rows[check.flipped], check
 
 
-def contenders(
-    run: Run, names: Sequence[str] | None, seed: int
-) -> tuple[dict[str, Callable[[], Attribution]], dict[str, str]]:
-    """How to make each method, CDAM first, the controls last; and the methods that cannot run, with the reason."""
-    found: dict[str, Callable[[], Attribution]] = {}
+def contenders(run: Run, names: Sequence[str] | None, seed: int) -> tuple[dict[str, Attribution], dict[str, str]]:
+    """Methods by name, CDAM first, the controls last; and those that cannot run, with the reason."""
+    found: dict[str, Attribution] = {}
     missing: dict[str, str] = {}
     for name in [get_method(name).name for name in names] if names else list_methods():
-        kind = get_method(name)
-        if kind is VisionDiffMask:
-            try:
-                gates = load_gates(run)
-            except RunError as error:
-                missing[name] = str(error)
-            else:
-                found[name] = functools.partial(_same, gates)
-        elif "training" in kind.needs:
-            missing[name] = "has to be trained for a run, which only Python code can do"
-        else:
-            found[name] = functools.partial(kind, run.model)
-    found.setdefault("random_map", lambda: get_method("random_map")(run.model))
-    found[RANDOMISED] = lambda: get_method(REFERENCE)(randomised(run.model, seed))
+        try:
+            found[name] = make_method(run, name)
+        except (RunError, ModelError) as error:
+            missing[name] = str(error)
+    found.setdefault(CHANCE, make_method(run, CHANCE))
+    found[RANDOMISED] = get_method(REFERENCE)(randomised(run.model, seed))
     return {name: found[name] for name in order_methods(list(found))}, missing
-
-
-def _same(method: Attribution) -> Attribution:
-    return method

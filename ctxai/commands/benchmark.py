@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
+from ctxai.folder_kinds import BENCHMARK, refuse_other
 from ctxai.progress import track
 from ctxai.shards import parse_shard
 
@@ -65,6 +66,7 @@ def benchmark(
     from ctxai.run.run import Run
 
     index, count = parse_shard(shard)
+    refuse_other(out_dir, BENCHMARK, (run_dir, store_dir))
     run, store = Run.load(run_dir), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)
     chosen = choose_rows(store.table, rows, limit or len(rows), seed)
@@ -76,6 +78,6 @@ def benchmark(
     plan = make_plan(run, store, chosen, targets, wanted, fill, effort, seed)
     for number, (name, method) in enumerate(track(list(methods_by_name.items()), "Judging explanation methods")):
         if number % count == index and not (resume and is_evaluated(out_dir, name, plan)):
-            run_method(out_dir, name, method(), plan)
+            run_method(out_dir, name, method, plan)
     if all(is_evaluated(out_dir, name, plan) for name in methods_by_name):
         write_results(out_dir, list(methods_by_name), missing, plan, store, check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import distribution, version
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _RUN = "models/run"
+_NAME = "Lung-nodule ratings"
 _README = f"""\
 # Lung-nodule ratings
 
@@ -75,17 +77,16 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
         run_dir: run folder.
         out_dir: folder for the bundle; a bundle that is there is replaced.
     """
-    from ctxai.run.files import REQUIRED
+    from ctxai.run.files import NOVELTY, REQUIRED
     from ctxai.run.model_card import model_card
     from ctxai.run.run import Run
 
     run = Run.load(run_dir)
-    if out_dir.exists() and not (out_dir / "configs" / "metadata.json").is_file():
-        raise InputError(f"{out_dir}: is there and is not a bundle; give a folder that does not exist yet")
     with atomic_folder(out_dir) as folder:
         (folder / _RUN).mkdir(parents=True)
-        for name in REQUIRED:
-            shutil.copyfile(run_dir / name, folder / _RUN / name)
+        for name in (*REQUIRED, NOVELTY):
+            if (run_dir / name).is_file():
+                shutil.copyfile(run_dir / name, folder / _RUN / name)
         write_json(folder / "configs" / "inference.json", _INFERENCE, sort_keys=False)
         write_json(folder / "configs" / "metadata.json", _metadata(run), sort_keys=False)
         card = model_card(run.name, run.config, run.provenance, run.metrics)
@@ -94,6 +95,27 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
             folder / "LICENSE",
             distribution("ctxai").read_text("licenses/LICENSE") or "SPDX-License-Identifier: Apache-2.0\n",
         )
+        _refuse_strangers(out_dir, folder)
+
+
+def _refuse_strangers(out_dir: Path, bundle: Path) -> None:
+    """Refuse to replace a folder that is no bundle of ours, or that has other files than the new bundle.
+
+    Raises:
+        InputError: naming the folder or the file.
+    """
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return
+    try:
+        ours = json.loads((out_dir / "configs" / "metadata.json").read_text(encoding="utf-8"))["name"] == _NAME
+    except (OSError, ValueError, TypeError, KeyError):
+        ours = False
+    if not ours:
+        raise InputError(f"{out_dir}: is there and is not a bundle of ctxai; give a folder that does not exist yet")
+    known = {path.relative_to(bundle) for path in bundle.rglob("*")} | {Path("eval"), Path("eval/predictions.csv")}
+    strange = sorted(path for path in out_dir.rglob("*") if path.relative_to(out_dir) not in known)
+    if strange:
+        raise InputError(f"{strange[0]}: would be lost with the bundle that is replaced; move it elsewhere")
 
 
 def _metadata(run: Run) -> dict[str, Any]:
@@ -112,7 +134,7 @@ def _metadata(run: Run) -> dict[str, Any]:
         "pytorch_version": version("torch"),
         "numpy_version": version("numpy"),
         "required_packages_version": {name: version(name) for name in ("ctxai", "nibabel", "safetensors", "timm")},
-        "name": "Lung-nodule ratings",
+        "name": _NAME,
         "task": "Rate a lung nodule on CT as radiologists would",
         "description": "A vision transformer on views of a nodule: malignancy as LIDC-IDRI's readers rate it, its "
         "calibrated probability, eight biomarkers, and conformal intervals. The nodule's centre has to be given.",

@@ -8,6 +8,7 @@ from typing import Annotated
 from ctxai.commands.options import CLUSTER
 from ctxai.errors import InputError
 from ctxai.folder_kinds import STORE, refuse_other
+from ctxai.progress import console
 from ctxai.shards import parse_shard
 
 
@@ -20,6 +21,7 @@ def ingest(
     patients: list[str] | None = None,
     xml: Path | None = None,
     points: Path | None = None,
+    labels: Path | None = None,
     luna: Path | None = None,
     crops: Path | None = None,
     repair: list[str] = ["missing-slice", "duplicated-position", "non-uniform-spacing"],  # noqa: B006 (never changed)
@@ -48,6 +50,8 @@ def ingest(
         xml: LIDC's XML annotation (a file or a folder of them) instead of the database.
         points: nodules in any CT as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm,
             label_malignancy, ratings) or Slicer markups; they need no labels.
+        labels: CSV of labels, one row a nodule (nodule_id), a series (series_uid) or a patient (PatientID), with any
+            column as a label; a column fold is taken as it is. What was used is told.
         luna: a folder of LUNA16 (.mhd files and annotations.csv) instead of a DICOM tree.
         crops: a collection of 2-D crops (crops.npz, labels.csv) instead of a DICOM tree.
         repair: faults that are repaired, others are refused; also mixed-orientation, mixed-size-or-pixel-spacing,
@@ -84,7 +88,8 @@ def ingest(
     if crops is not None:
         from ctxai.data.crops import import_crops
 
-        import_crops(crops, _required(store_dir or dicom_dir, "STORE_DIR"))
+        store = import_crops(crops, target := _required(store_dir or dicom_dir, "STORE_DIR"))
+        console.print(f"{len(store)} crops -> {target}", highlight=False, markup=False, soft_wrap=True)
         return
     rules = GeometryRules.named(repair, max_gap_mm)
     index, count = parse_shard(shard)
@@ -98,10 +103,10 @@ def ingest(
             return
         annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
         plan = plan_tree(
-            TreeOptions(dicom_dir, Pseudonymizer(key), rules, annotations, cohort, patients, workers, headers)
+            TreeOptions(dicom_dir, Pseudonymizer(key), rules, annotations, cohort, patients, workers, headers, labels)
         )
     refuse_other(store_dir, STORE, (dicom_dir, luna))
-    begin(store_dir, plan.rows, plan.issues, overwrite)
+    begin(store_dir, plan.rows, plan.issues, overwrite, rules)
     if prepare:
         return
     ingest_plan(store_dir, plan, (index, count), rules, workers, resume)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.files import write_text
+from ctxai.folder_kinds import MANIFEST, refuse_foreign
 from ctxai.progress import console
 
 
@@ -22,6 +23,7 @@ def manifest(out_dir: Path, /, *, cohort: str = "default") -> None:
     from ctxai.lidc.database import LidcDatabase
     from ctxai.lidc.datapackage import describe
 
+    refuse_foreign(out_dir, MANIFEST, [f"{name}.csv" for name in ("scans", "nodules", "readings", "folds")])
     rules = load_rules(cohort)
     with console.status("Reading the annotations of LIDC-IDRI"):
         tables = build_manifest(LidcDatabase(), rules)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.generations import dicom_objects
 from ctxai.pacs.tls import Tls
-from ctxai.results_folder import dicom_objects
 
 
 def send(

@@ -50,7 +50,7 @@ def train(
         backbone: the vision transformer.
         optim: the training budget.
         augment: random changes while training.
-        folds: which nodules are for what.
+        folds: which nodules are for what; folds.test all trains on every fold in turn, and writes the ensemble.
         label: soft learns (mean rating - 1) / 4 as a probability, hard learns whether the median rating is above 3,
             rating learns the mean rating itself.
         shuffle_labels: permute labels between training patients; such a run has to end at chance level.
@@ -69,6 +69,7 @@ def train(
         overwrite: a finished run of other options or of another store is replaced at the end; it is refused otherwise.
     """
     from ctxai.data.labels import TARGETS, in_order
+    from ctxai.evaluate.predictions.cross_validation import train_folds
     from ctxai.run.config import RunConfig
     from ctxai.run.training import train_run
 
@@ -81,7 +82,8 @@ def train(
         heads=heads,
     )
     refuse_to_replace(run_dir, RUN)
-    train_run(
+    train_all = train_folds if folds.test == "all" else train_run
+    train_all(
         *(config, store_dir, run_dir),
         workers=workers,
         accelerator=accelerator,

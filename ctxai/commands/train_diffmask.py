@@ -69,6 +69,9 @@ def train_diffmask(
     if epochs < 1 or batch_size < 1:
         raise InputError(f"--epochs {epochs} --batch_size {batch_size}: expected at least 1 of both")
     run = Run.load(run_dir)
+    path = run_dir / GATES if out is None else out
+    if path.exists():
+        VisionDiffMask(run.model, path)  # gates are replaced, another file is not
     store = NoduleStore(store_dir)
     rows = _training_rows(run, store.table, store_dir)
     patches = Patches(store, rows)
@@ -76,7 +79,7 @@ def train_diffmask(
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     method = VisionDiffMask(run.model).fit(images, epochs, settings, seed)
-    method.save(run_dir / GATES if out is None else out, run.weights_sha256)
+    method.save(path, run.weights_sha256)
     last = method.training_steps[-max(1, len(method.training_steps) // epochs) :]
     change = float(np.mean([step.divergence for step in last]))
     some = render_own_views(patches[rows[:_SHOWN]], run.views).flatten(0, 1)

@@ -39,7 +39,7 @@ def verify(
 
     if manifest_dir is None and store is None and dicom is None:
         raise InputError("nothing to verify: give a manifest folder, --store or --dicom; see `ctxai verify --help`")
-    findings = []
+    findings: list[str] = []
     if manifest_dir is not None:
         findings += check_manifest(manifest_dir)
     if store is not None:
@@ -154,7 +154,7 @@ def _check_parts(path: Path, table: pd.DataFrame) -> Iterator[str]:
         yield f"{file}: its nodules are not those of the table, row by row"
         return
     for uid, group in rows.groupby("series_uid", sort=False):
-        part = part_of(path, uid)
+        part = part_of(path, str(uid))
         try:
             records = json.loads(part.read_text())["rows"]
         except (OSError, ValueError, KeyError):

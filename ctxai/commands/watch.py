@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from ctxai.errors import InputError
+from ctxai.generations import dicom_objects
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
-from ctxai.results_folder import dicom_objects
 
 _LOOK_EVERY_S = 0.5
 

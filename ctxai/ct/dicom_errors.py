@@ -6,17 +6,26 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.errors import BytesLengthException
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from ctxai.errors import InputError
 
+#: First elements of a data set without preamble: group length or SOP Class UID of group 8, or of the meta information.
+_BARE_BEGINNINGS = {
+    bytes([group, 0, element, 0]) for group in (2, 8) for element in (0, 1, 2, 5, 8, 0x10, 0x12, 0x13, 0x14, 0x16, 0x18)
+} | {bytes([0, group, 0, element]) for group in (2, 8) for element in (0, 5, 8, 0x16)}
 #: What a deflated data set may grow to.
 _MAX_INFLATED = 2**28
 #: What pydicom raises on damaged content.
@@ -26,6 +35,7 @@ PARSE_ERRORS = (
     BytesLengthException,
     EOFError,
     IndexError,
+    InvalidDicomError,
     KeyError,
     MemoryError,
     NotImplementedError,
@@ -46,6 +56,28 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
+def open_dataset(source: Path | BinaryIO, **options: Any) -> pydicom.FileDataset:
+    """Read a DICOM file, one without preamble and meta information, too; its transfer syntax is known afterwards.
+
+    Args:
+        source: the file, by its path or open.
+        options: of ``pydicom.dcmread``.
+
+    Raises:
+        InvalidDicomError: when it is no DICOM file.
+    """
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        file.seek(0)
+        forced = file.read(4) in _BARE_BEGINNINGS
+        file.seek(0)
+        dataset = pydicom.dcmread(file, force=forced, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain
+    return dataset
+
+
 def refuse_bomb(file: BinaryIO, path: Path) -> None:
     """Refuse a deflated data set that would fill the memory, because pydicom inflates it whole.
 
@@ -56,6 +88,12 @@ def refuse_bomb(file: BinaryIO, path: Path) -> None:
     Raises:
         InputError: when it inflates to more than any CT image does.
     """
+    file.seek(0)
+    start = file.read(512)
+    if start[128:132] != b"DICM":
+        if start[:4] in _BARE_BEGINNINGS and DeflatedExplicitVRLittleEndian.encode() in start:
+            raise InputError(f"{path}: deflated, and without the preamble of a DICOM file; export it again")
+        return
     if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return
     file.seek(0)

@@ -24,7 +24,7 @@ _MAGIC_END = 132
 _TRANSFER_SYNTAX, _PIXEL_DATA = 0x0002_0010, 0x7FE0_0010
 _UNDEFINED = 0xFFFF_FFFF
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_TEXT = frozenset({b"CS", b"DS", b"IS", b"LO", b"UI"})
+_TEXT = frozenset({b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"SH", b"TM", b"UI"})
 _OTHERWISE_CODED = frozenset({ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian})
 
 
@@ -86,8 +86,8 @@ def read_elements(file: BinaryIO, wanted: Mapping[int, str]) -> Elements | None:
 
 def _value(vr: bytes, raw: bytes) -> str | list[str] | int | None:
     """A short text or number; None for anything else."""
-    if vr == b"US" and len(raw) == 2:
-        return int.from_bytes(raw, "little")
+    if vr in (b"US", b"SS") and len(raw) == 2:
+        return int.from_bytes(raw, "little", signed=vr == b"SS")
     if vr not in _TEXT or not raw.isascii():
         return None
     parts = [part.strip(" \0") for part in raw.decode("ascii").split("\\")]

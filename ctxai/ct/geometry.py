@@ -30,10 +30,31 @@ class Fault(StrEnum):
     THICKNESS = "spacing differs from SliceThickness"
     PADDING = "padding below -1024 HU"
     OVERFLOW = "values above 3071 HU"
+    COPIES = "copied images"
+    REPEATED_UID = "repeated SOP Instance UID"
+    UNTOLD = "images that nothing tells apart"
+    SEVERAL_ACQUISITIONS = "several acquisitions"
+    SPARSE = "gaps between slices"
+    FEW_SLICES = "few slices"
 
 
-#: Faults that change nothing in the volume: the affine carries a tilt, a localizer is left out, spacing is measured.
-HARMLESS = frozenset({Fault.TILT, Fault.LOCALIZER, Fault.THICKNESS, Fault.PADDING, Fault.OVERFLOW})
+#: Faults that change nothing in the volume: the affine carries a tilt, spacing is measured, a localizer, a copy and all
+#: acquisitions but one are left out.
+HARMLESS = frozenset(
+    {
+        Fault.TILT,
+        Fault.LOCALIZER,
+        Fault.THICKNESS,
+        Fault.PADDING,
+        Fault.OVERFLOW,
+        Fault.COPIES,
+        Fault.SEVERAL_ACQUISITIONS,
+        Fault.SPARSE,
+        Fault.FEW_SLICES,
+    }
+)
+#: Harmless faults that a reader of results has to know: told whenever a series is opened.
+WARNED = frozenset({Fault.COPIES, Fault.SEVERAL_ACQUISITIONS, Fault.SPARSE, Fault.FEW_SLICES})
 #: Faults that :class:`GeometryRules` may repair; all others that are not harmless are always refused.
 REPAIRABLE = frozenset(
     {
@@ -47,9 +68,13 @@ REPAIRABLE = frozenset(
     }
 )
 
-# Slice positions are rounded by scanners; a gap that differs less than this is the same gap.
-_TOLERANCE_MM = 0.05
+# Slice positions are rounded by scanners, some to 0.1 mm: a slice that lies this near the best grid lies on it.
+_TOLERANCE_MM = 0.06
 _TOLERANCE_SHARE = 0.02
+#: Slices this many times as far apart as they are thick leave more than half of the body out.
+SPARSE_RATIO = 2.0
+#: Fewer slices than this are a volume by name only.
+FEW_SLICES = 5
 
 
 @dataclass(frozen=True)
@@ -151,7 +176,12 @@ def spacing_faults(distances_mm: np.ndarray) -> dict[Fault, str]:
             f"{int(wide.sum())} gap(s), first of {gaps[first]:g} mm after {distances_mm[first]:g} mm along the normal, "
             f"where slices lie {spacing:g} mm apart"
         )
-    uneven = ~duplicated & ~wide & (np.abs(gaps - spacing) > max(_TOLERANCE_MM, _TOLERANCE_SHARE * spacing))
+    if not wide.any() and not duplicated.any():
+        index = np.arange(len(distances_mm), dtype=float)
+        step, start = np.polyfit(index, distances_mm, 1)
+        uneven = np.abs(distances_mm - start - step * index) > max(_TOLERANCE_MM, _TOLERANCE_SHARE * step)
+    else:
+        uneven = ~duplicated & ~wide & (np.abs(gaps - spacing) > max(2 * _TOLERANCE_MM, _TOLERANCE_SHARE * spacing))
     if uneven.any():
         regular = gaps[~duplicated & ~wide]
         faults[Fault.NON_UNIFORM_SPACING] = (

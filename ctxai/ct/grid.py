@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,7 @@ class Grid:
         extent = (np.array(shape[::-1]) - 1) * spacing_mm
         affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
         affine[:3, 3] = np.asarray(centre_lps, dtype=float) - extent / 2
-        return cls(tuple(shape), affine)
+        return cls((shape[0], shape[1], shape[2]), affine)
 
     def to_lps(self, index: np.ndarray) -> np.ndarray:
         """LPS mm (..., 3) of continuous indices (..., [column, row, slice])."""
@@ -68,8 +69,8 @@ class Grid:
         """Distance of neighbouring slices along the normal of the image plane."""
         return float(abs(self.affine[:3, 2] @ self.normal))
 
-    def crop(self, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
+    def crop(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
         """The grid of ``array[start:start + shape]``; ``start`` as [slice, row, column]."""
         affine = self.affine.copy()
         affine[:3, 3] = self.to_lps(np.array(start[::-1]))
-        return Grid(tuple(shape), affine)
+        return Grid((shape[0], shape[1], shape[2]), affine)

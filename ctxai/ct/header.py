@@ -7,19 +7,30 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, CTImageStorage
 
-from ctxai.ct.dicom_errors import PARSE_ERRORS, refuse_bomb, without_warnings
+from ctxai.ct.dicom_errors import PARSE_ERRORS, open_dataset, refuse_bomb, without_warnings
 from ctxai.ct.elements import read_elements
 from ctxai.ct.header_values import HeaderValues
+from ctxai.ct.pixels import PixelLayout
 from ctxai.errors import InputError, kind_of
 
+#: Attributes in which the acquisitions, phases or reconstructions of one series differ, the most telling first.
+ACQUISITION = (
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
+    "TriggerTime",
+    "KVP",
+    "ConvolutionKernel",
+    "AcquisitionTime",
+    "ContentTime",
+)
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
     "SOPClassUID",
@@ -47,28 +58,16 @@ _HEADER = [
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    *ACQUISITION,
 ]
-_TAGS = {tag_for_keyword(keyword): keyword for keyword in _HEADER}
+_TAGS = {tag: keyword for keyword in _HEADER if (tag := tag_for_keyword(keyword)) is not None}
 
 
 def series_key(series_uid: str) -> str:
     """Name of a series for folders and logs: the first 12 digits of the SHA-256 of its UID."""
     return hashlib.sha256(series_uid.encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class PlainPixels:
-    """Pixels of 16 bits, little endian, that lie in their file as they are.
-
-    Attributes:
-        offset: where they begin, bytes.
-        bits: how many bits, the lowest ones, belong to the value (BitsStored).
-        signed: the value is a two's complement of so many bits.
-    """
-
-    offset: int
-    bits: int
-    signed: bool
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,12 @@ class SliceHeader:
         orientation: ImageOrientationPatient, direction of a row and of a column.
         pixel_spacing_mm: PixelSpacing, distance of rows and of columns.
         native: the pixels are stored as they are, not compressed.
-        plain: where they lie in the file; None where only pydicom can say.
+        layout: position of a value in its container, and padding values.
+        pixels_at: where uncompressed pixels of 16 bits begin in the file, bytes; None where only pydicom can tell.
         slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
         intercept: RescaleIntercept; NaN likewise.
-        instance_number: InstanceNumber; None where there is none.
+        instance_number: InstanceNumber; None where there is none, or it is no number.
+        acquisition: what tells acquisitions and phases of one series apart, in the order of :data:`ACQUISITION`.
         searched: the folder or archive that the user named, under which the image was found; None for a single file.
     """
 
@@ -106,7 +107,9 @@ class SliceHeader:
     manufacturer: str
     modality: str
     instance_number: int | None
-    plain: PlainPixels | None = None
+    layout: PixelLayout
+    acquisition: tuple[str, ...] = ()
+    pixels_at: int | None = None
     searched: Path | None = None
 
     @property
@@ -145,9 +148,9 @@ def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
             else:
                 with without_warnings():
                     refuse_bomb(file, path)
-                    file.seek(0)
-                    parsed = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_HEADER)
-                dataset, syntax, bytes_left = parsed, parsed.file_meta.get("TransferSyntaxUID"), size - file.tell()
+                    parsed = open_dataset(file, stop_before_pixels=True, specific_tags=[*_HEADER])
+                dataset = cast(Mapping[str, Any], parsed)
+                syntax, bytes_left = parsed.file_meta.TransferSyntaxUID, size - file.tell()
     except InvalidDicomError:
         return None
     except PARSE_ERRORS as error:
@@ -160,7 +163,9 @@ def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
             header = _slice_header(values, syntax, searched)
             expected = header.rows * header.columns * values.sample_bytes()
             if quick is not None and header.native:
-                header = replace(header, plain=_plain_pixels(dataset, quick.pixels_at))
+                layout = header.layout
+                if layout.allocated == 16 and layout.high_bit < 16:
+                    header = replace(header, pixels_at=quick.pixels_at)
     except PARSE_ERRORS as error:
         raise InputError(f"{path}: damaged DICOM header ({kind_of(error)}); export it again") from None
     if header.native and bytes_left < expected:
@@ -172,6 +177,7 @@ def _slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> S
     position, orientation, spacing = values.image_plane()
     slope, intercept = values.rescale()
     number = values.number("InstanceNumber")
+    thickness = values.number("SliceThickness")
     return SliceHeader(
         path=values.path,
         sop_uid=values.uid("SOPInstanceUID"),
@@ -188,18 +194,11 @@ def _slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> S
         slope=slope,
         intercept=intercept,
         image_type=values.texts("ImageType"),
-        slice_thickness_mm=values.number("SliceThickness"),
+        slice_thickness_mm=thickness if thickness is None or thickness > 0 else None,
         manufacturer=values.text("Manufacturer"),
         modality=values.text("Modality"),
         instance_number=None if number is None or abs(number) > 2**31 else int(number),
+        layout=values.layout(),
+        acquisition=tuple("\\".join(values.texts(keyword)) for keyword in ACQUISITION),
         searched=searched,
     )
-
-
-def _plain_pixels(dataset: Mapping[str, Any], offset: int) -> PlainPixels | None:
-    """None for another layout than 16 bits with the value in the lowest ones."""
-    allocated, bits = int(dataset.get("BitsAllocated") or 0), int(dataset.get("BitsStored") or 0)
-    high, signed = dataset.get("HighBit"), dataset.get("PixelRepresentation")
-    if allocated != 16 or not 1 <= bits <= 16 or high != bits - 1 or signed not in (0, 1):
-        return None
-    return PlainPixels(offset, bits, bool(signed))

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctxai.ct.header import PlainPixels, SliceHeader
+from ctxai.ct.header import SliceHeader
+from ctxai.ct.pixels import PixelLayout
 from ctxai.errors import InputError
 from ctxai.files import atomic_path
 
@@ -26,7 +27,17 @@ _TYPES = {
     "rows": pa.int32(),
     "columns": pa.int32(),
     "native": pa.bool_(),
-    "plain": pa.struct([("offset", pa.int64()), ("bits", pa.int32()), ("signed", pa.bool_())]),
+    "layout": pa.struct(
+        [
+            ("allocated", pa.int32()),
+            ("bits", pa.int32()),
+            ("high_bit", pa.int32()),
+            ("signed", pa.bool_()),
+            ("padding", pa.list_(pa.int64())),
+        ]
+    ),
+    "acquisition": _TEXTS,
+    "pixels_at": pa.int64(),
     "slope": pa.float64(),
     "intercept": pa.float64(),
     "image_type": _TEXTS,
@@ -35,7 +46,7 @@ _TYPES = {
 }
 _KEPT = [field.name for field in fields(SliceHeader) if field.name != "searched"]
 _SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _KEPT])
-_MAY_BE_ABSENT = {"plain", "slice_thickness_mm", "instance_number"}
+_MAY_BE_ABSENT = {"pixels_at", "slice_thickness_mm", "instance_number"}
 _SERIES_AT_ONCE = 1000
 _ROWS_PER_GROUP = 50_000
 
@@ -128,8 +139,7 @@ def _read(path: Path, **options: object) -> pa.Table:
 
 def _row(image: SliceHeader, folder: Path) -> dict[str, object]:
     row = {name: getattr(image, name) for name in _KEPT}
-    if row.get("plain") is not None:
-        row["plain"] = asdict(row["plain"])
+    row["layout"] = asdict(image.layout)
     return row | {"path": image.path.relative_to(folder).as_posix()}
 
 
@@ -140,11 +150,12 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
         if place.is_absolute() or ".." in place.parts:
             raise InputError(f"{path}: names {place}, which lies outside {folder}; not read")
         row |= {"path": folder / place, "image_type": tuple(row["image_type"])}
+        row |= {"acquisition": tuple(row["acquisition"])}
         row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
         row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
         if [len(row[name]) for name in ("position", "orientation", "pixel_spacing_mm")] != [3, 6, 2]:
             raise InputError(f"{path}: damaged (an image lies nowhere); make it again with `ctxai ingest --prepare`")
-        if row.get("plain") is not None:
-            row["plain"] = PlainPixels(**row["plain"])
+        padding = row["layout"].pop("padding")
+        row["layout"] = PixelLayout(**row["layout"], padding=None if padding is None else tuple(padding))
         series.setdefault(row["series_uid"], []).append(SliceHeader(**row, searched=folder))
     return series

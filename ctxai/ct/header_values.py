@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydicom.multival import MultiValue
 
+from ctxai.ct.pixels import PixelLayout
 from ctxai.errors import InputError
 
 #: More rows or columns than any CT has; what claims more is refused before memory is taken for it.
@@ -69,13 +70,12 @@ class HeaderValues:
         return uid
 
     def number(self, keyword: str) -> float | None:
-        """A number, or None where there is none.
-
-        Raises:
-            ValueError: for a text that is no number.
-        """
-        value = self.elements.get(keyword)
-        return None if value in (None, "") else float(str(value))
+        """A finite number, or None where there is none: for elements that nothing depends on."""
+        try:
+            number = float(str(self.elements.get(keyword)))
+        except ValueError:
+            return None
+        return number if np.isfinite(number) else None
 
     def side(self, keyword: str) -> int:
         """Rows or Columns."""
@@ -126,6 +126,30 @@ class HeaderValues:
         if bits not in (8, 16, 32):
             raise InputError(f"{self.path}: BitsAllocated is {bits}, expected 16")
         return bits // 8
+
+    def layout(self) -> PixelLayout:
+        """Position of a value in its container.
+
+        Raises:
+            InputError: when the bits do not fit.
+        """
+        allocated = self.sample_bytes() * 8
+        stored, signed = int(self.elements.get("BitsStored") or allocated), self.elements.get("PixelRepresentation")
+        high = self.elements.get("HighBit")
+        high_bit = stored - 1 if high in (None, "") else int(str(high))
+        if not 1 <= stored <= allocated or not stored - 1 <= high_bit < allocated:
+            raise InputError(
+                f"{self.path}: BitsStored {stored} and HighBit {high_bit} do not fit BitsAllocated {allocated}"
+            )
+        padding = [self._integer(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+        first, last = padding[0], padding[0] if padding[1] is None else padding[1]
+        return PixelLayout(
+            allocated, stored, high_bit, signed == 1, None if first is None or last is None else (first, last)
+        )
+
+    def _integer(self, keyword: str) -> int | None:
+        number = self.number(keyword)
+        return None if number is None else int(number)
 
     def _finite(self, value: object, count: int, name: str) -> np.ndarray:
         """``count`` finite numbers out of a value."""

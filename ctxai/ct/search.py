@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -10,8 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ctxai.ct.header import SliceHeader, read_header
+from ctxai.ct.other_files import summary
 from ctxai.errors import InputError
-from ctxai.folder_kinds import describe_kind
+from ctxai.folder_kinds import RESULTS, STORE, describe_kind, kind_of
 
 #: A process that reads headers takes this many files at a time; starting one takes as long as a few thousand files.
 _FILES_PER_JOB = 2000
@@ -24,7 +26,8 @@ def find_series(
 ) -> dict[str, list[SliceHeader]]:
     """Headers of every CT image under ``folder``, by Series Instance UID, in the order of the paths.
 
-    Hidden files, files that are not DICOM, and objects that are not CT images are passed over. Messages name ``folder``
+    Hidden files, files that are not DICOM, objects that are not CT images, and folders that ctxai has written results
+    or a store into are passed over; links to folders are followed. Messages name ``folder``
     and no file below it, because exported files are often named by their patient: a file is told by its place in the
     sorted list of all. At the log level DEBUG it is named.
 
@@ -41,8 +44,10 @@ def find_series(
     label = folder if label is None else label
     if not folder.exists():
         raise InputError(f"{label}: no such folder; give a folder of DICOM CT images")
-    files = [folder] if folder.is_file() else sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    files = [folder] if folder.is_file() else _files_below(folder)
     series: dict[str, list[SliceHeader]] = {}
+    unread: dict[Path, str] = {}
+    others: list[Path] = []
     read = _read_headers(files, workers, label)
     for number, (path, found) in enumerate(zip(files, read, strict=True), start=1):
         if isinstance(found, str):
@@ -52,17 +57,42 @@ def find_series(
                 found = found.replace(str(path), told)
             if damaged is None:
                 raise InputError(found)
-            damaged[path] = found
-        elif found is not None:
+            unread[path] = found
+        elif found is None:
+            others.append(path)
+        else:
             series.setdefault(found.series_uid, []).append(found)
+    if not series and unread:
+        reason = next(iter(unread.values()))
+        raise InputError(f"{label}: none of its {len(unread)} CT image(s) can be read, the first: {reason}")
     if not series:
+        seen = f": {summary(others)}" if others else ""
         raise InputError(
-            f"{label}: no DICOM CT image found among {len(files)} file(s){describe_kind(folder)}; "
+            f"{label}: no DICOM CT image found among {len(files)} file(s){describe_kind(folder)}{seen}; "
             "give a folder of a CT series"
         )
+    if damaged is not None:
+        damaged |= unread
+    if others and logger.isEnabledFor(logging.INFO):
+        logger.info("%s: left out %d file(s) that are no CT images: %s", label, len(others), summary(others))
     for headers in series.values():
         logger.debug("%s is in %s", headers[0].source_label, headers[0].path.parent)
     return series
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files in the order of their paths, through links to folders, without hidden files and without results of ours."""
+    files: list[Path] = []
+    visited: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        here = Path(root)
+        real = os.path.realpath(root)
+        if real in visited or (here != folder and kind_of(here) in (RESULTS, STORE)):
+            folders.clear()
+            continue
+        visited.add(real)
+        files += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+    return sorted(files)
 
 
 def _read_headers(files: Sequence[Path], workers: int, searched: Path) -> Iterable[SliceHeader | str | None]:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.encaps import generate_frames
 
-from ctxai.ct.codestream import coded_size
-from ctxai.ct.dicom_errors import PARSE_ERRORS, without_warnings
-from ctxai.ct.geometry import STRICT, Fault, GeometryRules
-from ctxai.ct.header import PlainPixels, SliceHeader, read_header, series_key
+from ctxai.ct.dicom_errors import open_dataset
+from ctxai.ct.geometry import STRICT, WARNED, Fault, GeometryRules
+from ctxai.ct.grid import Grid
+from ctxai.ct.header import SliceHeader, read_header, series_key
+from ctxai.ct.pixels import AIR_HU, INT16_MAX, hounsfield
 from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
+from ctxai.files import sha256
 
 __all__ = ["AIR_HU", "CTSeries", "find_series", "read_header", "read_series"]
 
-#: Hounsfield units of air; anything lower is padding outside the reconstructed circle.
-AIR_HU = -1024
 #: What 12 bits hold; higher values come from metal or a scanner's extended scale.
 HIGHEST_USUAL_HU = 3071
 #: Decoded slices that a series keeps: what one patch of 64 mm takes of a series of 1 mm, 32 MB of 512 x 512.
 _KEPT_SLICES = 64
-_INT16_MAX = np.iinfo(np.int16).max
-#: What pydicom says where pixels are compressed in a way that no installed package can undo.
-_NO_DECODER = "missing dependencies"
+
+
+logger = logging.getLogger(__name__)
 
 
 class CTSeries:
@@ -53,12 +54,16 @@ class CTSeries:
     def __init__(self, headers: Iterable[SliceHeader], rules: GeometryRules = STRICT) -> None:
         found = stack(list(headers), rules)
         found.report.require_regular()
+        for fault, text in found.report.faults.items():
+            if fault in WARNED:
+                logger.warning("%s: %s: %s", found.report.series, fault, text)
         self.headers, self.report, self.slice_coordinates = found.headers, found.report, found.slice_coordinates
-        self.grid = found.grid
+        assert found.grid is not None  # no fault blocks
+        self.grid: Grid = found.grid
         self.rules = rules
         self.source_label = self.headers[0].source_label
         self.pixel_faults: dict[Fault, str] = {}
-        self._recent: dict[int, tuple[np.ndarray, float, float]] = {}
+        self._recent: dict[int, tuple[np.ndarray, float, float, bool]] = {}
 
     @property
     def regular(self) -> bool:
@@ -98,6 +103,12 @@ class CTSeries:
         return series_key(self.series_uid)
 
     @cached_property
+    def content_sha256(self) -> str:
+        """SHA-256 of the files of all slices, headers and pixels, whatever their names and order."""
+        digests = sorted(sha256(header.path) for header in self.headers)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @cached_property
     def slice_z_mm(self) -> np.ndarray:
         """z (LPS mm) of the first pixel of each slice."""
         return np.array([header.position[2] for header in self.headers])
@@ -120,28 +131,30 @@ class CTSeries:
         shape = tuple(len(range(n)[part]) for n, part in zip(self.grid.shape[1:], (rows, columns), strict=True))
         hu = np.empty((len(numbers), *shape), dtype=np.int16)
         for target, number in zip(hu, numbers, strict=True):
-            whole, low, high = self._slice(number)
+            whole, low, high, padded = self._slice(number)
             target[:] = whole[rows, columns]
+            if padded:
+                self.pixel_faults[Fault.PADDING] = f"padding became {AIR_HU}"
             if low < AIR_HU:
                 self.pixel_faults[Fault.PADDING] = f"values down to {low:g} HU became {AIR_HU}"
             if high > HIGHEST_USUAL_HU:
-                self.pixel_faults[Fault.OVERFLOW] = f"values up to {min(high, _INT16_MAX):g} HU were kept"
+                self.pixel_faults[Fault.OVERFLOW] = f"values up to {min(high, INT16_MAX):g} HU were kept"
         return hu
 
-    def _slice(self, number: int) -> tuple[np.ndarray, float, float]:
-        """Hounsfield units of one slice, int16 [row, column], and its lowest and highest value before clipping.
+    def _slice(self, number: int) -> tuple[np.ndarray, float, float, bool]:
+        """Hounsfield units of one slice, int16 [row, column], its range before clipping, and padding.
 
         The last slices read are kept, because nodules of one series often share them.
         """
         if number not in self._recent:
             while len(self._recent) >= _KEPT_SLICES:
                 del self._recent[next(iter(self._recent))]
-            self._recent[number] = _hounsfield(self.headers[number])
+            self._recent[number] = hounsfield(self.headers[number])
         return self._recent[number]
 
     def source_datasets(self) -> list[pydicom.Dataset]:
         """The images' data sets without pixels, sorted as the volume: the sources that derived objects refer to."""
-        return [pydicom.dcmread(header.path, stop_before_pixels=True) for header in self.headers]
+        return [open_dataset(header.path, stop_before_pixels=True) for header in self.headers]
 
 
 def read_series(folder: Path | str, series_uid: str | None = None) -> CTSeries:
@@ -163,56 +176,3 @@ def read_series(folder: Path | str, series_uid: str | None = None) -> CTSeries:
     if series_uid not in found:
         raise InputError(f"{folder}: no CT series with the UID {series_uid} among the {len(found)} found")
     return CTSeries(found[series_uid])
-
-
-def _hounsfield(header: SliceHeader) -> tuple[np.ndarray, float, float]:
-    """Hounsfield units of one image, int16 [row, column], with its lowest and highest value before clipping."""
-    stored = _stored_values(header)
-    slope, intercept = (1.0, 0.0) if np.isnan(header.slope) else (header.slope, header.intercept)
-    if slope == 1 and intercept.is_integer():
-        offset = int(intercept)
-        low, high = int(stored.min()) + offset, int(stored.max()) + offset
-        if stored.dtype == np.int16 and low >= AIR_HU and high <= _INT16_MAX:
-            return stored + np.int16(offset), low, high
-        values = stored.astype(np.int32) + offset
-    else:
-        values = np.rint(stored * slope + intercept)
-        low, high = float(values.min()), float(values.max())
-    return np.clip(values, AIR_HU, _INT16_MAX).astype(np.int16), low, high
-
-
-def _stored_values(header: SliceHeader) -> np.ndarray:
-    """Stored pixel values [row, column]: plain ones straight from the file, others by pydicom and its plug-ins."""
-    try:
-        if header.plain is not None:
-            stored = _plain_values(header, header.plain)
-        else:
-            with without_warnings():
-                stored = _decoded(header)
-    except (*PARSE_ERRORS, RuntimeError) as error:
-        reason = str(error).replace(str(header.path), "its file")
-        mend = "pip install 'ctxai[codecs]' brings decoders" if _NO_DECODER in reason else "export it again"
-        raise InputError(f"{header.image_label}: pixels cannot be decoded ({reason}); {mend}") from None
-    if stored.shape != (header.rows, header.columns):
-        raise InputError(f"{header.image_label}: expected {header.rows}x{header.columns} pixels, found {stored.shape}")
-    return stored
-
-
-def _decoded(header: SliceHeader) -> np.ndarray:
-    """Pixels as pydicom decodes them, unless the compressed image is of another size, which might fill the memory."""
-    dataset = pydicom.dcmread(header.path)
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-        if coded_size(frame) not in (None, (header.rows, header.columns)):
-            raise ValueError(f"compressed as {coded_size(frame)}, expected {(header.rows, header.columns)} pixels")
-    return dataset.pixel_array
-
-
-def _plain_values(header: SliceHeader, pixels: PlainPixels) -> np.ndarray:
-    """Pixels of 16 bits [row, column]; bits above the value's own, which hold overlays in old files, are dropped."""
-    stored = np.fromfile(header.path, "<u2", header.rows * header.columns, offset=pixels.offset)
-    stored = stored.reshape(header.rows, header.columns)
-    unused = 16 - pixels.bits
-    if pixels.signed:
-        stored = stored.view("<i2")
-    return (stored << unused) >> unused if unused else stored

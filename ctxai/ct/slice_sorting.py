@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from ctxai.ct.geometry import Fault, GeometryReport, GeometryRules, spacing_faults
+from ctxai.ct.acquisitions import one_acquisition, without_copies
+from ctxai.ct.geometry import FEW_SLICES, SPARSE_RATIO, Fault, GeometryReport, GeometryRules, spacing_faults
 from ctxai.ct.grid import Grid
 from ctxai.ct.header import SliceHeader
 from ctxai.errors import GeometryError
@@ -35,6 +37,35 @@ class Stack:
     slice_coordinates: np.ndarray
 
 
+def is_volume(headers: Sequence[SliceHeader]) -> bool:
+    """Whether images other than localizers lie at two positions at least: scouts and bolus tracking are no volume."""
+    slices = [header for header in headers if "LOCALIZER" not in header.image_type]
+    return len({tuple(np.round(header.position, 2)) for header in slices}) > 1
+
+
+def longest_run(headers: Sequence[SliceHeader], low_mm: float, high_mm: float) -> Sequence[SliceHeader] | None:
+    """Slices between two missing ones that cover a range along the normal of the image plane.
+
+    Args:
+        headers: slices in order, at different positions.
+        low_mm: beginning of the range, as the projection of LPS mm on the normal.
+        high_mm: end of the range; a range may end beyond the scan, and not beyond a missing slice.
+
+    Returns:
+        None where a missing slice lies within the range.
+    """
+    normal = np.cross(headers[0].orientation[:3], headers[0].orientation[3:])
+    distances = np.array([header.position @ normal for header in headers])
+    gaps = np.diff(distances)
+    breaks = [0, *(np.flatnonzero(gaps > 1.5 * np.median(gaps)) + 1).tolist(), len(headers)]
+    for start, stop in pairwise(breaks):
+        begins = start == 0 or distances[start] <= low_mm
+        ends = stop == len(headers) or distances[stop - 1] >= high_mm
+        if begins and ends and distances[start] <= high_mm and distances[stop - 1] >= low_mm:
+            return headers[start:stop]
+    return None
+
+
 def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
     """Put the images of a series in order, name every fault, and repair those that the rules name.
 
@@ -47,6 +78,10 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
     faults: dict[Fault, str] = {}
     if len(slices) < len(headers):
         faults[Fault.LOCALIZER] = f"{len(headers) - len(slices)} localizer image(s) left out"
+    slices, repeated = without_copies(slices)
+    faults |= repeated
+    slices, several = one_acquisition(slices)
+    faults |= several
     faults |= _content_faults(slices)
     kinds = Counter(map(_kind, slices))
     faults |= _kind_faults(kinds)
@@ -58,12 +93,16 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
     slices.sort(key=lambda header: header.position @ normal)
     distances = np.array([header.position @ normal for header in slices])
     faults |= spacing_faults(distances)
-    if Fault.DUPLICATED_POSITION in faults.keys() & rules.repair:
+    if Fault.DUPLICATED_POSITION in faults:
+        faults |= _untold(slices, distances)
+    if Fault.DUPLICATED_POSITION in faults.keys() & rules.repair and Fault.UNTOLD not in faults:
         slices = _one_per_position(slices, distances)
         distances = np.array([header.position @ normal for header in slices])
         faults |= spacing_faults(distances)  # a single position may be all that is left
     if len(slices) > 1 and distances[-1] > distances[0]:
         faults |= _line_faults(slices, distances, normal)
+    if 1 < len(slices) < FEW_SLICES:
+        faults[Fault.FEW_SLICES] = f"{len(slices)} slices in all"
     report = GeometryReport(first.source_label, faults, rules.repair)
     if report.blocking:
         return Stack(tuple(slices), report, None, np.arange(len(slices), dtype=float))
@@ -88,11 +127,17 @@ def _grid(slices: list[SliceHeader], distances: np.ndarray, faults: dict[Fault, 
 
 def _kind(header: SliceHeader) -> tuple:
     """What all slices of one volume share: orientation (to a thousandth) and layout."""
-    return (*(np.round(header.orientation, 3) + 0.0).tolist(), header.rows, header.columns, header.pixel_spacing_mm)
+    spacing = (float(f"{mm:.4g}") for mm in header.pixel_spacing_mm)
+    return (*(np.round(header.orientation, 3) + 0.0).tolist(), header.rows, header.columns, *spacing)
 
 
 def _alike(kind: tuple, other: tuple) -> bool:
-    return kind[6:] == other[6:] and np.allclose(kind[:6], other[:6], atol=2e-3)
+    return _same_layout(kind, other) and np.allclose(kind[:6], other[:6], atol=2e-3)
+
+
+def _same_layout(kind: tuple, other: tuple) -> bool:
+    """Whether sizes are equal and pixel spacings differ by rounding at most."""
+    return kind[6:8] == other[6:8] and np.allclose(kind[8:], other[8:], rtol=5e-4)
 
 
 def _kind_faults(kinds: Counter) -> dict[Fault, str]:
@@ -102,7 +147,10 @@ def _kind_faults(kinds: Counter) -> dict[Fault, str]:
     turned = sum(count for kind, count in kinds.items() if not np.allclose(kind[:6], usual[:6], atol=2e-3))
     if turned:
         faults[Fault.MIXED_ORIENTATION] = f"{turned} of {kinds.total()} slices are oriented otherwise"
-    layouts = {kind[6:] for kind in kinds}
+    layouts = [usual]
+    for kind in kinds:
+        if not any(_same_layout(kind, known) for known in layouts):
+            layouts.append(kind)
     if len(layouts) > 1:
         faults[Fault.MIXED_SIZE] = f"{len(layouts)} different sizes or pixel spacings"
     return faults
@@ -126,13 +174,29 @@ def _content_faults(slices: list[SliceHeader]) -> dict[Fault, str]:
 
 
 def _one_per_position(slices: list[SliceHeader], distances: np.ndarray) -> list[SliceHeader]:
-    """Of the images at one position, the one with the lowest InstanceNumber (then the lowest SOP Instance UID)."""
-    groups = np.split(np.arange(len(slices)), np.flatnonzero(np.diff(distances) >= _SAME_POSITION_MM) + 1)
-    return [min((slices[i] for i in group), key=_precedence) for group in groups]
+    """Of the images at one position, the one with the lowest InstanceNumber."""
+    return [min((slices[i] for i in group), key=_number) for group in _positions(distances)]
 
 
-def _precedence(header: SliceHeader) -> tuple[float, str]:
-    return (float("inf") if header.instance_number is None else header.instance_number, header.sop_uid)
+def _untold(slices: list[SliceHeader], distances: np.ndarray) -> dict[Fault, str]:
+    """Images at one position of which no InstanceNumber is the lowest, or in so many that two volumes are mixed."""
+    groups = [sorted(_number(slices[i]) for i in group) for group in _positions(distances)]
+    equal = sum(len(numbers) > 1 and numbers[0] == numbers[1] for numbers in groups)
+    if equal:
+        return {Fault.UNTOLD: f"at {equal} position(s) several images with the same InstanceNumber, or none"}
+    several = sum(len(numbers) > 1 for numbers in groups)
+    if several > len(groups) / 2 > 1:
+        return {Fault.UNTOLD: f"several images at {several} of {len(groups)} positions: export each volume by itself"}
+    return {}
+
+
+def _positions(distances: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the images at each position, ascending."""
+    return np.split(np.arange(len(distances)), np.flatnonzero(np.diff(distances) >= _SAME_POSITION_MM) + 1)
+
+
+def _number(header: SliceHeader) -> float:
+    return float("inf") if header.instance_number is None else header.instance_number
 
 
 def _line_faults(slices: list[SliceHeader], distances: np.ndarray, normal: np.ndarray) -> dict[Fault, str]:
@@ -152,6 +216,10 @@ def _line_faults(slices: list[SliceHeader], distances: np.ndarray, normal: np.nd
     thickness = slices[0].slice_thickness_mm
     gaps = np.diff(distances)
     spacing = float(np.median(gaps[gaps >= _SAME_POSITION_MM]))
+    if thickness is not None and spacing > SPARSE_RATIO * thickness:
+        faults[Fault.SPARSE] = (
+            f"slices of {thickness:g} mm lie {spacing:g} mm apart: what lies between them was not scanned"
+        )
     if thickness is not None and abs(thickness - spacing) > 0.05:
         faults[Fault.THICKNESS] = f"slices lie {spacing:g} mm apart, SliceThickness is {thickness:g} mm"
     return faults

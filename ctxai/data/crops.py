@@ -16,19 +16,11 @@ from ctxai.data.patches import AIR_HU
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.errors import StoreError, one_line
+from ctxai.lidc.database import RATINGS
 from ctxai.progress import track
 
 PIXELS = 64
-_TRAITS = (
-    "subtlety",
-    "internalStructure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-)
+_TRAITS = RATINGS[:-1]  # malignancy is the last
 _RATINGS = ("malignancy", *_TRAITS)
 _CONSENSUS_READERS = 3
 #: Ratings of one nodule's readers, such as 5|5|4.
@@ -41,9 +33,9 @@ def import_crops(crops_dir: Path, store_dir: Path, *, folds: int = 5, seed: int 
     """Put a collection of axial crops into a nodule store of patches one slice deep.
 
     The collection is ``crops.npz`` (``nodule_id`` (N,), ``hu`` int16 (N, H, W), ``mask`` bool (N, H, W) of one
-    reader's outline) and ``labels.csv`` (``nodule_id, patient_id, series_uid, z_mm, pixel_spacing_mm, n_readers`` and
-    the readers' ratings ``readers_<trait>`` such as ``5|5|4``), rows in the same order. Image rows run to posterior and
-    columns to the left, and the nodule lies in the middle of its crop.
+    reader's outline) and ``labels.csv`` (``nodule_id, patient_id, series_uid, pixel_spacing_mm, n_readers``, optional
+    ``z_mm``, and the readers' ratings ``readers_<trait>`` such as ``5|5|4``), rows in the same order. Image rows run to
+    posterior and columns to the left, and the nodule lies in the middle of its crop.
 
     Crops are resampled to 1 mm, 64 x 64; ``valid`` says which pixels the crop covers and ``agreement`` is 1 inside the
     outline. ``diameter_mm`` is the longest diameter of that outline. Folds hold whole patients, stratified by the
@@ -137,7 +129,7 @@ def _read_labels(path: Path) -> pd.DataFrame:
         labels = pd.read_csv(path)
     except ValueError as error:
         raise StoreError(f"{path}: not a CSV file ({one_line(error)}); get the collection again") from None
-    needed = ["nodule_id", "patient_id", "series_uid", "z_mm", "pixel_spacing_mm", "n_readers"]
+    needed = ["nodule_id", "patient_id", "series_uid", "pixel_spacing_mm", "n_readers"]
     rated = [f"readers_{trait.lower()}" for trait in _RATINGS]
     if missing := [name for name in (*needed, *rated) if name not in labels.columns]:
         raise StoreError(f"{path}: columns {', '.join(missing)} are missing")
@@ -172,7 +164,7 @@ def _table(labels: pd.DataFrame, diameters_mm: np.ndarray) -> pd.DataFrame:
         "label_malignancy": np.where(median > 3, 1.0, np.where(median < 3, 0.0, np.nan)),
         "x": np.nan,
         "y": np.nan,
-        "z": labels["z_mm"].astype(float),
+        "z": labels["z_mm"].astype(float) if "z_mm" in labels else float("nan"),
         "fault": "",
     }
     return pd.DataFrame(table)

@@ -106,8 +106,18 @@ class NoduleDataModule(pl.LightningDataModule):
         self._training.load_state_dict(state_dict)
 
     def val_dataloader(self) -> CentreViews:
-        """Batches of the validation nodules' own views."""
-        rows = self.split.validation
+        """Batches of the own views of the monitored nodules, or, where none are, of the validation nodules."""
+        return self._own_views(self.split.monitor if len(self.split.monitor) else self.split.validation)
+
+    def test_dataloader(self) -> CentreViews:
+        """Batches of the test nodules' own views."""
+        return self._own_views(self.split.test)
+
+    def predict_dataloader(self) -> CentreViews:
+        """Batches of the test nodules' own views."""
+        return self.test_dataloader()
+
+    def _own_views(self, rows: np.ndarray) -> CentreViews:
         patches = Patches(self.store, rows, beyond=self.views.beyond)
         return CentreViews(patches, rows, self.targets[rows], self.views, self._training.batch_size)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from ctxai.errors import InputError
 from ctxai.suggestions import did_you_mean
 
+_MOST_MONITORED = 0.5
 VIEWS = ("axial", "coronal", "sagittal")
 
 
@@ -165,19 +166,27 @@ class FoldConfig:
     """Which nodules are trained on, calibrated on and tested on.
 
     Args:
-        test: fold that nothing is learnt from or selected by.
+        test: fold that nothing is learnt from or selected by; all trains one network for each fold in turn, and the
+            run is their ensemble.
         validation: fold that calibration is fitted on, once, after training. Nothing is selected by it.
         min_readers: readers a nodule needs to be calibrated or tested on (LIDC-IDRI studies use 3 of 4).
         training_min_readers: readers a nodule needs to be trained on.
         unit: patient refuses folds that cut a patient in two. nodule accepts them, to set figures beside published
             ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
+        monitor: share of the training patients that is not learnt from, but measured after every epoch; with
+            optim.patience they select the epoch, so that the validation fold stays unseen until calibration.
     """
 
-    test: int = 0
+    test: int | Literal["all"] = 0
     validation: int = 1
     min_readers: int = 3
     training_min_readers: int = 3
     unit: Literal["patient", "nodule"] = "patient"
+    monitor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.monitor <= _MOST_MONITORED:
+            raise InputError(f"folds: monitor is {self.monitor:g}, expected 0 to {_MOST_MONITORED:g}")
 
 
 @dataclass(frozen=True)

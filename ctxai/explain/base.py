@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctxai.errors import InputError, one_line
+from ctxai.explain.clinical_baselines import ImageScale
 from ctxai.explain.huggingface import as_timm
 from ctxai.explain.images import check_images, image_size
 from ctxai.explain.network import Network, find_vit
@@ -72,6 +73,11 @@ class Attribution(ABC):
     def __init__(self, model: nn.Module) -> None:
         self.model = as_timm(model)
         find_vit(self.model)
+
+    @classmethod
+    def options_for(cls, scale: ImageScale, turns: int) -> dict[str, Any]:
+        """Options that the images of a run determine, for a method made by name: none, unless a method has some."""
+        return {}
 
     @property
     def options(self) -> dict[str, Any]:

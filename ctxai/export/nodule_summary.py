@@ -43,11 +43,24 @@ class NamedValue:
         name: in words, at most 64 characters.
         value: the number.
         percent: whether it is a share, 0 to 1, that people read in per cent.
+        answer: whether 1 is yes and 0 is no.
     """
 
     name: str
     value: float
     percent: bool = False
+    answer: bool = False
+
+    @property
+    def text(self) -> str:
+        """The number for people; a share is never 0 or 100 %, which no model can know."""
+        if self.answer:
+            return "yes" if self.value else "no"
+        if not self.percent:
+            return f"{self.value:.2f}".replace("-", "\u2212")
+        if not 0.005 <= self.value <= 0.995:
+            return "under 1 %" if self.value < 0.005 else "over 99 %"
+        return f"{self.value:.0%}".replace("%", " %")
 
 
 @dataclass(frozen=True, eq=False)

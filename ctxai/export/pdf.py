@@ -222,10 +222,7 @@ class _Scale(Flowable):
 
 def _figures(nodule: NoduleSummary) -> Table:
     """Further numbers in two columns."""
-    texts = [
-        f"{f'{one.value:.1%}'.replace('%', ' %') if one.percent else f'{one.value:.3g}'} {one.name}"
-        for one in nodule.figures
-    ]
+    texts = [f"{one.name}: {one.text}" for one in nodule.figures]
     if len(texts) > _FIGURES:
         texts[_FIGURES - 1 :] = [f"and {len(texts) - _FIGURES + 1} more numbers in predictions.csv"]
     cells = [Paragraph(escape(text), _SMALL) for text in texts] + [""] * (len(texts) % 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,18 +11,24 @@ import numpy as np
 
 from ctxai.annotations.base import AnnotatedNodule, CTDescription
 from ctxai.annotations.lidc import LidcIdri
-from ctxai.ct.geometry import STRICT
+from ctxai.ct.geometry import STRICT, Fault
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.point_diagnostics import extent, suggest_coordinate_fix
 from ctxai.ct.series import CTSeries
-from ctxai.ct.slice_sorting import stack
+from ctxai.ct.slice_sorting import longest_run, stack
 from ctxai.ct.volume import CT
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import GeometryError, InputError
+from ctxai.lidc.agreement import mask_on
 from ctxai.lidc.annotations import outlines_covered
 from ctxai.lidc.cohort import RATING_MAXIMUM
 from ctxai.lidc.consensus import ReaderMasks, reader_masks
 from ctxai.lidc.database import Nodule
+
+logger = logging.getLogger(__name__)
+
+#: Half a patch of 64 mm.
+_PATCH_REACH_MM = 32.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +69,45 @@ def describe_series(groups: Iterable[Sequence[SliceHeader]], names: Pseudonymize
     return described
 
 
+def open_series(headers: Sequence[SliceHeader], nodules: Sequence[AnnotatedNodule] | None) -> CTSeries:
+    """A CT to explain; where slices are missing, the regular part about its nodules, as long as no patch reaches a gap.
+
+    Args:
+        headers: the images of the series.
+        nodules: its annotated nodules; None takes LIDC-IDRI's annotation.
+
+    Raises:
+        GeometryError: for any other fault, or a missing slice near a nodule.
+    """
+    try:
+        return CTSeries(headers)
+    except GeometryError:
+        found = stack(headers, STRICT)
+        if found.report.blocking.keys() != {Fault.MISSING_SLICE}:
+            raise
+        if nodules is None:
+            nodules = LidcIdri().nodules([CTDescription.of_slices(found.headers, "")]).nodules
+        first = found.headers[0]
+        normal = np.cross(first.orientation[:3], first.orientation[3:])
+        marks = [mark for nodule in nodules for mark in _along(nodule, normal)]
+        reach = _PATCH_REACH_MM * np.abs(normal).sum()
+        run = longest_run(found.headers, min(marks) - reach, max(marks) + reach) if marks else None
+        if run is None:
+            raise
+        logger.warning(
+            "%s: %s; no nodule lies near, %d of %d slices are used",
+            *(first.source_label, found.report.blocking[Fault.MISSING_SLICE], len(run), len(found.headers)),
+        )
+        return CTSeries(run)
+
+
+def _along(nodule: AnnotatedNodule, normal: np.ndarray) -> list[float]:
+    """Positions of a nodule along the normal of the image plane, LPS mm."""
+    if nodule.outlines is not None:
+        return [c.z_mm * normal[2] for reading in nodule.outlines.readings for c in reading.contours]
+    return [] if nodule.centre_lps is None else [float(nodule.centre_lps @ normal)]
+
+
 def candidates_of(series: CT, nodules: Sequence[AnnotatedNodule] | None) -> list[NoduleCandidate]:
     """The nodules of a series.
 
@@ -91,6 +137,10 @@ def _candidate(series: CT, nodule: AnnotatedNodule) -> NoduleCandidate | None:
     if nodule.outlines is not None:
         return _outlined(series, nodule.outlines)
     lps = nodule.centre_lps
+    if nodule.mask is not None and lps is not None and series.grid.contains(lps):
+        masks = mask_on(nodule.mask, series.grid)
+        if masks is not None:
+            return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm, masks, n_readers=1)
     if lps is None:
         raise InputError(f"{nodule.origin}: {nodule.nodule_id} has no position")
     if not series.grid.contains(lps):

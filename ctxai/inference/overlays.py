@@ -21,9 +21,6 @@ from ctxai.inference.options import ExplainOptions
 from ctxai.results_folder import DICOM, DICOM_CT
 from ctxai.run.targets import name_of
 
-#: Files that a new run replaces or takes away.
-_WRITTEN = ("ct.*", "nodules.nii.gz", "nodules.json", "maps/*", "dicom/*/*.dcm")
-
 
 def write_overlays(
     folder: Path,
@@ -32,7 +29,7 @@ def write_overlays(
     rows: Sequence[dict[str, Any]],
     options: ExplainOptions,
 ) -> None:
-    """Write the objects of all chosen formats into ``folder``, each on the CT's own grid, in place of what was there.
+    """Write the objects of all chosen formats into ``folder``, each on the CT's own grid,, into an empty folder.
 
     Args:
         folder: the series' folder of results.
@@ -46,7 +43,6 @@ def write_overlays(
         InputError: when the disk is full, or the CT lacks what a DICOM object must refer to.
     """
     formats, confidentiality = options.formats, options.confidentiality
-    before = {path: path.stat().st_ino for pattern in _WRITTEN for path in folder.glob(pattern)}
     headers = _headers(series, formats, confidentiality)
     if headers is not None and confidentiality is not None and not confidentiality.keeps_references:
         assert isinstance(series, CTSeries)  # it has headers
@@ -67,9 +63,6 @@ def write_overlays(
             references += writer.write_map(output, overlay)
     for writer in writers:
         writer.write_report(output, references)
-    for path, inode in before.items():
-        if path.stat().st_ino == inode:  # left by an earlier run with other methods, targets or formats
-            path.unlink()
 
 
 def _headers(series: CT, formats: Sequence[str], confidentiality: Confidentiality | None) -> SourceSeries | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,17 +18,19 @@ from ctxai.deidentification.profile import Confidentiality, codes_of
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.export.overlay import merge_maps
-from ctxai.files import atomic_path, sweep, write_json
+from ctxai.files import atomic_path
 from ctxai.folder_kinds import RESULTS, refuse_other
+from ctxai.generations import new_generation, read_record, series_folders, settle
 from ctxai.inference.crops import write_crops
 from ctxai.inference.formats.base import parse_formats
 from ctxai.inference.nodule import ExplainedNodule, explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
+from ctxai.inference.overview import write_overview
 from ctxai.inference.predictions import made_by, prediction_row, warn_of_novelty, write_tables
 from ctxai.report.tiles import nodule_tile
-from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, picture_of, series_folders
+from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, is_nodule_id, picture_of
 from ctxai.run.targets import name_of
 
 
@@ -91,30 +92,24 @@ class Results:
         return write_tables(out, made_by(options.run))
 
     def write_series(self, out: Path) -> None:
-        """Write the folder of this series; the record that it is done comes last.
+        """Write the folder of this series in place of what ``ctxai explain`` wrote into it before.
 
         Raises:
-            InputError: when the disk is full, or the CT lacks what a format needs.
+            InputError: when the disk is full, the CT lacks what a format needs, or a person's own file is in the way.
         """
         options = self.options
         folder = out / options.key_of(self.series)
-        record = folder / SERIES_RECORD
-        record.unlink(missing_ok=True)
-        sweep(folder, deep=True)
+        digest = options.digest_of(self.series, [nodule.candidate for nodule in self.nodules])
+        ct = None if options.confidentiality or options.input is None else str(options.input)  # as named by the user
         warn_of_novelty(self.rows)
-        if options.methods:
-            write_overlays(folder, self.series, self.nodules, self.rows, options)
-            for nodule in self.nodules:
-                self._write_picture(folder, nodule)
-                write_crops(folder, nodule, options.run, options.methods, options.targets)
-        ct = None if options.confidentiality or options.input is None else str(options.input)
-        content = {
-            "digest": options.digest_of(self.series, [nodule.candidate for nodule in self.nodules]),
-            "ct": ct,  # as the user named it, and no more
-            "deidentified": options.method_codes,
-            "nodules": self.rows,
-        }
-        write_json(record, content, sort_keys=False)
+        with new_generation(folder, digest, ct, options.method_codes) as generation:
+            generation.rows = self.rows
+            if options.methods:
+                write_overlays(generation.folder, self.series, self.nodules, self.rows, options)
+                for nodule in self.nodules:
+                    self._write_picture(generation.folder, nodule)
+                    write_crops(generation.folder, nodule, options.run, options.methods, options.targets)
+                    write_overview(generation.folder, self.series, nodule)
 
     def _write_picture(self, folder: Path, nodule: ExplainedNodule) -> None:
         key = self.options.methods[0].name, name_of(self.options.targets[0])
@@ -150,16 +145,26 @@ def explain_series(series: CT, candidates: Sequence[NoduleCandidate], options: E
 
     Raises:
         GeometryError: when a nodule lies outside the CT.
+        InputError: when a nodule's name cannot name files, or is there twice.
     """
+    names = [one.nodule_id for one in candidates]
+    for name in names:
+        if not is_nodule_id(name) or names.count(name) > 1:
+            raise InputError(f"nodule_id {name!r}: expected names of letters, digits and ._-, each once")
     run, methods, targets, views = options.run, options.methods, options.targets, options.views
     nodules = [explain_nodule(series, one, run, methods, targets, views, options.trust) for one in candidates]
     return Results(series, tuple(nodules), options)
 
 
 def is_done(out: Path, series: CT, candidates: Sequence[NoduleCandidate], options: ExplainOptions) -> bool:
-    """Whether a result folder already has the results that would be written."""
-    record = out / options.key_of(series) / SERIES_RECORD
-    return record.is_file() and json.loads(record.read_text())["digest"] == options.digest_of(series, candidates)
+    """Whether a result folder already has the results that would be written, with every file."""
+    folder = out / options.key_of(series)
+    if not (folder / SERIES_RECORD).is_file():
+        return False
+    settle(folder)
+    record = read_record(folder)
+    complete = all((folder / name).is_file() for name in record.files)
+    return complete and record.digest == options.digest_of(series, candidates)
 
 
 def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, place: Path | None = None) -> None:
@@ -174,8 +179,7 @@ def refuse_mixture(folder: Path, confidentiality: Confidentiality | None, place:
         InputError: when there are results that are deidentified otherwise.
     """
     for one in series_folders(folder):
-        record = json.loads((one / SERIES_RECORD).read_text(encoding="utf-8"))
-        if record.get("deidentified", []) != codes_of(confidentiality):
+        if [*read_record(one).deidentified] != codes_of(confidentiality):
             raise InputError(
                 f"{place or folder}: holds results that are deidentified otherwise, or not; give another folder"
             )

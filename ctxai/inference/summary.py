@@ -12,16 +12,16 @@ from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.report.trust import map_trust, warnings_of
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 #: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
 _TRUST = {
-    "_fidelity_percentile": ("fidelity, percentile among random maps", 100.0),
-    "_fidelity": ("fidelity", None),
-    "_stability": ("stability under noise", None),
-    "_sanity": ("changes with shuffled weights (1 = yes)", None),
-    "_inside": ("positive evidence inside the nodule", 1.0),
+    "_fidelity_percentile": ("random maps it beats", 100.0),
+    "_fidelity": ("fidelity, 0 knows nothing", None),
+    "_stability": ("stability, 1 unmoved by noise", None),
+    "_sanity": ("depends on the weights", None),
+    "_inside": ("evidence inside the nodule", 1.0),
 }
 
 
@@ -65,19 +65,22 @@ def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedV
     if _known(row.get("malignancy_probability")):
         yield NamedValue("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
     if _known(row.get("novelty_percentile")):
-        yield NamedValue("Novelty, percentile among training nodules", row["novelty_percentile"] / 100, percent=True)
+        yield NamedValue("Training nodules less unusual than this one", row["novelty_percentile"] / 100, percent=True)
     for method, target in nodule.maps:
         for ending, (words, whole) in _TRUST.items():
             value = row.get(f"{method}_{target}{ending}")
             if _known(value):
-                yield NamedValue(f"{method} {target}: {words}", float(value) / (whole or 1), percent=whole is not None)
+                name = f"{method.replace('_', ' ')} {target}: {words}"
+                answer = ending == "_sanity"
+                yield NamedValue(name, float(value) / (whole or 1), percent=whole is not None, answer=answer)
 
 
 def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:
-    yield from prediction_warnings(row)
+    for warning in warnings_of(row):
+        yield f"{warning.level.value}: {warning.text}"
     for method, target in nodule.maps:
         for reason in map_trust(row, f"{method}_{target}").warnings:
-            yield f"The map of {method} for {target}: {reason}."
+            yield f"Do not use the map of {method.replace('_', ' ')} for {target}: {reason}."
 
 
 def _known(value: Any) -> TypeGuard[float]:

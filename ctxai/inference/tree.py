@@ -13,9 +13,11 @@ from ctxai.annotations.lidc import LidcXml
 from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
 from ctxai.ct.series import CTSeries
+from ctxai.ct.slice_sorting import is_volume
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
-from ctxai.inference.nodules import candidates_of, describe_series
+from ctxai.generations import withdraw
+from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.predictions import made_by, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
@@ -78,6 +80,11 @@ def explain_tree(
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
             series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+        volumes = [group for group in series if is_volume(group)]
+        if 0 < len(volumes) < len(series):
+            told = ", ".join(group[0].source_label for group in series if not is_volume(group))
+            logger.warning("%d series that are no CT volume left out: %s", len(series) - len(volumes), told)
+            series = volumes
         cts = describe_series(series, options.names if xml else None) if annotations else []
         marked = annotate(annotations, cts) if annotations else None
         if annotations and marked and shard is None:
@@ -86,7 +93,7 @@ def explain_tree(
             nodules = marked.of(group[0].series_uid) if marked else None
             key = options.key_of(group[0].series_uid)
             try:
-                explained[key] = _explain(CTSeries(group), out_dir, nodules, options, resume)
+                explained[key] = _explain(open_series(group, nodules), out_dir, nodules, options, resume)
             except InputError as error:
                 failures[key] = error
                 hidden = options.confidentiality is not None
@@ -117,6 +124,8 @@ def _explain(
     candidates = candidates_of(series, nodules)
     if options.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
-    if candidates and not (resume and is_done(out_dir, series, candidates, options)):
+    if not candidates:
+        withdraw(out_dir / options.key_of(series))  # its nodules are marked no longer
+    elif not (resume and is_done(out_dir, series, candidates, options)):
         explain_series(series, candidates, options).write_series(out_dir)
     return len(candidates)

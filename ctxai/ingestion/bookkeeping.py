@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import series_key
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import StoreError
-from ctxai.files import write_text
+from ctxai.files import write_json, write_text
 from ctxai.lidc.quality import QualityIssue
 
 #: The rows of the manifest that a store is made of, in its order.
 MANIFEST = "manifest.csv"
+#: Which faults of a series were repaired.
+RULES = "rules.json"
 #: One file per finished series.
 PARTS = "parts"
 #: What was known before a voxel was read.
@@ -29,22 +33,27 @@ PAGE = "report.html"
 _TEXTS = ("nodule_id", "patient_id", "series_uid", "reading_ids")
 
 
-def begin(store_dir: Path, rows: pd.DataFrame, issues: Sequence[QualityIssue], overwrite: bool) -> None:
+def begin(
+    store_dir: Path, rows: pd.DataFrame, issues: Sequence[QualityIssue], overwrite: bool, rules: GeometryRules
+) -> None:
     """Write the manifest, what is known, and the empty store, where they are not there yet.
 
     Args:
         store_dir: the store.
         rows: the manifest.
         issues: what is known before a voxel is read.
-        overwrite: empty a store that was begun with another manifest.
+        overwrite: empty a store that was begun with another manifest or other rules.
+        rules: which faults are repaired.
 
     Raises:
-        StoreError: when the store was begun with another manifest.
+        StoreError: when the store was begun with another manifest or other rules.
     """
     manifest = rows.to_csv(index=False, lineterminator="\n")
     if overwrite:
-        _empty(store_dir, manifest)
+        _empty(store_dir, manifest, rules)
+    check_rules(store_dir, rules)
     _write_once(store_dir / MANIFEST, manifest)
+    write_json(store_dir / RULES, _as_json(rules))
     NoduleStore.create(store_dir, len(rows))
     write_findings(store_dir / KNOWN, issues)
 
@@ -70,15 +79,41 @@ def part_of(store_dir: Path, series_uid: str) -> Path:
     return store_dir / PARTS / f"{series_key(series_uid)}.json"
 
 
-def _empty(store_dir: Path, manifest: str) -> None:
-    """Remove everything of a store that was begun with another manifest; the manifest, which tells, last."""
+def check_rules(store_dir: Path, rules: GeometryRules) -> None:
+    """Refuse rules that are not those of a store that is begun: its patches would be lost.
+
+    Raises:
+        StoreError: naming both.
+    """
+    path = store_dir / RULES
+    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != (given := _as_json(rules)):
+        raise StoreError(
+            f"{store_dir}: was begun with other rules (found {found}, given {given}); give an empty folder, or "
+            "--overwrite"
+        )
+
+
+def _as_json(rules: GeometryRules) -> dict[str, object]:
+    return {"repair": sorted(rules.repair), "max_gap_mm": rules.max_gap_mm}
+
+
+def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:
+    """Remove everything of a store that was begun otherwise; the manifest and the rules, which tell, last."""
     path = store_dir / MANIFEST
-    if not path.is_file() or path.read_bytes() == manifest.encode():
+    if not path.is_file():
         return
+    try:
+        check_rules(store_dir, rules)
+    except StoreError:
+        pass
+    else:
+        if path.read_bytes() == manifest.encode():
+            return
     for name in (TABLE, LAYOUT, REPORT, PAGE, KNOWN):
         (store_dir / name).unlink(missing_ok=True)
     for name in (ARRAYS, PARTS):
         shutil.rmtree(store_dir / name, ignore_errors=True)
+    (store_dir / RULES).unlink(missing_ok=True)
     path.unlink()
 
 

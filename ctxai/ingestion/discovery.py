@@ -14,7 +14,9 @@ from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import GeometryError, InputError
+from ctxai.ingestion.labels import with_labels
 from ctxai.ingestion.plan import IngestPlan, plan_annotated, plan_cohort
+from ctxai.ingestion.rows import folds_of
 from ctxai.lidc.quality import QualityIssue
 from ctxai.progress import console
 
@@ -34,6 +36,7 @@ class TreeOptions:
         patients: only these patients, of LIDC-IDRI's database.
         workers: processes that read a large tree.
         headers: file to keep the tree's headers in.
+        labels: CSV with labels, one row a nodule, a series or a patient.
     """
 
     dicom_dir: Path
@@ -44,6 +47,7 @@ class TreeOptions:
     patients: Sequence[str] | None = None
     workers: int = 0
     headers: Path | None = None
+    labels: Path | None = None
 
 
 def plan_tree(options: TreeOptions) -> IngestPlan:
@@ -79,6 +83,13 @@ def plan_tree(options: TreeOptions) -> IngestPlan:
         plan = plan_cohort(series, options.cohort, patients, folder)
     else:
         plan = plan_annotated(series, cts, annotations, options.cohort)
+    if options.labels is not None:
+        owners = {ct.series_uid: ct.owner for ct in cts}
+        rows = with_labels(plan.rows, options.labels, owners)
+        own = [name for name in rows.columns if name not in plan.rows.columns]
+        if annotations is not None and not annotations.outlined and rows.fold.eq(plan.rows.fold).all():
+            rows["fold"] = folds_of(rows, [owners[uid] for uid in rows.series_uid], own)
+        plan = replace(plan, rows=rows)
     unread = [
         QualityIssue("", "", "", "damaged image", _without_folder(reason, folder), "left out")
         for reason in damaged.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
+from ctxai.ct.mask import VoxelMask
 from ctxai.ct.metaimage import MetaImage
 from ctxai.ct.patch import Volume, extract_patch
 from ctxai.ct.series import CTSeries
 from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
 from ctxai.files import write_json
-from ctxai.lidc.agreement import agreement_on
+from ctxai.lidc.agreement import agreement_on, mask_on
 from ctxai.lidc.annotations import outlines_covered
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import Nodule
@@ -42,6 +44,7 @@ def ingest_series(
     part: Path,
     digest: str,
     rules: GeometryRules,
+    masks: Mapping[str, VoxelMask] | None = None,
 ) -> None:
     """Write the patches of one CT, then the part file that says so.
 
@@ -53,6 +56,7 @@ def ingest_series(
         part: file to write last.
         digest: what the part depends on.
         rules: which faults are repaired.
+        masks: voxels of nodules that have such, by name.
     """
     store = NoduleStore(store_dir)
     by_id = {nodule.nodule_id: nodule for nodule in nodules}
@@ -71,7 +75,9 @@ def ingest_series(
             record["slice_thickness_mm"] = volume.slice_thickness_mm
             record["slice_spacing_mm"] = round(float(volume.grid.spacing_mm[2]), 6)
             given = rows.loc[row, ["x", "y", "z"]].to_numpy(float) if "x" in rows.columns else None
-            record |= _ingest_nodule(store, row, volume, source, by_id.get(nodule_id), given)
+            record |= _ingest_nodule(
+                store, row, volume, source, by_id.get(nodule_id), given, (masks or {}).get(nodule_id)
+            )
         records.append({k: None if isinstance(v, float) and np.isnan(v) else v for k, v in record.items()})
     images = images_of(source)
     made_from = {"count": len(images), "digest": image_digest(images)}
@@ -89,11 +95,17 @@ def image_digest(uids: set[str]) -> str:
 
 
 def _ingest_nodule(
-    store: NoduleStore, row: int, volume: Volume, source: Source, nodule: Nodule | None, given: np.ndarray | None
+    store: NoduleStore,
+    row: int,
+    volume: Volume,
+    source: Source,
+    nodule: Nodule | None,
+    given: np.ndarray | None,
+    mask: VoxelMask | None,
 ) -> dict[str, object]:
     """Write one patch; returns its centre (LPS mm) and repairs, or the fault that prevented it."""
     masks = None
-    centre = given
+    centre = np.full(3, np.nan) if given is None else given
     if nodule is not None:
         if not outlines_covered(nodule, volume.slice_z_mm):
             return {"fault": _uncovered(nodule, volume.slice_z_mm)}
@@ -109,6 +121,9 @@ def _ingest_nodule(
     agreement = np.zeros(store.patch_shape, np.uint8)
     if masks is not None:
         agreement = agreement_on(masks, volume.grid, patch.grid, None if volume.regular else volume.slice_coordinates)
+    elif mask is not None and (inside := mask_on(mask, patch.grid)) is not None:
+        box = tuple(slice(first, first + n) for first, n in zip(inside.start, inside.masks.shape[1:], strict=True))
+        agreement[box] = inside.agreement
     store.write(row, patch.hu, agreement, patch.valid)
     repairs = "; ".join(filter(None, [volume.report.repairs, *sorted(volume.pixel_faults)]))
     x, y, z = (round(float(value), 4) for value in centre)

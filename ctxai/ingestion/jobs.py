@@ -6,18 +6,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header_table import read_headers, read_images
+from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError, StoreError
-from ctxai.ingestion.bookkeeping import MANIFEST, part_of, read_manifest
+from ctxai.ingestion.bookkeeping import MANIFEST, check_rules, part_of, read_manifest
 from ctxai.ingestion.extraction import Source, image_digest, images_of, ingest_series
 from ctxai.ingestion.plan import IngestPlan
 from ctxai.lidc.annotations import nodules_by_series
 from ctxai.lidc.database import Nodule
 from ctxai.progress import run_jobs
+
+Masks: TypeAlias = Mapping[str, Mapping[str, VoxelMask]]
 
 
 def ingest_plan(
@@ -40,8 +45,8 @@ def ingest_plan(
     """
     rows = shard_rows(plan.rows, *shard)
     images = {uid: images_of(plan.sources[uid]) for uid in rows.series_uid.unique()}
-    waiting = _waiting(store_dir, rows, images, rules, resume)
-    _ingest(store_dir, rows, waiting, plan.sources, plan.nodules, rules, workers)
+    waiting = _waiting(store_dir, rows, images, rules, resume, plan.masks)
+    _ingest(store_dir, rows, waiting, plan.sources, plan.nodules, rules, workers, plan.masks)
 
 
 def ingest_prepared(
@@ -65,11 +70,12 @@ def ingest_prepared(
         resume: leave series whose part depends on the same inputs.
 
     Raises:
-        StoreError: when the store is not prepared.
+        StoreError: when the store is not prepared, or with other rules.
         InputError: when the headers lack a series of the manifest.
     """
     if not (store_dir / MANIFEST).is_file():
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
+    check_rules(store_dir, rules)
     rows = shard_rows(read_manifest(store_dir), *shard)
     images = read_images(headers, set(rows.series_uid))
     if missing := set(rows.series_uid) - images.keys():
@@ -92,13 +98,30 @@ def digest_of(rows: str, images: set[str], rules: GeometryRules) -> str:
 
 
 def _waiting(
-    store_dir: Path, rows: pd.DataFrame, images: Mapping[str, set[str]], rules: GeometryRules, resume: bool
+    store_dir: Path,
+    rows: pd.DataFrame,
+    images: Mapping[str, set[str]],
+    rules: GeometryRules,
+    resume: bool,
+    masks: Masks | None = None,
 ) -> dict[str, str]:
     """Digest of every series that is not in the store yet, or with other inputs."""
-    digests = {uid: digest_of(text, images[uid], rules) for uid, text in _texts(rows).items()}
+    texts = {uid: text + _mask_digest((masks or {}).get(uid, {})) for uid, text in _texts(rows).items()}
+    digests = {uid: digest_of(text, images[uid], rules) for uid, text in texts.items()}
     if not resume:
         return digests
     return {uid: digest for uid, digest in digests.items() if _digest_in(part_of(store_dir, uid)) != digest}
+
+
+def _mask_digest(masks: Mapping[str, VoxelMask]) -> str:
+    """SHA-256 of masks; empty where there is none."""
+    if not masks:
+        return ""
+    whole = hashlib.sha256()
+    for name, mask in sorted(masks.items()):
+        whole.update(f"{name}{mask.voxels.shape}".encode() + np.packbits(mask.voxels).tobytes())
+        whole.update(np.ascontiguousarray(mask.grid.affine).tobytes())
+    return whole.hexdigest()
 
 
 def _digest_in(part: Path) -> str | None:
@@ -113,12 +136,23 @@ def _ingest(
     nodules: Mapping[str, tuple[Nodule, ...]],
     rules: GeometryRules,
     workers: int,
+    masks: Masks | None = None,
 ) -> None:
+    masks = masks or {}
     groups = {
         str(uid): group for uid, group in rows[rows.series_uid.isin(waiting.keys())].groupby("series_uid", sort=False)
     }
     jobs = [
-        (store_dir, group, sources[uid], nodules.get(uid, ()), part_of(store_dir, uid), waiting[uid], rules)
+        (
+            store_dir,
+            group,
+            sources[uid],
+            nodules.get(uid, ()),
+            part_of(store_dir, uid),
+            waiting[uid],
+            rules,
+            masks.get(uid),
+        )
         for uid, group in groups.items()
     ]
     for _ in run_jobs(ingest_series, jobs, "Ingesting CT series", workers):

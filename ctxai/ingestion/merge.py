@@ -71,15 +71,15 @@ def _write_report(store_dir: Path, table: pd.DataFrame) -> None:
     known = pd.read_csv(store_dir / KNOWN, dtype=str, keep_default_na=False)
     found = []
     told = set(zip(known.series_uid, known.name, strict=True))
-    for row in table.itertuples():
-        place = (row.patient_id, row.series_uid, row.nodule_id)
-        if row.fault:
-            name, _, detail = row.fault.partition(": ")
+    for row in table.to_dict("records"):
+        place = (row["patient_id"], row["series_uid"], row["nodule_id"])
+        if row["fault"]:
+            name, _, detail = row["fault"].partition(": ")
             found.append(QualityIssue(*place, name, detail, "refused"))
         found += [
             QualityIssue(*place, name, "in the slices of this nodule")
-            for name in filter(None, row.repairs.split("; "))
-            if (row.series_uid, name) not in told
+            for name in filter(None, row["repairs"].split("; "))
+            if (row["series_uid"], name) not in told
         ]
     report = pd.concat([known, pd.DataFrame([asdict(issue) for issue in found], columns=known.columns)])
     write_text(store_dir / REPORT, report.to_csv(index=False, lineterminator="\n"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from ctxai.annotations.base import AnnotationSource, CTDescription
+from ctxai.annotations.base import AnnotatedNodule, AnnotationSource, CTDescription
 from ctxai.annotations.luna16 import Luna16, short_key
 from ctxai.annotations.matching import annotate, require_some
+from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError
 from ctxai.ingestion.extraction import Source
 from ctxai.ingestion.rows import point_rows
@@ -18,6 +20,8 @@ from ctxai.lidc.annotations import load_tables, nodules_by_series, used_rows
 from ctxai.lidc.cohort import USED, load_rules, nodule_rows
 from ctxai.lidc.database import Nodule
 from ctxai.lidc.quality import QualityIssue, known_faults
+
+_PLACE = ["patient_id", "series_uid", "nodule_id", "status"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +33,14 @@ class IngestPlan:
         sources: the CT of each Series Instance UID.
         nodules: outlined nodules by Series Instance UID; none for points.
         issues: known before a voxel is read.
+        masks: voxels of nodules that have such, by Series Instance UID and name.
     """
 
     rows: pd.DataFrame
     sources: Mapping[str, Source]
     nodules: Mapping[str, tuple[Nodule, ...]] = field(default_factory=dict)
     issues: tuple[QualityIssue, ...] = ()
+    masks: Mapping[str, Mapping[str, VoxelMask]] = field(default_factory=dict)
 
 
 def plan_cohort(sources: Mapping[str, Source], cohort: str, patients: Sequence[str] | None, folder: Path) -> IngestPlan:
@@ -66,13 +72,17 @@ def plan_cohort(sources: Mapping[str, Source], cohort: str, patients: Sequence[s
             raise InputError(f"{', '.join(absent)}: no such patient in LIDC-IDRI")
     rows = rows.reset_index(drop=True)
     if rows.empty:
+        nodules = tables["nodules"]
+        excluded = nodules[nodules.series_uid.isin(found.series_uid)].status
+        if len(excluded):
+            raise InputError(f"{folder}: no nodule is used by the cohort {cohort!r}: {_reasons(excluded)}")
         raise InputError(
             f"{folder}: none of its {len(sources)} CT series holds a nodule of the cohort {cohort!r}; "
             "for a CT of your own mark its nodules and give them with --points"
         )
-    nodules = nodules_by_series(found.series_uid)
-    issues += known_faults(tables, found.series_uid, nodules)
-    return IngestPlan(rows, sources, nodules, tuple(issues))
+    outlined = nodules_by_series(found.series_uid)
+    issues += known_faults(tables, found.series_uid, outlined)
+    return IngestPlan(rows, sources, outlined, tuple(issues))
 
 
 def plan_annotated(
@@ -94,18 +104,38 @@ def plan_annotated(
     issues = list(found.issues)
     outlined = [nodule.outlines for nodule in found.nodules if nodule.outlines is not None]
     if not outlined:
-        return IngestPlan(point_rows(found.nodules, cts), sources, issues=tuple(issues))
+        found = replace(found, nodules=_with_own_names(found.nodules))
+        masks: dict[str, dict[str, VoxelMask]] = {}
+        for marked in found.nodules:
+            if marked.mask is not None:
+                masks.setdefault(str(marked.series_uid), {})[marked.nodule_id] = marked.mask
+        return IngestPlan(point_rows(found.nodules, cts), sources, issues=tuple(issues), masks=masks)
     rows = nodule_rows(outlined, load_rules(cohort))
     issues += [
-        QualityIssue(row.patient_id, row.series_uid, row.nodule_id, row.status, "not in the cohort", "excluded")
-        for row in rows[rows.status != USED].itertuples()
+        QualityIssue(patient, uid, nodule_id, status, "not in the cohort", "excluded")
+        for patient, uid, nodule_id, status in rows.loc[rows.status != USED, _PLACE].to_numpy().tolist()
     ]
     nodules: dict[str, tuple[Nodule, ...]] = {}
     for nodule in outlined:
         uid = nodule.scan.series_uid
         nodules[uid] = (*nodules.get(uid, ()), nodule)
+    if not (rows.status == USED).any():
+        raise InputError(f"{annotations.path}: no nodule is used by the cohort {cohort!r}: {_reasons(rows.status)}")
     rows = rows[rows.status == USED].drop(columns="status").reset_index(drop=True)
+    folds = load_tables()["folds"].drop_duplicates("patient_id").set_index("patient_id").fold
+    rows["fold"] = rows.patient_id.map(folds).fillna(rows.fold).astype(int)  # of known patients, the manifest's
     return IngestPlan(rows, sources, nodules, tuple(issues))
+
+
+def _with_own_names(nodules: Sequence[AnnotatedNodule]) -> list[AnnotatedNodule]:
+    """Nodules whose names are unique in the store: a name that restarts in every series gets the series' key."""
+    counts = Counter(nodule.nodule_id for nodule in nodules)
+    return [
+        nodule
+        if counts[nodule.nodule_id] == 1
+        else replace(nodule, nodule_id=f"{short_key(str(nodule.series_uid))}-{nodule.nodule_id}"[:64])
+        for nodule in nodules
+    ]
 
 
 def plan_luna(folder: Path) -> IngestPlan:
@@ -123,3 +153,8 @@ def plan_luna(folder: Path) -> IngestPlan:
     if not found.nodules:
         raise InputError(f"{folder}: none of its {len(files)} .mhd file(s) is named in {annotations.path.name}")
     return IngestPlan(point_rows(found.nodules, cts), files)
+
+
+def _reasons(status: pd.Series) -> str:
+    """Why nodules are excluded, with counts."""
+    return ", ".join(f"{count} {reason}" for reason, count in status.value_counts().items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ctxai.ct.grid import Grid
+from ctxai.ct.mask import VoxelMask
 from ctxai.ct.patch import resample, resample_between
 from ctxai.lidc.consensus import ReaderMasks
 
@@ -39,6 +40,32 @@ def agreement_on(
     reach = _padded_coordinates(slice_coordinates, start[0], shape[0])
     result[window] = sum((resample_between(mask, grid, reach, box) >= 0.5).astype(np.uint8) for mask in padded)
     return result
+
+
+def mask_on(mask: VoxelMask, target: Grid) -> ReaderMasks | None:
+    """A nodule's voxels on the CT's grid, as the mask of one reader; None where they miss its voxel centres.
+
+    The mask is interpolated linearly and cut at one half.
+
+    Args:
+        mask: the voxels on their own grid.
+        target: grid of the CT, or of a patch.
+    """
+    padded = np.pad(mask.voxels, 1)
+    source = mask.grid.crop((-1, -1, -1), padded.shape)
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(padded.shape[::-1]) - 1)
+    index = target.to_index(source.to_lps(corners))[:, ::-1]
+    first = np.clip(np.floor(index.min(axis=0)).astype(int), 0, target.shape)
+    last = np.clip(np.ceil(index.max(axis=0)).astype(int) + 1, 0, target.shape)
+    if (last <= first).any():
+        return None
+    inside = resample(padded, source, target.crop(first.tolist(), (last - first).tolist())) >= 0.5
+    if not inside.any():
+        return None
+    where = np.argwhere(inside)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    start = (first + low).tolist()
+    return ReaderMasks(inside[tuple(map(slice, low, high))][None], (start[0], start[1], start[2]))
 
 
 def _box_on(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -221,6 +221,6 @@ def _status(nodule: Nodule, rules: CohortRules) -> str:
     return USED
 
 
-def _reading_status(ratings: dict[str, int], nodule_status: str) -> str:
+def _reading_status(ratings: Mapping[str, int], nodule_status: str) -> str:
     wrong = [f"{name}={value}" for name, value in ratings.items() if not 1 <= value <= RATING_MAXIMUM[name]]
     return f"rating out of range: {', '.join(wrong)}" if wrong else nodule_status

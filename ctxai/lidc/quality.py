@@ -43,23 +43,23 @@ def known_faults(
     scans = tables["scans"]
     several = scans.patient_id.value_counts()
     issues = []
-    for scan in scans[scans.series_uid.isin(wanted)].itertuples():
-        place = (scan.patient_id, scan.series_uid, "")
-        if several[scan.patient_id] > 1:
-            detail = f"{several[scan.patient_id]} CT scans; each is taken by its own Series Instance UID"
+    for scan in scans[scans.series_uid.isin(wanted)].to_dict("records"):
+        place = (scan["patient_id"], scan["series_uid"], "")
+        if several[scan["patient_id"]] > 1:
+            detail = f"{several[scan['patient_id']]} CT scans; each is taken by its own Series Instance UID"
             issues.append(QualityIssue(*place, "several scans of one patient", detail))
-        if scan.is_from_initial:
+        if scan["is_from_initial"]:
             detail = "first release: spiculation and lobulation may be rated on inverted scales"
             issues.append(QualityIssue(*place, "uncertain rating scale", detail))
     rows = tables["nodules"]
-    for row in rows[rows.series_uid.isin(wanted) & (rows.status != USED)].itertuples():
-        place = (row.patient_id, row.series_uid, row.nodule_id)
-        issues.append(QualityIssue(*place, row.status, f"{row.n_readers} reader(s)", "excluded"))
+    for row in rows[rows.series_uid.isin(wanted) & (rows.status != USED)].to_dict("records"):
+        place = (row["patient_id"], row["series_uid"], row["nodule_id"])
+        issues.append(QualityIssue(*place, row["status"], f"{row['n_readers']} reader(s)", "excluded"))
     readings = tables["readings"]
     odd = readings.series_uid.isin(wanted) & readings.status.str.startswith("rating out of range")
-    for row in readings[odd].itertuples():
-        name, _, detail = row.status.partition(": ")
-        place = (row.patient_id, row.series_uid, row.nodule_id)
+    for row in readings[odd].to_dict("records"):
+        name, _, detail = row["status"].partition(": ")
+        place = (row["patient_id"], row["series_uid"], row["nodule_id"])
         issues.append(QualityIssue(*place, name, f"{detail}, left out of means", "left out"))
     for nodule in (nodule for uid in scans.series_uid if uid in wanted for nodule in nodules.get(uid, ())):
         holes = sum(not contour.inclusion for reading in nodule.readings for contour in reading.contours)

@@ -61,8 +61,10 @@ def read_xml(path: Path | str) -> XmlAnnotation:
     path = Path(path)
     try:
         root = parse(path).getroot()
-        if not root.tag.endswith("LidcReadMessage"):
-            raise InputError(f"{path}: no LIDC annotation of a CT: its root is {root.tag!r}, not LidcReadMessage")
+        if root is None or not root.tag.endswith("LidcReadMessage"):
+            raise InputError(
+                f"{path}: no LIDC annotation of a CT: its root is {getattr(root, 'tag', None)!r}, not LidcReadMessage"
+            )
         series_uid = _text(root, "ResponseHeader/SeriesInstanceUid")
         nodules = root.iterfind("readingSession/unblindedReadNodule", _NAMESPACE)
         readings = tuple(_reading(node) for node in nodules if _ratings(node) is not None)

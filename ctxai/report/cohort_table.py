@@ -9,9 +9,12 @@ from markupsafe import Markup
 
 from ctxai.report.page import number, render_fragment
 from ctxai.report.ratings import interval_plot, outside_interval, readers_mean
-from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.report.trust import Level, MapTrust, map_trust, warnings_of
 
-_COLUMNS = ("nodule", "malignancy", "readers", "difference", "diameter, mm", "readers (n)", "doubts", "series")
+_COLUMNS = (
+    *("nodule", "malignancy", "readers", "difference", "diameter, mm", "measured by", "readers (n)"),
+    *("number", "maps", "series"),
+)
 
 
 def maps_of(row: Mapping[str, Any]) -> list[str]:
@@ -34,10 +37,14 @@ def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
     predicted, readers = row.get("malignancy"), readers_mean(row, "malignancy")
     difference = None if predicted is None or readers is None else predicted - readers
     measured = readers_mean(row, "diameter")
-    diameter = row.get("diameter") if measured is None else measured
-    doubts = prediction_warnings(row) + [w for column in maps_of(row) for w in map_trust(row, column).warnings]
+    diameter = next((one for one in (measured, row.get("diameter_mm"), row.get("diameter")) if one is not None), None)
+    source = "readers" if measured is not None else "given" if row.get("diameter_mm") is not None else "model"
+    found = warnings_of(row)
+    number_warnings = [one.text for one in found if one.level == Level.NUMBER]
+    maps = [map_trust(row, column) for column in maps_of(row)]
+    map_warnings = [one.text for one in found if one.level == Level.MAP] + [w for one in maps for w in one.warnings]
     kinds = {
-        "doubt": bool(doubts),
+        "doubt": bool(found or map_warnings),
         "outside": outside_interval(row, "malignancy"),
         "suspicious": predicted is not None and predicted > 3,
     }
@@ -46,6 +53,7 @@ def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
         (readers, number(readers)),
         (difference, number(difference, signed=True)),
         (diameter, number(diameter)),
+        (source, source),
         (row.get("n_readers"), str(row.get("n_readers") or "–")),
     ]
     return {
@@ -56,5 +64,15 @@ def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
         "kinds": [name for name, holds in kinds.items() if holds],
         "cells": [("" if value is None else value, text) for value, text in cells],
         "plot": interval_plot(row, "malignancy"),
-        "doubts": doubts,
+        "checks": [
+            (len(number_warnings), number_warnings, "do not use" if number_warnings else "usable"),
+            (len(map_warnings), map_warnings, _maps_checked(maps, map_warnings)),
+        ],
     }
+
+
+def _maps_checked(maps: Sequence[MapTrust], warnings: Sequence[str]) -> str:
+    """Checks of all maps in a few words; a map without figures is not checked, which is no pass."""
+    if not any(one.figures for one in maps):
+        return "not checked" if maps else "–"
+    return f"{len(warnings)} doubt{'' if len(warnings) == 1 else 's'}" if warnings else "no doubt"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
-from ctxai.results_folder import PATCH_CT, PATCH_READERS, nodule_folder
+from ctxai.report.overview import Overview, read_overview
+from ctxai.results_folder import OVERVIEW_PICTURE, PATCH_CT, PATCH_READERS, nodule_folder
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class Crops:
     Attributes:
         ct: the patch of the CT, int16 HU.
         readers: the readers' 50 % consensus, uint8; None for a nodule that no reader outlined.
-        maps: the maps that the nodule's line of predictions.csv speaks of, in its order.
+        maps: the maps that the nodule's row of predictions.csv has columns of, in their order.
+        overview: the whole slice; None in results of an earlier version.
+        overview_picture: its picture.
     """
 
     ct: Path
     readers: Path | None
     maps: tuple[MapFile, ...]
+    overview: Overview | None = None
+    overview_picture: Path | None = None
 
 
 def find_crops(series_folder: Path, row: Mapping[str, Any]) -> Crops | None:
@@ -73,7 +78,9 @@ def find_crops(series_folder: Path, row: Mapping[str, Any]) -> Crops | None:
     known = [one for one in described if f"{one.column}_inside" in row and one.path.is_file()]
     known.sort(key=lambda one: order.index(f"{one.column}_inside"))
     readers = folder / PATCH_READERS
-    return Crops(folder / PATCH_CT, readers if readers.is_file() else None, tuple(known))
+    overview = read_overview(folder)
+    picture = None if overview is None else folder / OVERVIEW_PICTURE
+    return Crops(folder / PATCH_CT, readers if readers.is_file() else None, tuple(known), overview, picture)
 
 
 def _described(sidecar: Path) -> MapFile:

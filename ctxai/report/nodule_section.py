@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from ctxai.report.crops import Crops, MapFile
 from ctxai.report.page import encoded, render_fragment
-from ctxai.report.ratings import rating_table, readers_mean
-from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.report.ratings import interval_plot, rating_table, readers_mean
+from ctxai.report.trust import map_trust, warnings_of
 
 #: The wider field is chosen at first for nodules above this size.
 _SMALL_NODULE_MM = 20.0
@@ -29,18 +30,23 @@ def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, pic
     """
     files = () if crops is None else crops.maps
     maps = [_map(row, one) for one in files]
+    picture_of_slice = None if crops is None else crops.overview_picture
     return render_fragment(
         "nodule.html",
         row=row,
         anchor=anchor,
         readers=readers_mean(row, "malignancy"),
-        warnings=prediction_warnings(row),
+        plot=interval_plot(row, "malignancy"),
+        warnings=warnings_of(row),
         crops=crops,
         picture=None if picture is None else picture.read_bytes(),
         images=None if crops is None else _images(crops, maps),
         maps=maps,
-        methods=list(dict.fromkeys(one.method for one in files)),
-        targets=list(dict.fromkeys(one.target for one in files)),
+        methods=[(name, name.replace("_", " ")) for name in dict.fromkeys(one.method for one in files)],
+        targets=[(name, name.replace("_", " ")) for name in dict.fromkeys(one.target for one in files)],
+        choices=[(number, f"{one.method.replace('_', ' ')}, {one.target}") for number, one in enumerate(files)],
+        overview_picture=None if picture_of_slice is None else picture_of_slice.read_bytes(),
+        overview_height=100 if picture_of_slice is None else _height(picture_of_slice),
         wide=(row.get("diameter_mm") or 0) > _SMALL_NODULE_MM,
         ratings=rating_table(row),
         meanings={figure.name: figure.meaning for one in maps for figure in one["figures"].values()},
@@ -58,6 +64,7 @@ def _map(row: Mapping[str, Any], one: MapFile) -> dict[str, Any]:
 def _images(crops: Crops, maps: list[dict[str, Any]]) -> dict[str, Any]:
     """Volumes for the viewer: NIfTI files as base64."""
     return {
+        "numbers": [] if crops.overview is None else list(crops.overview.patch_images),
         "ct": encoded(crops.ct),
         "readers": None if crops.readers is None else encoded(crops.readers),
         "maps": [
@@ -66,11 +73,18 @@ def _images(crops: Crops, maps: list[dict[str, Any]]) -> dict[str, Any]:
                 "target": one["target"],
                 "signed": one["file"].signed,
                 "warnings": one["warnings"],
+                "checked": bool(one["figures"]),
                 "nifti": encoded(one["file"].path),
             }
             for one in maps
         ],
     }
+
+
+def _height(picture: Path) -> float:
+    """Height of a picture that is 100 wide."""
+    with Image.open(picture) as image:
+        return 100 * image.height / image.width
 
 
 def _how(files: tuple[MapFile, ...]) -> Iterator[tuple[str, str, str]]:

@@ -76,7 +76,7 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     found.filters["number"] = number
-    found.filters["minus"] = minus
+    found.filters["percent"] = percent
     found.filters["png"] = png_address
     return found
 
@@ -84,6 +84,11 @@ def environment() -> Environment:
 def number(value: float | None, decimals: int = 1, signed: bool = False) -> str:
     """A number with a minus sign; a dash where there is none."""
     return "–" if value is None else minus(f"{value:{'+' if signed else ''}z.{decimals}f}")
+
+
+def percent(share: float) -> str:
+    """A share as whole per cent; never 0 or 100, which no model can know."""
+    return "under 1 %" if share < 0.005 else "over 99 %" if share > 0.995 else f"{100 * share:.0f} %"
 
 
 def minus(text: str) -> str:

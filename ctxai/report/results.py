@@ -1,16 +1,20 @@
-"""What ``ctxai explain`` says of the nodules of a result folder, as its report reads it."""
+"""Predictions of a result folder of ``ctxai explain``, as its report reads them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
-from ctxai.results_folder import PREDICTIONS, nodule_folder
+from ctxai.generations import read_record, series_folders
+from ctxai.results_folder import PREDICTIONS, is_nodule_id, is_series_key
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Results:
         software: what made it, with its version.
         run: name of the model's run.
         weights_sha256: checksum of the model's weights.
-        rows: a line of predictions.csv for each nodule; None where there is no number.
+        rows: a row of predictions.csv for each nodule; None where there is no number.
     """
 
     folder: Path
@@ -32,11 +36,41 @@ class Results:
     rows: tuple[Mapping[str, Any], ...]
 
 
+#: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
+_NUMBERS = re.compile(
+    r"[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|"
+    r".*_(low|high|inside|by_chance|fidelity|percentile|stability)"
+)
+_ANSWERS = re.compile(r"in_sample|.*_sanity")
+
+
+def _check_types(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose values are not of their columns' types, as in a file that somebody else made.
+
+    Raises:
+        KeyError: for a column that is missing.
+        TypeError: for a value of another type.
+    """
+    for name in ("series", "nodule_id"):
+        if not isinstance(row[name], str):
+            raise TypeError(f"{name}: expected a text")
+    for name in "xyz":
+        if row[name] is None:
+            raise TypeError(f"{name}: expected a number")
+    for name, value in row.items():
+        if _NUMBERS.fullmatch(name) and not (
+            value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+        ):
+            raise TypeError(f"{name[:60]!r}: expected a number or null")
+        if _ANSWERS.fullmatch(name) and not (value is None or isinstance(value, bool)):
+            raise TypeError(f"{name[:60]!r}: expected true, false or null")
+
+
 def read_results(folder: Path) -> Results:
     """Read ``predictions.json``.
 
     Raises:
-        InputError: when it is missing or damaged, or names a file outside the folder.
+        InputError: when it is missing or damaged, holds values of other types, or names a file outside the folder.
     """
     path = folder / PREDICTIONS
     if not path.is_file():
@@ -52,12 +86,28 @@ def read_results(folder: Path) -> Results:
             weights_sha256=str(content["weights_sha256"]),
             rows=tuple(dict(row) for row in content["nodules"]),
         )
-        names = [(str(row["series"]), str(row["nodule_id"])) for row in results.rows]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
         ) from None
-    for series, nodule_id in names:
-        if not nodule_folder(folder / series, nodule_id).resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path}: series {series!r}, nodule {nodule_id!r} lead out of {folder}; not read")
-    return results
+    for row in results.rows:
+        for name, fits in (("series", is_series_key), ("nodule_id", is_nodule_id)):
+            if not fits(str(row.get(name, ""))):
+                found = str(row.get(name))[:60]
+                raise InputError(f"{path}: {name} {found!r} cannot name a folder in {folder}; not read")
+    rows = tuple(_recorded(folder, results.rows))
+    try:
+        for row in rows:
+            _check_types(row)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
+        ) from None
+    return replace(results, rows=rows)
+
+
+def _recorded(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rows of each series as its record has them: a run may have been killed before it wrote the table."""
+    done = {one.name: one for one in series_folders(folder)}
+    for series, own in groupby(rows, key=lambda row: str(row["series"])):
+        yield from read_record(done[series]).rows if series in done else own

@@ -1,19 +1,23 @@
-"""A nodule as a picture: three planes of the CT, and the same planes under its map."""
+"""Still picture of a nodule: three planes of the CT, and the same planes under its map."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-_WINDOW_HU = (-1200.0, 400.0)
+_WINDOW_HU = (-1200.0, 1000.0)
 _ZOOM = 4
 _GAP = 6
 _OUTLINE = np.array([80, 255, 120], np.uint8)
 #: Evidence for the target is drawn from yellow to red, against it from light to deep blue; both stand out from grey.
 _FOR = colormaps["autumn_r"]
 _AGAINST = LinearSegmentedColormap.from_list("against", ["#b4e4ff", "#4aa3ff", "#1f4dff"])
+_MARKS = (235, 235, 235)
+#: Directions at the top, bottom, left and right of the axial, coronal and sagittal plane.
+_LETTERS = ("APRL", "HFRL", "HFAP")
+_SCALE_BAR_MM = 10
 _STRONGEST_ALPHA = 0.75
 _WEAKEST_SHARE = 0.05
 
@@ -32,6 +36,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
 
     The map is scaled by its own largest magnitude; weak evidence is transparent. The readers' consensus is outlined in
     green. Coronal and sagittal planes have the head at the top; the patient's left is on the right, as in radiology.
+    Letters name the directions, a bar is 10 mm long.
 
     Args:
         hu: Hounsfield units (superior, posterior, left) at 1 mm.
@@ -50,6 +55,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
                 picture = _blend(picture, _cut(values, plane, reach_mm) / largest)
             if inside is not None:
                 picture = _draw_outline(picture, _cut(inside, plane, reach_mm))
+            picture = _draw_marks(picture, plane)
             tiles.append(np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255))
         rows.append(np.concatenate(tiles, axis=1))
     return Image.fromarray(np.concatenate(rows)[:-_GAP, :-_GAP])
@@ -91,6 +97,24 @@ def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
     colour = np.where((share >= 0)[..., None], _FOR(strength), _AGAINST(strength))[..., :3] * 255
     alpha = (np.sqrt(strength) * _STRONGEST_ALPHA * (strength > _WEAKEST_SHARE))[..., None]
     return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)
+
+
+def _draw_marks(picture: np.ndarray, plane: int) -> np.ndarray:
+    """Patient directions at the edges, and a scale bar."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    width, height = image.size
+    font = ImageFont.load_default(11)
+    for letter, place, anchor in zip(
+        _LETTERS[plane],
+        ((width / 2, 2), (width / 2, height - 2), (3, height / 2), (width - 3, height / 2)),
+        ("mt", "mb", "lm", "rm"),
+        strict=True,
+    ):
+        draw.text(place, letter, _MARKS, font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+    draw.line((width - 4 - _SCALE_BAR_MM * _ZOOM, height - 4, width - 4, height - 4), _MARKS, 2)
+    draw.text((width - 4, height - 7), f"{_SCALE_BAR_MM} mm", _MARKS, font, "rb", stroke_width=1, stroke_fill=(0, 0, 0))
+    return np.asarray(image)
 
 
 def _draw_outline(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution, get_method
+from ctxai.explain.clinical_baselines import ImageScale
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.run.explaining import method_on
 from ctxai.run.gates import load_gates
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         return load_gates(run)
     if "training" in kind.needs:
         raise ModelError(f"{kind.name} has to be trained for a run, which only Python code can do; choose another")
+    views = run.views
+    scale = ImageScale(views.mean, views.std, views.field_of_view_mm / views.pixels)
+    options = {**kind.options_for(scale, views.turns), **(options or {})}
     try:
-        inspect.signature(kind).bind(run.model, **(options or {}))
+        inspect.signature(kind).bind(run.model, **options)
     except TypeError as error:
         raise InputError(f"{kind.name}: {error}; docs/methods has its options") from None
-    return kind(run.model, **(options or {}))
+    return method_on(run.model, kind, **options)

@@ -48,6 +48,10 @@ _BACKBONE = (
     "- What the backbone saw before is told where its weights come from. If that includes images of the test fold, "
     "even without labels, the figures below are transductive."
 )
+_ENSEMBLE = (
+    "- **An ensemble**: the mean of {} networks, each trained on other folds. The figures below pool the nodules of "
+    "every network's own test fold; no patient of this collection is unseen by the ensemble itself."
+)
 LIDC_DATA = """\
 ## Data
 
@@ -81,6 +85,8 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
         *_design(config),
     ]
+    if provenance.get("members", 1) > 1:
+        lines.append(_ENSEMBLE.format(provenance["members"]))
     if config.backbone.weights is not None:
         lines.append(_BACKBONE)
     if config.shuffle_labels:
@@ -104,6 +110,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"`{provenance['store']['table_sha256']}`.",
         "",
         *_figures(metrics),
+        *_external(metrics.get("external", {})),
         "## What a rating is not",
         "",
         *(f"- {line}" for line in NOT_A_DIAGNOSIS),
@@ -181,6 +188,27 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     for attribute, groups in test.get("subgroups", {}).items():
         cells = [f"{name}: {_interval(row['auc'])} (n {row['nodules']})" for name, row in groups.items()]
         lines += ["", f"AUC by {attribute}: {'; '.join(cells)}."]
+    return [*lines, ""]
+
+
+def _external(validations: Mapping[str, Any]) -> list[str]:
+    """One row for each collection that the run was validated on."""
+    if not validations:
+        return []
+    lines = [
+        "## External validation",
+        "",
+        "All nodules of collections that the run has learnt nothing from; nothing was fitted there.",
+        "",
+        "| collection | nodules | AUC | Brier score | calibration error | calibration slope | intercept |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, found in sorted(validations.items()):
+        malignancy = found.get("malignancy", {})
+        drift = malignancy.get("calibration_drift", {})
+        figures = [_interval(malignancy.get(key)) for key in ("auc", "brier", "ece")]
+        drifts = [_number(drift.get(key)) for key in ("slope", "intercept")]
+        lines.append("| " + " | ".join([name, str(found["store"]["nodules"]), *figures, *drifts]) + " |")
     return [*lines, ""]
 
 

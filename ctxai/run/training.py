@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +17,22 @@ from ctxai.data.labels import NODULE_FOLDS, TARGETS, targets_of
 from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
 from ctxai.errors import RunError
+from ctxai.files import write_text
 from ctxai.folder_kinds import kind_of
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.run.calibration import Calibration
-from ctxai.run.config import RunConfig
+from ctxai.run.config import RunConfig, flat_options
+from ctxai.run.files import CONFIG
+from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
+from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import is_first_process
 from ctxai.training.trainer import fit
 
 _BLOCK = 64
+_CURVE = "learning_curve.png"
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +73,7 @@ def train_run(
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
-    work_dir = _work_folder(run_dir, config, provenance["store"], resume)
+    work_dir = _work_folder(run_dir, config, provenance["store"], resume, overwrite)
     fit(
         *(model, data, work_dir),
         seed=config.seed,
@@ -84,10 +90,10 @@ def train_run(
     run = Run(run_dir.name, config, model, Calibration(), provenance)
     run.metrics = {"training": _record(model, config)}
     if model.readout == "ordinal":
-        _fit_rating_scale(run, data)
+        _fit_rating_scale(model, data)
     _calibrate(run, data)
     _fit_novelty(run, data)
-    run.save(run_dir)
+    run.save(run_dir, {_CURVE: learning_curve(model.epoch_losses, model.epoch_validation)})
     shutil.rmtree(work_dir.parent)
     logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
 
@@ -95,19 +101,26 @@ def train_run(
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
     """What `metrics.json` says of the training."""
     record: dict[str, object] = {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}
-    if config.optim.patience:
+    if model.epoch_validation:
+        record["monitored"] = [
+            {name: round(value, 6) for name, value in figures.items() if not math.isnan(value)}
+            for figures in model.epoch_validation
+        ]
+    if config.optim.patience and config.folds.monitor:
+        record["selected_by"] = "patients of the training folds that were not learnt from"
+    elif config.optim.patience:
         record["selected_by"] = "the validation fold: calibration on it does not guarantee its coverage"
     if config.folds.unit == "nodule":
         record["folds"] = NODULE_FOLDS
     return record
 
 
-def _fit_rating_scale(run: Run, data: NoduleDataModule) -> None:
+def _fit_rating_scale(model: NoduleClassifier, data: NoduleDataModule) -> None:
     """Bring the malignancy output of ordinal heads to the scale of the expected rating, on the training images."""
     rows = data.split.training
-    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
+    patches = Patches(data.store, rows, memory_limit_bytes=0, beyond=data.views.beyond)
     blocks = np.array_split(rows, -(-len(rows) // _BLOCK))
-    run.model.fit_rating_scale(render_own_views(patches[block], run.views).flatten(0, 1) for block in blocks)
+    model.fit_rating_scale(render_own_views(patches[block], data.views).flatten(0, 1) for block in blocks)
 
 
 def _calibrate(run: Run, data: NoduleDataModule) -> None:
@@ -152,16 +165,43 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
     raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
 
 
-def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool) -> Path:
-    """The folder beside the run that holds its checkpoint; checkpoints of other options or stores are removed.
+def _work_folder(
+    run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool, overwrite: bool = False
+) -> Path:
+    """The folder beside the run for its checkpoints, named by options and store, the same for every process.
 
-    It is named by options and store, so that every process of a training finds the same one without asking.
+    Raises:
+        RunError: when an interrupted training of other options or of another store is there, and may be resumed.
     """
     name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
     if is_first_process():
-        for other in folder.parent.glob("*"):
+        for other in sorted(folder.parent.glob("*")):
+            keep = resume and not overwrite and other != folder
+            if keep and (other.name == CHECKPOINT or any(other.glob(CHECKPOINT))):
+                raise RunError(interrupted(folder.parent, other / CONFIG, config.to_yaml()))
             if other != folder or not resume:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CONFIG, config.to_yaml())
     return folder
+
+
+def interrupted(folder: Path, options: Path, now: str) -> str:
+    """What to say of an interrupted training of other options: which one differs, and the ways out.
+
+    Args:
+        folder: its checkpoints.
+        options: YAML file of its options.
+        now: YAML text of the options asked for.
+    """
+    before = flat_options(options.read_text(encoding="utf-8")) if options.is_file() else {}
+    after = flat_options(now)
+    changed = [
+        f"{name} was {before[name]}, now {after.get(name)}" for name in before if before[name] != after.get(name)
+    ]
+    which = f" ({changed[0]})" if changed else ""
+    return (
+        f"{folder}: an interrupted training of other options or of another store has its checkpoint here{which}; give "
+        "the same options to go on with it, another folder, or --no-resume to begin anew"
+    )

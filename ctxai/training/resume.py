@@ -124,7 +124,7 @@ def train_resumably(
             if together.began or not found:
                 raise
             raise RunError(
-                f"{found}: cannot be resumed ({one_line(error)}); give the command again with --resume false"
+                f"{found}: cannot be resumed ({one_line(error)}); give the command again with --no-resume"
             ) from None
     if trainer.interrupted:
         raise KeyboardInterrupt

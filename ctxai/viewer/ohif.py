@@ -15,6 +15,7 @@ OHIF_VERSION = "3.12.10"
 #: Folder of OHIF in a source checkout.
 _INSTALLED = Path(__file__).parents[2] / ".viewer" / "ohif"
 _VARIABLE = "CTXAI_OHIF"
+_MODES = ("@ohif/mode-longitudinal", "@ohif/mode-basic")
 
 
 def find_ohif() -> Path | None:
@@ -74,6 +75,7 @@ def app_config() -> str:
             "omitQuotationForMultipartRequest": True,
         },
     }
+    panel = {"props": {"rightPanelClosed": {"$set": False}}}
     config = {
         "name": "ctxai",
         "routerBasename": "/",
@@ -91,5 +93,7 @@ def app_config() -> str:
         "investigationalUseDialog": {"option": "never"},
         "defaultDataSourceName": "local",
         "dataSources": [source],
+        # The list of segments stands open beside the images: what is drawn, in which colour, and a switch for each.
+        "modesConfiguration": {mode: {"routes": {"0": {"layoutInstance": panel}}} for mode in _MODES},
     }
     return f"window.config = {json.dumps(config, indent=2)};\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, Segmentati
 
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import InputError, kind_of
-from ctxai.results_folder import DICOM, DICOM_CT, SERIES_RECORD, dicom_objects, series_folders
+from ctxai.generations import dicom_objects, read_record, series_folders
+from ctxai.results_folder import DICOM, DICOM_CT
 from ctxai.suggestions import did_you_mean
 
 _HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ContentLabel"]
@@ -123,7 +123,7 @@ def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[l
 
 
 def _read(folder: Path) -> ReviewedSeries:
-    given = json.loads((folder / SERIES_RECORD).read_text()).get("ct")
+    given = read_record(folder).ct
     clean = folder / DICOM / DICOM_CT
     objects = tuple(_object(path) for path in dicom_objects(folder) if path.parent != clean)
     ct = clean if clean.is_dir() else Path(given) if given else None

@@ -1,4 +1,4 @@
-"""Stages that are given a folder of another kind to write into say so and leave it as it is."""
+"""Commands that are given a folder of another kind to write into say so and leave it as it is."""
 
 import pytest
 
@@ -42,6 +42,42 @@ def test_a_run_replaces_no_folder_of_anything_else(tmp_path, resume):
     with pytest.raises(InputError, match="is there and is not a run; give a folder that does not exist yet"):
         train(store.path, mine, accelerator="cpu", resume=resume)
     assert (mine / "thesis.txt").read_text() == "ten years of work"
+
+
+def test_tables_are_not_written_over_a_users_own(tmp_path, capsys):
+    (tmp_path / "nodules.csv").write_text("my table\n")
+    refused(["manifest", tmp_path], "nodules.csv: is there and is not of the tables of a manifest", capsys, tmp_path)
+
+
+def test_a_bundle_replaces_neither_anothers_nor_a_users_files(run_folder, tmp_path, capsys):
+    other = tmp_path / "other"
+    (other / "configs").mkdir(parents=True)
+    (other / "configs" / "metadata.json").write_text('{"name": "Spleen segmentation"}')
+    refused(["export-bundle", run_folder, other], "is there and is not a bundle of ctxai", capsys, tmp_path)
+    own = tmp_path / "own"
+    assert main(["export-bundle", str(run_folder), str(own)]) == 0
+    (own / "docs" / "notes.txt").write_text("mine")
+    refused(["export-bundle", run_folder, own], "notes.txt: would be lost", capsys, tmp_path)
+    (own / "docs" / "notes.txt").unlink()
+    assert main(["export-bundle", str(run_folder), str(own)]) == 0
+
+
+def test_gates_are_not_written_over_another_file(run_folder, planted_store, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    arguments = ["train-diffmask", run_folder, planted_store, "--out", tmp_path / "thesis.txt"]
+    refused(arguments, "expected gates written by VisionDiffMask.save", capsys, tmp_path)
+
+
+def test_the_checkpoint_of_an_interrupted_training_is_not_lost_by_a_changed_option(tmp_path, capsys):
+    store = sphere_store(tmp_path / "store", nodules=40)
+    left = tmp_path / ".run.training" / "0123456789ab" / "last.ckpt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a day of work")
+    small = ["--views.pixels", "16", "--backbone.depth", "1", "--optim.epochs", "1", "--accelerator", "cpu"]
+    arguments = ["train", store.path, tmp_path / "run", *small]
+    refused(arguments, "an interrupted training of other options or of another store", capsys, tmp_path)
+    assert main([*map(str, arguments), "--overwrite"]) == 0
+    assert not left.exists()
 
 
 def test_swapped_folders_are_named(planted_store, run_folder, tmp_path, capsys):

@@ -13,6 +13,7 @@ from ctxai.cli import main
 from ctxai.pacs import delivery
 from ctxai.viewer.orthanc import free_port
 
+from folders import record_series
 from synthetic_ct import write_ct
 
 
@@ -21,6 +22,7 @@ def results(tmp_path: Path) -> Path:
     """A result folder with four objects of two series."""
     for series in ("aaa", "bbb"):
         write_ct(tmp_path / "out" / series / "dicom" / "pmap", np.zeros((2, 8, 8), np.int16), seed=series)
+        record_series(tmp_path / "out" / series)
     return tmp_path / "out"
 
 
@@ -51,6 +53,7 @@ def test_a_new_explanation_sends_only_what_changed(results: Path):
     with dicom_peer() as archive:
         main(["send", str(results), *address(archive.port)])
         write_ct(results / "aaa" / "dicom" / "pmap", np.zeros((1, 8, 8), np.int16), seed="new")
+        record_series(results / "aaa")
         assert main(["send", str(results), *address(archive.port)]) == 0
         assert archive.stored == 5
 

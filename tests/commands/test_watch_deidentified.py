@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ctxai.pacs.dimse import DimsePeer
 from ctxai.viewer.orthanc import free_port
 
 from commands.test_watch import pacs_at, send_ct, until, watching
+from folders import record_series
 
 
 @pytest.fixture
@@ -123,9 +123,8 @@ def test_with_retained_uids_no_ct_is_sent(tmp_path, ct, options):
     ],
 )
 def test_what_would_mix_or_makes_no_sense_is_refused_before_it_listens(tmp_path, run_folder, capsys, flags, words):
-    done = tmp_path / "spool" / "results" / "abc" / "def" / "explained.json"
-    done.parent.mkdir(parents=True)
-    done.write_text(json.dumps({"deidentified": ["113100", "113104", "113105"]}))
+    done = tmp_path / "spool" / "results" / "abc" / "def"
+    record_series(done, deidentified=["113100", "113104", "113105"])
     read_key(tmp_path / "key")
     command = [
         "watch",

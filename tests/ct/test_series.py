@@ -5,8 +5,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from ctxai.ct import series as series_module
 from ctxai.ct.geometry import Fault
+from ctxai.ct.pixels import stored_values
 from ctxai.ct.series import AIR_HU, find_series, read_series
 from ctxai.errors import GeometryError, InputError
 
@@ -202,4 +202,4 @@ def test_pixels_that_need_a_decoder_say_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder, "_available", {})
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(InputError, match=r"(?s)missing dependencies.*pip install 'ctxai\[codecs\]'"):
-        series_module._stored_values(header)
+        stored_values(header)

@@ -55,8 +55,8 @@ def test_a_page_says_what_was_predicted_what_readers_said_and_why_to_doubt_it(pa
         "3.8",
         "4 3",
         "diameter, mm",
-        "62.0 % Probability of a median rating over 3",
-        "0.314 cdam: fidelity",
+        "Probability of a median rating over 3: 62 %",
+        "cdam: fidelity: 0.31",
         "What is seen.",
     ):
         assert words in found, words

@@ -14,6 +14,7 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.data.store import NoduleStore
+from ctxai.output_folder import locked
 
 from cohorts import sphere_store
 from faults.inputs import Inputs, make_inputs
@@ -118,14 +119,44 @@ def test_a_killed_stage_ends_with_the_bytes_of_an_undisturbed_one(inputs, store,
     assert not stage_of.lost
 
 
-def test_two_processes_on_one_store_end_with_the_bytes_of_one(inputs, tmp_path):
+def test_of_two_processes_on_one_store_one_writes_and_the_other_is_told_so(inputs, tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     assert main(inputs.command("ingest", alone)) == 0
-    command = [sys.executable, "-m", "ctxai", *inputs.command("ingest", shared)]
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
-    errors = [process.communicate()[1].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
+    with locked(shared, "ingest"):
+        command = [sys.executable, "-m", "ctxai", *inputs.command("ingest", shared)]
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert second.returncode == 2
+        assert f"`ctxai ingest` (process {os.getpid()} on " in second.stderr
+    assert main(inputs.command("ingest", shared)) == 0
     assert contents(alone) == contents(shared)
+
+
+def test_ctrl_c_in_a_training_ends_in_one_line(store, tmp_path):
+    out = tmp_path / "run"
+    command = commands(Inputs(tmp_path), store, out)["train"]
+    command[command.index("--optim.epochs") + 1] = "100000"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ctxai", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not list(tmp_path.glob(".run.training/*")):
+        time.sleep(0.05)
+    time.sleep(5)  # most likely some epochs on
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 1
+    assert said.endswith("interrupted; the same command goes on where it stopped\n")
+    assert "Traceback" not in said
+
+
+def test_what_is_written_is_not_open_to_everyone(inputs, tmp_path):
+    before = os.umask(0o022)
+    try:
+        assert main(inputs.command("explain", tmp_path / "out")) == 0
+        modes = {path: path.stat().st_mode & 0o007 for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]}
+        assert not {path for path, mode in modes.items() if mode}
+        assert os.umask(0o022) == 0o022, "the caller's umask is as it was"
+    finally:
+        os.umask(before)
 
 
 def test_files_from_the_future_are_neither_newer_nor_older(inputs, tmp_path):

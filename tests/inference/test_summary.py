@@ -29,10 +29,10 @@ def test_the_summary_of_a_nodule_is_its_row_of_the_table(tmp_path):
     assert (diameter.value, diameter.low, diameter.readers) == (9.0, None, 7.0)
     assert {figure.name: figure.value for figure in said.figures} == {
         "Probability of a median rating over 3": 0.6,
-        "Novelty, percentile among training nodules": 0.4,
-        "cdam malignancy: fidelity, percentile among random maps": 0.975,
-        "cdam malignancy: fidelity": 0.5,
-        "cdam malignancy: changes with shuffled weights (1 = yes)": 1.0,
+        "Training nodules less unusual than this one": 0.4,
+        "cdam malignancy: random maps it beats": 0.975,
+        "cdam malignancy: fidelity, 0 knows nothing": 0.5,
+        "cdam malignancy: depends on the weights": 1.0,
     }
     assert said.ratings == read_nodule.candidate.readings
     assert said.doubts == ()

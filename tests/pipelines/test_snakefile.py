@@ -2,8 +2,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -27,12 +29,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def snakemake(folder, config, *arguments):
+def command_of(folder, config, *arguments):
+    """The command line and the options of its process."""
     (folder / "my.yaml").write_text(yaml.safe_dump(config))
-    options = ["--snakefile", SNAKEFILE, "--configfile", "my.yaml", "--cores", "2", "--nolock", *arguments]
+    options = ["--snakefile", SNAKEFILE, "--configfile", "my.yaml", "--cores", "2", *arguments]
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "snakemake", *map(str, options)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    return [sys.executable, "-m", "snakemake", *map(str, options)], {"cwd": folder, "env": environment, "text": True}
+
+
+def snakemake(folder, config, *arguments):
+    command, options = command_of(folder, config, "--nolock", *arguments)
+    return subprocess.run(command, **options, capture_output=True, timeout=900)
 
 
 def planned(folder, config, *arguments):
@@ -72,6 +80,8 @@ def test_every_test_fold_has_its_run_and_its_page_and_real_data_needs_no_phantom
         ({"ingest": {"shard": 3}}, "'shard' was unexpected"),
         ({"train": {"folds": [5]}}, "5 is greater than the maximum of 4"),
         ({"dicom": "tcia"}, "tcia: no such folder"),
+        ({"out": "o{u}t"}, "o{u}t: Snakemake takes braces in a path for wildcards"),
+        ({"dicom": "tc{ia"}, "tc{ia: Snakemake takes braces in a path for wildcards"),
     ],
 )
 def test_a_wrong_configuration_is_refused_before_anything_runs(tmp_path, config, message):
@@ -144,6 +154,30 @@ def test_a_change_redoes_exactly_what_depends_on_it(done, tmp_path, change):
     assert set(jobs) - {"all", "total"} == rules
     if change == "one fold more":
         assert (jobs["train"], jobs["explain"]) == (1, 2), "the first fold is planned again"
+
+
+def test_the_same_command_goes_on_after_a_kill_and_a_second_one_at_once_is_refused(tmp_path):
+    phantom = {"patients": PATIENTS, "margin_mm": 2, "seed": 0}
+    config = {"out": "out", "phantom": phantom, "ingest": {"shards": 1}, "threads": {"phantom": 1}}
+    command, options = command_of(tmp_path, config, "--workflow-profile", PROFILE, "manifest")
+    first = subprocess.Popen(command, **options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+    wait_until(lambda: list(tmp_path.glob("out/dicom/*/*")) or first.poll() is not None)
+    second = subprocess.run(command, **options, capture_output=True, timeout=300)
+    assert second.returncode == 1
+    assert f"`ctxai pipeline` (process {first.pid} on " in second.stdout + second.stderr
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    again = subprocess.run(command, **options, capture_output=True, timeout=600)
+    assert again.returncode == 0, again.stderr + "".join(log.read_text() for log in tmp_path.glob("out/logs/*.log"))
+    assert (tmp_path / "out" / "state" / "manifest.done").is_file()
+
+
+def wait_until(happened):
+    for _ in range(600):
+        if happened():
+            return
+        time.sleep(0.2)
+    pytest.fail("it has not happened")
 
 
 def test_new_patients_of_the_tree_are_seen(done, tmp_path):

@@ -49,7 +49,7 @@ def test_one_file_holds_images_library_and_scripts_and_asks_for_nothing(tmp_path
     write_report(results(tmp_path, row(), row("LIDC-IDRI-0001-02")))
     page = page_of(tmp_path)
     outline = Outline(page)
-    assert [sorted(data) for data in outline.data] == [["ct", "maps", "readers"]] * 2
+    assert [sorted(data) for data in outline.data] == [["ct", "maps", "numbers", "readers"]] * 2
     assert {address.split(":")[0].split("#")[0] for address in outline.addresses} <= {"", "data"}
     assert "default-src 'none'" in page
     assert 'id="niivue"' in page
@@ -108,8 +108,8 @@ def test_the_same_results_give_the_same_bytes_also_after_a_move(tmp_path):
 
 def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
     name = '</script><script>alert(1)"&'
-    nasty = row(name, run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
-    write_predictions(tmp_path, [nasty, row()], run=name)
+    nasty = row("n-1", run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
+    write_predictions(tmp_path, [nasty | {"untrained_views": name}, row()], run=name)
     write_crops(tmp_path, row())
     write_report(tmp_path)
     page = page_of(tmp_path)
@@ -123,10 +123,21 @@ def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
         (None, "expected the folder that `ctxai explain` wrote"),
         ("{", "not the predictions"),
         ('{"nodules": []}', "KeyError: 'software'"),
-        ('{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}', "KeyError: 'nodule_id'"),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "abc"}]}',
+            "nodule_id 'None'",
+        ),
         (
             '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "../..", "nodule_id": "a"}]}',
-            "lead out of",
+            "cannot name a folder",
+        ),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": ".", "nodule_id": "a"}]}',
+            "cannot name a folder",
+        ),
+        (
+            '{"software": "", "run": "", "weights_sha256": "", "nodules": [{"series": "", "nodule_id": "a"}]}',
+            "cannot name a folder",
         ),
     ],
 )
@@ -136,3 +147,49 @@ def test_a_folder_without_results_is_refused_with_a_reason(tmp_path, content, wo
     with pytest.raises(InputError, match=words):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"series": ".", "nodule_id": "x"},
+        {"series": "", "nodule_id": "x"},
+        {"series": "..", "nodule_id": "x"},
+        {"series": "a/b", "nodule_id": "x"},
+        {"series": HOSTILE},
+        {"series": 3},
+        {"nodule_id": None},
+        {"nodule_id": "../../../x"},
+        {"n_readers": HOSTILE},
+        {"malignancy": HOSTILE},
+        {"malignancy_low": [1]},
+        {"malignancy_high": float("inf")},
+        {"diameter_mm": "9"},
+        {"x": None},
+        {"in_sample": "no"},
+        {"cdam_malignancy_inside": {}},
+        {"cdam_malignancy_sanity": 1},
+        {"readers_malignancy": True},
+    ],
+)
+def test_a_row_that_no_explanation_writes_is_refused_in_one_line_and_harms_nothing(tmp_path, changes):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("the user's own")
+    write_predictions(tmp_path / "out", [row(**changes)])
+    with pytest.raises(InputError) as caught:
+        write_report(tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "out" / "report.html").read_text() == "the user's own"
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"predictions.json", "report.html"}
+
+
+def test_hostile_texts_are_shown_and_not_run(tmp_path):
+    nodule = row(untrained_views=HOSTILE, run=HOSTILE)
+    write_predictions(tmp_path, [nodule], run=HOSTILE)
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    assert HOSTILE not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 2

@@ -1,6 +1,6 @@
 import pytest
 
-from ctxai.report.trust import map_trust, prediction_warnings
+from ctxai.report.trust import Level, map_trust, warnings_of
 
 from .result_folders import row
 
@@ -39,7 +39,12 @@ def test_figures_that_are_absent_are_not_judged():
 
 
 def test_a_prediction_is_doubted_for_known_patients_novel_nodules_and_untrained_views():
-    assert prediction_warnings(row(novelty_percentile=50.0)) == []
-    assert "seen in training" in prediction_warnings(row(in_sample=True))[0]
-    assert "unlike the training nodules" in prediction_warnings(row(novelty_percentile=99.5))[0]
-    assert "coronal" in prediction_warnings(row(untrained_views="coronal"))[0]
+    assert warnings_of(row(novelty_percentile=50.0)) == []
+    assert "seen in training" in warnings_of(row(in_sample=True))[0].text
+    assert "unlike the training nodules" in warnings_of(row(novelty_percentile=99.5))[0].text
+    assert "coronal" in warnings_of(row(untrained_views="coronal"))[0].text
+
+
+def test_warnings_have_three_levels_and_the_gravest_stands_first():
+    found = warnings_of(row(in_sample=True, novelty_percentile=99.5, untrained_views="coronal"))
+    assert [one.level for one in found] == [Level.NUMBER, Level.MAP, Level.NOTE]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -17,6 +15,7 @@ from ctxai.export import (
 )
 from ctxai.viewer.results import reviewed_series
 
+from folders import record_series
 from synthetic_ct import write_ct
 
 SHAPE = (3, 8, 8)
@@ -39,7 +38,7 @@ def results(tmp_path):
     labels = (volume > 0).astype(np.uint8)
     nodules = folder / "dicom" / "seg" / "nodules.dcm"
     write_nodule_segmentation(nodules, labels, [SegmentedNodule("n/1")], source, Provenance("readers", "consensus"))
-    (folder / "explained.json").write_text(json.dumps({"digest": "", "ct": str(tmp_path / "ct"), "nodules": []}))
+    record_series(folder, tmp_path / "ct")
     return out
 
 
@@ -68,6 +67,7 @@ def test_the_overlay_is_the_one_that_is_wanted(results, wanted, file):
 def test_another_kind_stands_in_for_one_that_was_not_written(results):
     for file in results.glob("*/dicom/seg/*_bands.dcm"):
         file.unlink()
+        record_series(file.parents[2])
     (one,), _ = reviewed_series(results)
     assert one.overlay("bands").path.stem == "cdam_malignancy_for"
 
@@ -80,8 +80,7 @@ def test_a_name_that_is_not_there_is_refused_with_those_there_are(results):
 
 def test_series_without_objects_are_passed_over_and_unknown_ones_refused(results):
     empty = results / "000000000000"
-    empty.mkdir()
-    (empty / "explained.json").write_text('{"digest": "", "nodules": []}')
+    record_series(empty)
     (one,), count = reviewed_series(results)
     assert (one.key, count) == (next(p.name for p in results.iterdir() if p != empty), 1)
     with pytest.raises(InputError, match="--series 000000000000: no such series"):
@@ -96,5 +95,8 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_a_damaged_object_is_named(results):
     file = next(results.glob("*/dicom/seg/nodules.dcm"))
     file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"nodules\.dcm: is not what `ctxai explain` wrote"):
+        reviewed_series(results)
+    record_series(file.parents[2])
     with pytest.raises(InputError, match=r"nodules\.dcm: damaged DICOM object"):
         reviewed_series(results)

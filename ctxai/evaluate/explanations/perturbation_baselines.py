@@ -11,19 +11,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
+from ctxai.explain.clinical_baselines import BLUR_MM, gaussian_blur, lung_statistics
 
-LUNG_HU = (-980.0, -500.0)
-"""Aerated lung; above the air around a patient, below soft tissue."""
-USUAL_LUNG_HU = -850.0
-"""Taken where an image shows hardly any lung."""
-BLUR_MM = 6.0
-"""Standard deviation of the blur for CT; it levels nodules up to about 15 mm."""
-
-_LEAST_LUNG = 0.01
 _PUBLISHED_PIXELS = 224
 _Fill = Callable[[Tensor, ViewConfig | None, int], Tensor]
 
@@ -58,12 +50,7 @@ def _hu(images: Tensor, views: ViewConfig | None) -> tuple[Tensor, ViewConfig]:
 def _lung(images: Tensor, views: ViewConfig | None) -> tuple[Tensor, Tensor, ViewConfig]:
     """Mean and standard deviation (N, C, 1, 1) in HU of each image's aerated lung."""
     hu, views = _hu(images, views)
-    lung = (hu > LUNG_HU[0]) & (hu < LUNG_HU[1])
-    count = lung.sum(dim=(2, 3), keepdim=True)
-    mean = hu.where(lung, 0).sum(dim=(2, 3), keepdim=True) / count.clamp(min=1)
-    variance = (hu - mean).square().where(lung, 0).sum(dim=(2, 3), keepdim=True) / count.clamp(min=1)
-    enough = count >= _LEAST_LUNG * hu.shape[2] * hu.shape[3]
-    return mean.where(enough, USUAL_LUNG_HU), variance.sqrt().where(enough, 0.0), views
+    return *lung_statistics(hu), views
 
 
 def _standardised(hu: Tensor, views: ViewConfig) -> Tensor:
@@ -117,17 +104,6 @@ def _blur_14(images: Tensor, views: ViewConfig | None, seed: int) -> Tensor:
 def _blur_rise(images: Tensor, views: ViewConfig | None, seed: int) -> Tensor:
     scale = images.shape[3] / _PUBLISHED_PIXELS
     return gaussian_blur(images, 5 * scale, max(1, round(5 * scale)))
-
-
-def gaussian_blur(images: Tensor, sigma: float, radius: int) -> Tensor:
-    """``images`` (N, C, H, W) under a Gaussian of ``sigma`` pixels, cut off at ``radius``; edges are repeated."""
-    along = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    weights = (-0.5 * (along / sigma) ** 2).exp()
-    weights = weights / weights.sum()
-    flat = images.reshape(-1, 1, *images.shape[2:])
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), weights.view(1, 1, -1, 1))
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), weights.view(1, 1, 1, -1))
-    return flat.view(images.shape)
 
 
 FILLS: dict[str, _Fill] = {

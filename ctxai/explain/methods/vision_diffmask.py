@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from ctxai.explain.diffmask.settings import DiffMaskSettings
-from ctxai.explain.diffmask.training import DiffMaskStep
+    from ctxai.explain.diffmask.training import DiffMaskStep
 
 
 class VisionDiffMask(Attribution):

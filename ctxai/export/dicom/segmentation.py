@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +135,7 @@ def write_heat_bands(
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
+    nodule_scales: Mapping[str, float] | None = None,
 ) -> Dataset:
     """Write a map as disjoint bands of evidence, the overlay that viewers without Parametric Maps show.
 
@@ -147,6 +148,8 @@ def write_heat_bands(
         source: the CT.
         provenance: how the map was made; of an unsigned method, only bands of positive values are written.
         scale: the value that counts as 100 %; the volume's largest magnitude when not given.
+        nodule_scales: where the volume holds shares of each nodule's own largest magnitude: these magnitudes, by nodule
+            id, for the segments' description.
 
     Returns:
         A reference to the object.
@@ -172,6 +175,10 @@ def write_heat_bands(
         )
         for number, band in enumerate(bands, start=1)
     ]
+    if nodule_scales:
+        each = "; ".join(f"{nodule_id}: {value:.3g}" for nodule_id, value in nodule_scales.items())
+        for segment in segments:
+            segment.SegmentDescription = shorten(f"100 % is the largest magnitude in each nodule. {each}", 1024)
     title = f"{provenance.method} {provenance.target}: bands"
     return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
 

@@ -1,6 +1,7 @@
 """DICOM structured reports of nodules (PS3.16 TID 1500): a region in the key slice of each, with all its numbers.
 
-Viewers show numeric items (NUM) of a planar region and hide coded ones, so whatever a reader must see is a number.
+Viewers show numeric items (NUM) of a planar region and hide coded ones, so whatever a reader must see is a
+number, rounded as people read it.
 """
 
 from __future__ import annotations
@@ -148,12 +149,15 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
             yield from map(_figure, nodule.figures)
         if estimate.readers is not None and estimate.name != "diameter":
             yield Measurement(
-                own_concept(f"{_words(estimate)}, readers' mean"), estimate.readers, codes.SCORE, derivation=codes.MEAN
+                own_concept(f"{_words(estimate)}, readers' mean"),
+                round(estimate.readers, 1),
+                codes.SCORE,
+                derivation=codes.MEAN,
             )
     if nodule.diameter_mm is not None:
-        yield Measurement(codes.DIAMETER, nodule.diameter_mm, codes.MILLIMETRE)
+        yield Measurement(codes.DIAMETER, round(nodule.diameter_mm, 1), codes.MILLIMETRE)
     if nodule.volume_mm3 is not None:
-        yield Measurement(codes.VOLUME, nodule.volume_mm3, codes.CUBIC_MILLIMETRE)
+        yield Measurement(codes.VOLUME, round(nodule.volume_mm3), codes.CUBIC_MILLIMETRE)
 
 
 def _estimate(estimate: Estimate) -> Measurement:
@@ -161,24 +165,25 @@ def _estimate(estimate: Estimate) -> Measurement:
     uncertainty = None
     if estimate.low is not None and estimate.high is not None:
         uncertainty = MeasurementProperties(
-            upper_measurement_uncertainty=estimate.high - estimate.value,
-            lower_measurement_uncertainty=estimate.value - estimate.low,
+            upper_measurement_uncertainty=round(estimate.high - estimate.value, 2),
+            lower_measurement_uncertainty=round(estimate.value - estimate.low, 2),
         )
     concept = RATING_CONCEPTS.get(estimate.name) or own_concept(f"{_words(estimate)}, predicted")
-    return Measurement(concept, estimate.value, _unit(estimate), properties=uncertainty)
+    return Measurement(concept, round(estimate.value, 1), _unit(estimate), properties=uncertainty)
 
 
 def _interval(estimate: Estimate) -> Iterator[Measurement]:
     """The ends of the interval as numbers of their own, for viewers that show nothing below a number."""
     for end, value in (("from", estimate.low), ("to", estimate.high)):
         if value is not None:
-            yield Measurement(own_concept(f"{_words(estimate)}, 90 % interval {end}"), value, _unit(estimate))
+            yield Measurement(own_concept(f"{_words(estimate)}, 90 % interval {end}"), round(value, 1), _unit(estimate))
 
 
 def _figure(figure: NamedValue) -> Measurement:
     if figure.percent:
-        return Measurement(own_concept(shorten(figure.name, 64)), figure.value * 100, codes.PERCENT)
-    return Measurement(own_concept(shorten(figure.name, 64)), figure.value, codes.RATIO)
+        return Measurement(own_concept(shorten(figure.name, 64)), round(figure.value * 100, 1), codes.PERCENT)
+    name = shorten(figure.name, 55) + " (1 = yes)" if figure.answer else shorten(figure.name, 64)
+    return Measurement(own_concept(name), round(figure.value, 2), codes.RATIO)
 
 
 def _evaluations(nodule: NoduleSummary) -> Iterator[QualitativeEvaluation]:

@@ -161,6 +161,20 @@ class MapOverlay:
         """Largest magnitude of the map; 1 where it is 0 everywhere."""
         return scale_of(self.values)
 
+    @cached_property
+    def nodule_scales(self) -> dict[str, float]:
+        """Largest magnitude of the map in each nodule's patch, by nodule id; 1 where it is 0 everywhere."""
+        return {nodule.candidate.nodule_id: scale_of(nodule.maps[self.key].values) for nodule in self.nodules}
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The map as shares of the largest magnitude in each nodule, float32 [slice, row, column], -1 to 1."""
+        maps = [
+            (nodule.maps[self.key].values / np.float32(scale), nodule.patch.grid)
+            for nodule, scale in zip(self.nodules, self.nodule_scales.values(), strict=True)
+        ]
+        return merge_maps(maps, self.grid)
+
     @property
     def std(self) -> np.ndarray:
         """Standard deviation over the views, float32 [slice, row, column]; 0 where no two views cover a voxel.

@@ -11,6 +11,7 @@ from ctxai.export.nodule_summary import NoduleSummary
 from ctxai.export.pdf import NodulePage, pdf_report
 from ctxai.inference.formats.base import OutputFormat, SeriesOutput
 from ctxai.inference.nodule import ExplainedNodule
+from ctxai.inference.overview import make_overview
 from ctxai.report.tiles import nodule_tile
 
 
@@ -30,15 +31,14 @@ class Pdf(OutputFormat):
 
 def _page(output: SeriesOutput, nodule: ExplainedNodule, summary: NoduleSummary) -> NodulePage:
     (method, target), fused = next(iter(nodule.maps.items()))
-    images, key_slice = output.source.images, summary.outline.slice_index
-    number = images[key_slice].get("InstanceNumber")
     x, y, z = nodule.candidate.centre_lps
-    image = f"image {number}" if number is not None else f"slice {key_slice + 1}"
+    overview, _ = make_overview(output.series, nodule)
     outline = "; green: the readers' consensus" if nodule.inside is not None else ""
     return NodulePage(
         summary,
-        f"{image} of {len(images)}, centre ({x:.1f}, {y:.1f}, {z:.1f}) mm LPS",
+        f"{overview.place}; centre ({x:.1f}, {y:.1f}, {z:.1f}) mm LPS; {overview.series}",
         nodule_tile(nodule.patch.hu, fused.values, nodule.inside),
-        f"Axial, coronal, sagittal; below with the map of {method} for {target}: yellow to red speaks for it, "
-        f"blue against it{outline}.",
+        f"Axial, coronal, sagittal through the centre; below with the map of {method.replace('_', ' ')} for {target}: "
+        f"yellow to red speaks for it, blue against it{outline}. R, L: the patient's right and left; A, P: anterior "
+        "and posterior; H, F: head and feet.",
     )

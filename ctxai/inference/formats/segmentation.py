@@ -34,6 +34,8 @@ class Segmentations(OutputFormat):
 
 
 def write_bands(output: SeriesOutput, overlay: MapOverlay) -> Dataset:
-    """Write a map as bands of evidence; returns a reference to the object."""
+    """Write a map as bands of evidence, scaled in each nodule by itself; returns a reference to the object."""
     path = output.dicom / "seg" / f"{overlay.provenance.stem}_bands.dcm"
-    return write_heat_bands(path, overlay.values, output.source, overlay.provenance, overlay.scale)
+    return write_heat_bands(
+        path, overlay.shares, output.source, overlay.provenance, scale=1.0, nodule_scales=overlay.nodule_scales
+    )

@@ -1,7 +1,8 @@
 "use strict";
 // One plane of a nodule on its canvas: CT, map, outline, crosshair, letters, scale bar.
 
-const OUTLINE = "#50ff78";
+const OUTLINE = "#50ff78", FOR_LINE = "#c81e00", AGAINST_LINE = "#0038d0";
+const LINE_SHARE = 0.5;
 const WEAKEST_SHARE = 0.05;
 const SCALE_BAR_MM = 10;
 
@@ -10,12 +11,19 @@ class PlaneView {
   constructor(canvas, viewer) {
     this.canvas = canvas;
     this.viewer = viewer;
-    this.plane = PLANES[canvas.dataset.plane];
+    this.name = canvas.dataset.plane ?? canvas.dataset.compare;
+    this.plane = PLANES[this.name];
     canvas.addEventListener("keydown", (event) => this.onKey(event));
     canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     canvas.addEventListener("pointerdown", (event) => this.onPointer(event));
     canvas.addEventListener("pointermove", (event) => event.buttons === 1 && this.onPointer(event));
     new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  /** The map of this row and its largest magnitude. */
+  get shown() {
+    const { map, largest, second, secondLargest } = this.viewer;
+    return this.canvas.dataset.compare ? { map: second, largest: secondLargest } : { map, largest };
   }
 
   get index() {
@@ -49,7 +57,8 @@ class PlaneView {
   }
 
   draw() {
-    const { ct, map, readers, field } = this.viewer;
+    const { ct, readers, field } = this.viewer;
+    const { map, largest } = this.shown;
     const side = Math.round(this.canvas.clientWidth * devicePixelRatio);
     if (!ct || side === 0) return;
     this.canvas.width = this.canvas.height = side;
@@ -66,18 +75,24 @@ class PlaneView {
     if (map && this.viewer.opacity > 0) {
       const heat = sliceOf(map, this.plane, this.index, field);
       context.imageSmoothingEnabled = false; // a map's own voxels, not a smoothness that it does not have
-      const paint = (row, column) => evidenceColour(heat.at(row, column) / this.viewer.largest, this.viewer.opacity);
+      const paint = (row, column) => evidenceColour(heat.at(row, column) / largest, this.viewer.opacity);
       context.drawImage(raster(heat.rows, heat.columns, paint), 0, 0, side, side);
       context.imageSmoothingEnabled = true;
+      // Lines survive where colour does not: on white, in print, and for eyes that do not tell red from blue apart.
+      this.drawOutline(context, heat, side, (value) => value / largest >= LINE_SHARE, FOR_LINE, 1);
+      this.drawOutline(context, heat, side, (value) => value / largest <= -LINE_SHARE, AGAINST_LINE, 1, [4, 3]);
     }
-    if (readers && this.viewer.outline) this.drawOutline(context, sliceOf(readers, this.plane, this.index, field), side);
+    if (readers && this.viewer.outline) {
+      const mask = sliceOf(readers, this.plane, this.index, field);
+      this.drawOutline(context, mask, side, (value) => value > 0, OUTLINE, 1.5);
+    }
     this.drawMarks(context, grey, side);
     this.describe();
   }
 
-  drawOutline(context, mask, side) {
+  drawOutline(context, mask, side, holds, colour, width_px, dash = []) {
     const inside = (row, column) =>
-      row >= 0 && column >= 0 && row < mask.rows && column < mask.columns && mask.at(row, column) > 0;
+      row >= 0 && column >= 0 && row < mask.rows && column < mask.columns && holds(mask.at(row, column));
     const [height, width] = [side / mask.rows, side / mask.columns];
     const path = new Path2D();
     for (let row = 0; row <= mask.rows; row++)
@@ -92,9 +107,11 @@ class PlaneView {
           path.lineTo(column * width, (row + 1) * height);
         }
       }
-    context.strokeStyle = OUTLINE;
-    context.lineWidth = 1.5 * devicePixelRatio;
+    context.setLineDash(dash.map((length) => length * devicePixelRatio));
+    context.strokeStyle = colour;
+    context.lineWidth = width_px * devicePixelRatio;
     context.stroke(path);
+    context.setLineDash([]);
   }
 
   drawMarks(context, grey, side) {
@@ -132,9 +149,10 @@ class PlaneView {
     label(bottom, side / 2, side - margin, "center", "bottom");
     label(left, margin, side / 2, "left", "middle");
     label(right, side - margin, side / 2, "right", "middle");
-    const offset = this.index - (ct.shape[this.plane.normal] - 1) / 2;
+    const offset = this.index - (ct.shape[this.plane.normal] >> 1);
+    const image = this.name === "axial" ? this.viewer.data.numbers[this.index] : undefined;
     const lineHeight = (narrow ? 13 : 16) * unit; // two lines, so that the letter at the top has its place
-    label(this.canvas.dataset.plane, margin, margin, "left", "top");
+    label(image === undefined || image === null ? this.name : `${this.name}, image ${image}`, margin, margin, "left", "top");
     label(`${signed(offset)} mm`, margin, margin + lineHeight, "left", "top");
     const bar = (SCALE_BAR_MM / grey.columns) * side;
     context.fillRect(side - margin - bar, side - margin - 2 * unit, bar, 2 * unit);
@@ -142,7 +160,7 @@ class PlaneView {
   }
 
   describe() {
-    const offset = this.index - (this.viewer.ct.shape[this.plane.normal] - 1) / 2;
+    const offset = this.index - (this.viewer.ct.shape[this.plane.normal] >> 1);
     const towards = offset < 0 ? this.plane.minus : this.plane.plus;
     this.canvas.setAttribute("aria-valuemax", this.viewer.ct.shape[this.plane.normal] - 1);
     this.canvas.setAttribute("aria-valuenow", this.index);
@@ -159,5 +177,5 @@ function evidenceColour(share, opacity) {
 }
 
 function signed(number) {
-  return `${number < 0 ? "−" : "+"}${Math.abs(number)}`;
+  return number === 0 ? "0" : `${number < 0 ? "−" : "+"}${Math.abs(number)}`;
 }

@@ -1,7 +1,7 @@
 "use strict";
 // The viewer of one nodule: what its controls choose, shown in three planes and, on demand, in three dimensions.
 
-const WINDOWS = { lung: [-1400, 200], mediastinum: [-160, 240] };
+const WINDOWS = { nodule: [-1200, 1000], lung: [-1400, 200], mediastinum: [-160, 240] };
 
 class NoduleViewer {
   constructor(element) {
@@ -9,7 +9,7 @@ class NoduleViewer {
     this.data = JSON.parse(element.querySelector("script").textContent);
     this.control = (name) => element.querySelector(`[data-control=${name}]`);
     this.cursor = [0, 0, 0];
-    this.planes = [...element.querySelectorAll("canvas[data-plane]")].map((canvas) => new PlaneView(canvas, this));
+    this.planes = [...element.querySelectorAll("canvas[data-plane], canvas[data-compare]")].map((canvas) => new PlaneView(canvas, this));
     element.addEventListener("input", () => this.update());
     element.addEventListener("keydown", (event) => this.onKey(event));
     this.control("reset").addEventListener("click", () => this.centre());
@@ -56,6 +56,7 @@ class NoduleViewer {
     const number = this.chosen;
     this.map = this.maps[number];
     this.largest = this.map ? largestOf(this.map) || 1 : 1;
+    this.compare();
     this.opacity = this.control("opacity") ? this.control("opacity").valueAsNumber / 100 : 0;
     this.window = WINDOWS[this.element.querySelector("input[data-control=window]:checked").value];
     this.field = Number(this.control("field").value);
@@ -66,12 +67,30 @@ class NoduleViewer {
     updateThreeD(this);
   }
 
+  /** Show the second map, below the first, or nothing. */
+  compare() {
+    const choice = this.control("compare");
+    if (!choice) return;
+    const wanted = choice.value === "" ? -1 : Number(choice.value);
+    this.second = this.maps[wanted];
+    this.secondLargest = this.second ? largestOf(this.second) || 1 : 1;
+    const row = this.element.querySelector(".compared");
+    row.hidden = !this.second;
+    if (!this.second) return;
+    const { method, target, warnings } = this.data.maps[wanted];
+    const doubt = warnings.length ? ` Do not rely on it: ${warnings.join("; ")}.` : "";
+    this.tell("compared", `Above: the map that is chosen. Here: ${method.replaceAll("_", " ")}, ${target}, on its own scale of ${this.secondLargest.toPrecision(3)}.${doubt}`);
+  }
+
   tellMap(map) {
     this.tell("legend-low", map.signed ? `against ${map.target}` : "none");
     this.tell("legend-high", map.signed ? `for ${map.target}` : `most for ${map.target}`);
     this.tell("legend-largest", this.largest.toPrecision(3));
     this.element.querySelector(".bar").style.background = gradient(map.signed, this.opacity);
     this.tell("opacity-value", `${Math.round(this.opacity * 100)} %`);
+    const failed = map.warnings.length;
+    const said = failed ? `${failed} check${failed === 1 ? "" : "s"} of this map failed` : "no check of this map failed";
+    this.tell("checks", map.checked ? said : "this map was not checked");
     const warning = this.element.querySelector(".map-warning");
     warning.hidden = map.warnings.length === 0;
     warning.querySelector("span").textContent = map.warnings.join("; ");
@@ -101,7 +120,8 @@ class NoduleViewer {
     const actions = {
       m: () => next(this.control("method")),
       t: () => next(this.control("target")),
-      w: () => this.element.querySelector("input[data-control=window]:not(:checked)").click(),
+      w: () => this.nextWindow(),
+      c: () => next(this.control("compare")),
       o: () => this.toggleOverlay(),
       r: () => this.centre(),
     };
@@ -110,6 +130,11 @@ class NoduleViewer {
     event.preventDefault();
     action();
     this.update();
+  }
+
+  nextWindow() {
+    const choices = [...this.element.querySelectorAll("input[data-control=window]")];
+    choices[(choices.findIndex((one) => one.checked) + 1) % choices.length].click();
   }
 
   toggleOverlay() {
@@ -121,14 +146,14 @@ class NoduleViewer {
   }
 }
 
-/** The colours of a map's values, weak ones transparent, as a CSS gradient over black. */
+/** The colours of a map's values, weak ones transparent, as a CSS gradient over the grey of a nodule. */
 function gradient(isSigned, opacity) {
   const stops = [];
   for (let share = isSigned ? -1 : 0; share <= 1.0001; share += 0.05) {
     const [r, g, b, a] = evidenceColour(share, opacity);
     stops.push(`rgb(${r} ${g} ${b} / ${a / 255})`);
   }
-  return `linear-gradient(to right, ${stops.join()}), #000`;
+  return `linear-gradient(to right, ${stops.join()}), #777`;
 }
 
 /** Choose the next option of a select, after the last the first. */

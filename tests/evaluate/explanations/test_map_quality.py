@@ -6,7 +6,8 @@ import torch
 from tiny_vits import grid_of, linear_model, make_images, make_model, pixel_weights
 
 from ctxai.data.settings import ViewConfig
-from ctxai.evaluate.explanations.map_quality import MapReliability
+from ctxai.evaluate.explanations.batch import ExplanationBatch
+from ctxai.evaluate.explanations.map_quality import FIDELITY, PERCENTILE_NEEDED, MapReliability, percentile
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
 from ctxai.explain import CDAM, RandomMap
 
@@ -21,6 +22,13 @@ def best_map(model, images):
     per_pixel = (change * pixel_weights(model, TARGET)).sum(dim=1)
     rows, columns = grid_of(model)
     return torch.nn.functional.adaptive_avg_pool2d(per_pixel, (rows, columns))
+
+
+@pytest.fixture
+def fixed_seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +82,26 @@ def test_figures_do_not_depend_on_what_was_judged_before():
     alone = MapReliability(model, images, VIEWS, TARGETS).assess(cdam, TARGETS[TARGET], maps[:, 1])
     assert gauge.assess(cdam, TARGETS[TARGET], maps[:, 1]) == alone
     assert np.isfinite([alone.fidelity, alone.randomisation]).all()
+
+
+def test_a_map_without_information_passes_in_at_most_five_percent_of_nodules():
+    generator = np.random.default_rng(0)
+    fidelities = generator.standard_t(3, size=(20000, 11))  # exchangeable, and as likely of either sign
+    passed = [percentile(row[0], row[1:11]) >= PERCENTILE_NEEDED for row in fidelities]
+    assert np.mean(passed) == pytest.approx(1 / 22, abs=0.005)
+
+
+@pytest.mark.usefixtures("fixed_seed")
+def test_random_maps_of_a_model_pass_no_more_often():
+    model = make_model("vit")
+    passed = []
+    for seed in range(44):
+        images = make_images(model, 1, seed=seed)
+        random = RandomMap(model, seed=1000 + seed)
+        batch = ExplanationBatch(images, random.attribute(images), model, target=TARGET, views=VIEWS)
+        chance = [
+            float(FIDELITY.score(ExplanationBatch(images, torch.rand(1, 4, 4), model, target=TARGET, views=VIEWS))[0])
+            for _ in range(10)
+        ]
+        passed.append(percentile(float(FIDELITY.score(batch)[0]), chance) >= PERCENTILE_NEEDED)
+    assert sum(passed) <= 6  # 2 on average; more in 1 of 200 repetitions

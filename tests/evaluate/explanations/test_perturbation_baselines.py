@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
-from ctxai.evaluate.explanations.perturbation_baselines import FILLS, USUAL_LUNG_HU, gaussian_blur, make_fill
+from ctxai.evaluate.explanations.perturbation_baselines import FILLS, make_fill
+from ctxai.explain.clinical_baselines import USUAL_LUNG_HU, gaussian_blur
 
 VIEWS = ViewConfig(field_of_view_mm=32.0, pixels=32, mean=-600.0, std=400.0)
 

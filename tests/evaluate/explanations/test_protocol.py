@@ -33,7 +33,7 @@ def test_metrics_that_need_passes_of_the_model_are_for_the_first_target_alone():
 
 def test_what_explains_again_is_known():
     again = {metric.name for metric in by_label().values() if explains_again(metric)}
-    assert again == {"stability", "max_sensitivity", "randomisation"}
+    assert again == {"stability", "mark_stability", "kernel_stability", "max_sensitivity", "randomisation"}
 
 
 def test_an_unknown_metric_is_refused():

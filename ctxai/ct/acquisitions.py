@@ -1,0 +1,86 @@
+"""Images of one series that belong to several volumes: copies of files, acquisitions, phases, reconstructions."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Sequence
+
+import numpy as np
+
+from ctxai.ct.geometry import Fault
+from ctxai.ct.header import ACQUISITION, SliceHeader
+
+_SAME_POSITION_MM = 1e-3
+#: Most acquisitions that one series is expected to have; attributes that vary with every slice have more values.
+_MOST = 32
+
+
+def without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], dict[Fault, str]]:
+    """One of each image whose file is there several times, byte by byte.
+
+    Returns:
+        The images, and the faults: copies that were left out; different images with one SOP Instance UID.
+    """
+    first: dict[str, SliceHeader] = {}
+    kept, copies, clashes = [], 0, 0
+    for header in slices:
+        known = first.setdefault(header.sop_uid, header)
+        if known is header:
+            kept.append(header)
+        elif filecmp.cmp(known.path, header.path, shallow=False):
+            copies += 1
+        else:
+            kept.append(header)
+            clashes += 1
+    faults: dict[Fault, str] = {}
+    if copies:
+        faults[Fault.COPIES] = f"{copies} byte-equal copies of images left out"
+    if clashes:
+        faults[Fault.REPEATED_UID] = f"{clashes} image(s) have the SOP Instance UID of another, different image"
+    return kept, faults
+
+
+def one_acquisition(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], dict[Fault, str]]:
+    """The largest of several acquisitions that cover the same part of the body, told apart by their attributes.
+
+    Acquisitions that follow one another, as in step-and-shoot scans, are one volume. Of acquisitions of one size, the
+    first by number or text is used.
+
+    Returns:
+        The images, and the fault that names the acquisitions, their sizes and the one that is used.
+    """
+    slices = list(slices)
+    normal = np.cross(slices[0].orientation[:3], slices[0].orientation[3:])
+    for number, keyword in enumerate(ACQUISITION):
+        groups: dict[str, list[SliceHeader]] = {}
+        for header in slices:
+            value = header.acquisition[number] if number < len(header.acquisition) else ""
+            groups.setdefault(value, []).append(header)
+        if not 1 < len(groups) <= min(_MOST, len(slices) // 2) or min(map(len, groups.values())) < 2:
+            continue
+        positions = [np.sort([header.position @ normal for header in group]) for group in groups.values()]
+        if any((np.diff(each) < _SAME_POSITION_MM).any() for each in positions) or not _overlap(positions):
+            continue
+        used = min(groups, key=lambda value: (-len(groups[value]), _order(value)))
+        sizes = ", ".join(f"{value or 'none'}: {len(groups[value])}" for value in sorted(groups, key=_order))
+        text = f"{len(groups)} acquisitions by {keyword} (slices of {sizes}); used: {used or 'none'}"
+        return groups[used], {Fault.SEVERAL_ACQUISITIONS: text}
+    return slices, {}
+
+
+def _overlap(positions: Sequence[np.ndarray]) -> bool:
+    """Whether the ranges of two acquisitions overlap by more than a slice distance."""
+    ordered = sorted(positions, key=lambda each: float(each[0]))
+    reached = ordered[0][-1]
+    for each in ordered[1:]:
+        if reached - each[0] > float(np.median(np.diff(each))):
+            return True
+        reached = max(reached, each[-1])
+    return False
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value

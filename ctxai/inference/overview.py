@@ -1,0 +1,128 @@
+"""Whole-slice overview of an explained nodule, for its report: axial slice, side of the body, image numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ctxai.ct.series import CTSeries
+from ctxai.ct.volume import CT
+from ctxai.disclaimer import NOTICE
+from ctxai.files import atomic_path, write_json
+from ctxai.inference.nodule import ExplainedNodule
+from ctxai.report.overview import Overview
+from ctxai.results_folder import OVERVIEW, OVERVIEW_PICTURE, nodule_folder
+from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
+
+_WINDOW_HU = (-1350.0, 150.0)
+_WIDEST = 320
+_BODY_HU = -400
+_MIDLINE_MM = 15.0
+#: Patient directions along +L, +P, +S and against them.
+_LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
+
+
+def write_overview(folder: Path, series: CT, nodule: ExplainedNodule) -> None:
+    """Write ``overview.json`` and ``overview.png`` beside the nodule's other files.
+
+    Args:
+        folder: the series' folder of results.
+        series: the CT.
+        nodule: the nodule.
+    """
+    place = nodule_folder(folder, nodule.candidate.nodule_id)
+    overview, hu = make_overview(series, nodule)
+    low, high = _WINDOW_HU
+    grey = np.rint(np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    height = max(round(_WIDEST * hu.shape[0] / hu.shape[1]), 1)
+    picture = Image.fromarray(grey).resize((_WIDEST, height), Image.Resampling.BOX)
+    said = PngInfo()
+    said.add_text("Comment", NOTICE)
+    with atomic_path(place / OVERVIEW_PICTURE) as temporary:
+        picture.save(temporary, pnginfo=said)
+    write_json(place / OVERVIEW, overview.as_json())
+
+
+def make_overview(series: CT, nodule: ExplainedNodule) -> tuple[Overview, np.ndarray]:
+    """The overview of a nodule and its slice, Hounsfield units [row, column]."""
+    candidate, grid = nodule.candidate, series.grid
+    assert grid is not None
+    column, row, _ = (float(index) for index in grid.to_index(candidate.centre_lps))
+    number = _nearest(series, _depth(series, nodule, nodule.patch.hu.shape[0] // 2))
+    hu = series.read(number, number + 1)[0]
+    rows, columns = hu.shape
+    directions = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    radius_mm = (candidate.diameter_mm or UNMEASURED_DIAMETER_MM) / 2
+    return (
+        Overview(
+            mark=(round((column + 0.5) / columns, 4), round((row + 0.5) / rows, 4)),
+            radius=round(radius_mm / float(grid.spacing_mm[0]) / columns, 4),
+            letters=_edge_letters(directions[:, 0], directions[:, 1]),
+            image=_image_number(series, number),
+            images=len(series.slice_coordinates),
+            patch_images=[_patch_image(series, nodule, k) for k in range(nodule.patch.hu.shape[0])],
+            side=_side(series, hu, number, float(candidate.centre_lps[0])),
+            slice_distance_mm=round(float(grid.slice_distance_mm), 4),
+            slice_thickness_mm=series.slice_thickness_mm,
+            pixel_spacing_mm=round(float(grid.spacing_mm[1]), 4),
+            kernel=_kernel(series.headers[number].path) if isinstance(series, CTSeries) else "",
+        ),
+        hu,
+    )
+
+
+def _nearest(series: CT, depth: float) -> int:
+    """The slice nearest to an index of the slice axis."""
+    return int(np.abs(np.asarray(series.slice_coordinates) - depth).argmin())
+
+
+def _image_number(series: CT, number: int) -> int:
+    found = series.headers[number].instance_number if isinstance(series, CTSeries) else None
+    return number + 1 if found is None else int(found)
+
+
+def _depth(series: CT, nodule: ExplainedNodule, k: int) -> float:
+    """Index on the slice axis of the CT at the middle of an axial slice of the patch."""
+    assert series.grid is not None
+    _, rows, columns = nodule.patch.hu.shape
+    lps = nodule.patch.grid.to_lps(np.array([(columns - 1) / 2, (rows - 1) / 2, k]))
+    return float(series.grid.to_index(lps)[2])
+
+
+def _patch_image(series: CT, nodule: ExplainedNodule, k: int) -> int | None:
+    """Image number at the middle of an axial slice of the patch; None outside the CT."""
+    assert series.grid is not None
+    depth = _depth(series, nodule, k)
+    inside = -0.5 <= depth <= series.grid.shape[0] - 0.5
+    return _image_number(series, _nearest(series, depth)) if inside else None
+
+
+def _side(series: CT, hu: np.ndarray, number: int, x: float) -> str | None:
+    """Side of the body, by the middle of what is denser than lung and air in the slice."""
+    assert series.grid is not None
+    body = np.argwhere(hu > _BODY_HU)
+    if not len(body):
+        return None
+    row, column = (body.min(axis=0) + body.max(axis=0)) / 2
+    middle = float(series.grid.to_lps(np.array([column, row, number]))[0])
+    return None if abs(x - middle) < _MIDLINE_MM else "left" if x > middle else "right"
+
+
+def _edge_letters(across: np.ndarray, down: np.ndarray) -> str:
+    """Patient directions at the top, bottom, left and right edge, by the directions of a row and of a column."""
+
+    def letter(direction: np.ndarray) -> str:
+        axis = int(np.abs(direction).argmax())
+        return _LETTERS[axis][0 if direction[axis] > 0 else 1]
+
+    return letter(-down) + letter(down) + letter(-across) + letter(across)
+
+
+def _kernel(path: Path) -> str:
+    found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ConvolutionKernel"]).get("ConvolutionKernel")
+    text = "/".join(found) if isinstance(found, list | pydicom.multival.MultiValue) else str(found or "")
+    return "".join(letter for letter in text if letter.isprintable())[:32]
