@@ -84,14 +84,14 @@ def explain_tree(
         return
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+            series, total = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
         volumes = [group for group in series if is_volume(group)]
         if 0 < len(volumes) < len(series):
             told = ", ".join(group[0].source_label for group in series if not is_volume(group))
             logger.warning("%d series that are no CT volume left out: %s", len(series) - len(volumes), told)
             series = volumes
         cts = describe_series(series, options.names if xml else None) if annotations else []
-        marked = annotate(annotations, cts) if annotations else None
+        marked = annotate(annotations, cts, total) if annotations else None
         if annotations and marked and shard is None:
             require_some(annotations, marked, cts)
         for group in track(series, "Explaining CT series"):
