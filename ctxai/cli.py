@@ -169,6 +169,8 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
             words.append(name.replace("_", "-") + equals + value)
         elif word in {"true", "false"} and words and re.fullmatch(r"--[\w-]+\.[\w.-]+", words[-1]):
             words[-1] += f"={word}"
+        elif word == "all" and words[-1:] == ["--folds"]:
+            words[-1:] = ["--folds.test", word]
         elif re.fullmatch(r"\[.*\]", word):
             words += [part.strip(" \"'") for part in word[1:-1].split(",")]
         else:

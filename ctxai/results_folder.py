@@ -2,7 +2,7 @@
 
 ::
 
-    OUT/predictions.csv  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
+    OUT/predictions.csv  datapackage.json  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
     OUT/<series>/explained.json  report.html  ct.nii.gz  nodules.nii.gz
     OUT/<series>/maps/<method>_<target>.nii.gz
     OUT/<series>/dicom/{pmap,seg,sr,sc,pdf,ct}/*.dcm
@@ -22,6 +22,8 @@ DEFAULT_FORMATS = "nifti,pmap,seg,sr"
 
 PREDICTIONS_TABLE = "predictions.csv"
 PREDICTIONS = "predictions.json"
+#: Data dictionary of the table.
+DATA_PACKAGE = "datapackage.json"
 REPORT = "report.html"
 #: Files that each PACS has accepted.
 SENT_LOG = "sent.json"

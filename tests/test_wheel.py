@@ -77,10 +77,10 @@ def names(folder, pattern="*"):
     return {path.relative_to(folder).as_posix() for path in folder.rglob(pattern) if path.is_file()}
 
 
-def test_the_wheel_holds_code_configs_manifests_weights_and_page_templates(wheel):
+def test_the_wheel_holds_code_types_configs_manifests_weights_and_page_templates(wheel):
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
-    assert "ctxai/cli.py" in inside
+    assert {"ctxai/cli.py", "ctxai/py.typed"} <= inside
     pages = [name for name in names(REPOSITORY / "ctxai/report") if not name.endswith(".pyc")]
     assert {f"ctxai/report/{name}" for name in pages} <= inside
     for kind in ("configs", "data_manifests"):

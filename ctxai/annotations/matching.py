@@ -99,12 +99,12 @@ def annotate(source: AnnotationSource, cts: Sequence[CTDescription], total: int 
 def _located(source: AnnotationSource, nodule: AnnotatedNodule, cts: Sequence[CTDescription]) -> AnnotatedNodule:
     """The nodule with its series, where its frame of reference tells, and no other patient's."""
     known = [ct for ct in cts if ct.headers]
-    own = [ct for ct in known if nodule.patient_id in (ct.owner, ct.patient)]
+    own = [ct for ct in known if nodule.patient_id and nodule.patient_id in (ct.owner, ct.patient)]
     if nodule.patient_id and known and not own:
         return replace(nodule, series_uid=_ANOTHER)
-    if nodule.patient_id and len(own) == 1 and nodule.series_uid is None:
-        return replace(nodule, series_uid=own[0].series_uid)
     frame = nodule.frame_of_reference_uid
+    if not frame and len(own) == 1 and nodule.series_uid is None:
+        return replace(nodule, series_uid=own[0].series_uid)
     if not frame or not known or nodule.series_uid in {ct.series_uid for ct in cts}:
         return nodule
     same = [ct for ct in known if ct.headers[0].frame_of_reference_uid == frame]

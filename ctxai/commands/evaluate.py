@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctxai.errors import InputError
-from ctxai.files import write_text
+from ctxai.files import atomic_folder, write_json, write_text
 from ctxai.resources import resource
 from ctxai.suggestions import did_you_mean
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ctxai.data.labels import Split
+    from ctxai.data.store import NoduleStore
     from ctxai.run.run import Run
 
-_BASELINES = "baselines"
+_BASELINES, _EXTERNAL = "baselines", "external"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _DECIMALS = 6
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ def evaluate(
     pictures: bool = True,
     seed: int = 0,
     accelerator: str = "auto",
+    external: str | None = None,
+    device: str = "auto",
 ) -> None:
     """Evaluate a run on its test fold, with intervals, beside baselines and beside the readers themselves.
 
@@ -49,7 +54,7 @@ def evaluate(
 
     Args:
         run_dir: run folder.
-        store_dir: the store the run was trained on.
+        store_dir: the store the run was trained on; with --external, another.
         features: CSV of hand-made features (`nodule_id` and numbers) for a logistic regression to compare with.
         baselines: networks to train on the same nodules and compare with: resnet18 (MONAI's, from scratch),
             random_vit (the run's own shape from random weights). They take as long as the run did; finished ones are
@@ -57,20 +62,28 @@ def evaluate(
         pictures: show the worst predicted nodules; --no-pictures where images must not be passed on.
         seed: of the bootstrap.
         accelerator: hardware to train baselines on, such as cpu or gpu.
+        external: name of another collection to validate the run on: all of its nodules, with the run's own calibration
+            and thresholds. Its figures stand in RUN_DIR/external/NAME and the model card, beside the run's own.
+        device: what the model runs on: auto, cpu, cuda or cuda:1.
     """
     from ctxai.data.labels import split_rows
     from ctxai.data.store import NoduleStore
     from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
+    from ctxai.evaluate.predictions.external import refuse_other_store
     from ctxai.evaluate.predictions.plots import write_plots
     from ctxai.evaluate.predictions.worst_cases import write_worst_cases
     from ctxai.report.evaluation import write_evaluation_report
     from ctxai.run.run import Run
 
-    run = Run.load(run_dir)
+    run = Run.load(run_dir).to(device)
     store = NoduleStore(store_dir)
+    if external is not None:
+        _validate(run, store, external, seed)
+        return
     table = store.table
     split = split_rows(table, run.config.folds)
     _check_unseen(run, table, split, store_dir)
+    refuse_other_store(run, store, split.test)
     predictions = predict_rows(run, store, split.test)
     predictions = _with_scan_facts(predictions, table.iloc[split.test])
     thresholds: dict[str, float] = {}
@@ -87,7 +100,27 @@ def evaluate(
         worst.unlink(missing_ok=True)
     run.record({"test": metrics, "validation": {"thresholds": thresholds}}, predictions)
     write_evaluation_report(run_dir / "evaluation.html", run.name, run.metrics, run_dir / "plots")
-    _print(run, metrics)
+    _print(run, metrics, run.folder)
+
+
+def _validate(run: Run, store: NoduleStore, name: str, seed: int) -> None:
+    """Validate a run on another collection, beside its own figures."""
+    from ctxai.evaluate.predictions.external import evaluate_external, external_rows
+    from ctxai.evaluate.predictions.plots import write_plots
+    from ctxai.report.evaluation import write_evaluation_report
+
+    if not re.fullmatch(_NAME, name):
+        raise InputError(f"--external {name}: expected a name of letters, digits, '.', '_' and '-'")
+    rows = external_rows(run, store)
+    metrics, predictions = evaluate_external(run, store, rows, seed)
+    with atomic_folder(run.folder / _EXTERNAL / name) as folder:
+        write_plots(predictions, metrics, folder / "plots")
+        write_text(folder / "predictions.csv", predictions.to_csv(index=False, lineterminator="\n"))
+        write_json(folder / "metrics.json", metrics)
+        shown = {"test": metrics, "validation": run.metrics.get("validation", {})}
+        write_evaluation_report(folder / "evaluation.html", f"{run.name} on {name}", shown, folder / "plots")
+    run.record_external(name, metrics)
+    _print(run, metrics, run.folder / _EXTERNAL / name)
 
 
 def _check_unseen(run: Run, table: pd.DataFrame, split: Split, store_dir: Path) -> None:
@@ -180,7 +213,7 @@ def _with_scan_facts(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataF
     return predictions
 
 
-def _print(run: Run, metrics: dict[str, Any]) -> None:
+def _print(run: Run, metrics: dict[str, Any], folder: Path) -> None:
     console = Console()
     if "malignancy" in metrics:
         console.print(_malignancy_table(run.name, metrics["malignancy"]))
@@ -198,7 +231,7 @@ def _print(run: Run, metrics: dict[str, Any]) -> None:
             _number(row["interval_width"]),
         )
     console.print(targets)
-    console.print(f"{run.folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
+    console.print(f"{folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
 
 
 def _malignancy_table(name: str, malignancy: dict[str, Any]) -> Table:

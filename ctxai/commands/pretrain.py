@@ -223,7 +223,14 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
 
 
 def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], resume: bool) -> Path:
-    """The folder beside the run that holds its checkpoint, emptied when it belongs to other options or images."""
+    """The folder beside the run that holds its checkpoint.
+
+    Raises:
+        RunError: when an interrupted pretraining of other options or images is there, and may be resumed.
+    """
+    from ctxai.run.pretrained import CONFIG
+    from ctxai.run.training import interrupted
+    from ctxai.training.checkpoints import CHECKPOINT
     from ctxai.training.distributed import is_first_process
 
     folder = run_dir.with_name(f".{run_dir.name}.training")
@@ -231,13 +238,12 @@ def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, An
         return folder
     options = folder / "options.txt"
     text = config.to_yaml() + json.dumps(_same_images(provenance), sort_keys=True)
-    if folder.exists() and not (resume and options.is_file() and options.read_text(encoding="utf-8") == text):
-        if resume and any(folder.glob("*.ckpt")):
-            raise RunError(
-                f"{run_dir}: an interrupted pretraining of other options or images has its checkpoint in {folder}; "
-                "give the same options to go on with it, another folder, or --no-resume to begin anew"
-            )
+    same = options.is_file() and options.read_text(encoding="utf-8") == text
+    if folder.exists() and resume and not same and (folder / CHECKPOINT).is_file():
+        raise RunError(interrupted(folder, folder / CONFIG, config.to_yaml()))
+    if folder.exists() and not (resume and same):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(options, text)
+    write_text(folder / CONFIG, config.to_yaml())
     return folder

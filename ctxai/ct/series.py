@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable
 from functools import cached_property
@@ -18,6 +19,7 @@ from ctxai.ct.pixels import AIR_HU, INT16_MAX, hounsfield
 from ctxai.ct.search import find_series
 from ctxai.ct.slice_sorting import stack
 from ctxai.errors import InputError
+from ctxai.files import sha256
 
 __all__ = ["AIR_HU", "CTSeries", "find_series", "read_header", "read_series"]
 
@@ -99,6 +101,12 @@ class CTSeries:
     def key(self) -> str:
         """Name for folders and logs: the first 12 digits of the SHA-256 of the Series Instance UID."""
         return series_key(self.series_uid)
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """SHA-256 of the files of all slices, headers and pixels, whatever their names and order."""
+        digests = sorted(sha256(header.path) for header in self.headers)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     @cached_property
     def slice_z_mm(self) -> np.ndarray:

@@ -16,19 +16,11 @@ from ctxai.data.patches import AIR_HU
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.errors import StoreError, one_line
+from ctxai.lidc.database import RATINGS
 from ctxai.progress import track
 
 PIXELS = 64
-_TRAITS = (
-    "subtlety",
-    "internalStructure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-)
+_TRAITS = RATINGS[:-1]  # malignancy is the last
 _RATINGS = ("malignancy", *_TRAITS)
 _CONSENSUS_READERS = 3
 #: Ratings of one nodule's readers, such as 5|5|4.

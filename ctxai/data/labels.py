@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -62,11 +62,12 @@ def column_of(target: str) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of a store's table, each rising."""
+    """Row numbers of a store's table, each rising; ``monitor`` is a part of the training patients."""
 
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    monitor: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
 
 def usable(table: pd.DataFrame) -> pd.Series:
@@ -117,7 +118,17 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
                 f"{name}: {malignant} malignant and {benign} benign nodules of {len(labels)}; both classes are needed: "
                 "add patients, choose other folds, or fewer readers (folds.min_readers, folds.training_min_readers)"
             )
-    return Split(*(np.flatnonzero(chosen) for chosen in rows.values()))
+    training, validation, test = (np.flatnonzero(chosen) for chosen in rows.values())
+    patients = table["patient_id"].to_numpy()
+    monitored = _monitored(patients[training], config.monitor)
+    return Split(training[~monitored], validation, test, training[monitored])
+
+
+def _monitored(patients: np.ndarray, share: float) -> np.ndarray:
+    """Which rows belong to the ``share`` of the patients (row,) that training leaves out; the same for every seed."""
+    everyone = np.unique(patients)
+    chosen = np.random.default_rng(len(everyone)).permutation(everyone)[: round(share * len(everyone))]
+    return np.isin(patients, chosen)
 
 
 def _check_unit(table: pd.DataFrame, unit: str) -> None:

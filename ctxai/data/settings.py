@@ -9,6 +9,7 @@ from typing import Literal
 from ctxai.errors import InputError
 from ctxai.suggestions import did_you_mean
 
+_MOST_MONITORED = 0.5
 VIEWS = ("axial", "coronal", "sagittal")
 
 
@@ -99,11 +100,15 @@ class EraseConfig:
         most: largest part of an image that is removed.
         fills: what stands in its place, drawn for each image: lung, the mean of the image's aerated lung; or blur, the
             image blurred by 6 mm.
+        grounded: move the readers' shares of malignancy towards their mean over the training nodules by the share of
+            the outline that is removed, so that evidence is learnt from the nodule and not from what surrounds it.
+            Ordinal and auxiliary heads learn from these shares.
     """
 
     share: float = 0.0
     most: float = 0.5
     fills: tuple[Literal["lung", "blur"], ...] = ("lung", "blur")
+    grounded: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.share <= 1 and 0 <= self.most <= 1) or not self.fills:
@@ -168,6 +173,8 @@ class FoldConfig:
         training_min_readers: readers a nodule needs to be trained on.
         unit: patient refuses folds that cut a patient in two. nodule accepts them, to set figures beside published
             ones of the same kind (a store ingested with the cohort conrad has such folds); they are too good.
+        monitor: share of the training patients that is not learnt from, but measured after every epoch; with
+            optim.patience they select the epoch, so that the validation fold stays unseen until calibration.
     """
 
     test: int | Literal["all"] = 0
@@ -175,6 +182,11 @@ class FoldConfig:
     min_readers: int = 3
     training_min_readers: int = 3
     unit: Literal["patient", "nodule"] = "patient"
+    monitor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.monitor <= _MOST_MONITORED:
+            raise InputError(f"folds: monitor is {self.monitor:g}, expected 0 to {_MOST_MONITORED:g}")
 
 
 @dataclass(frozen=True)

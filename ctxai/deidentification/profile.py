@@ -197,8 +197,8 @@ class Confidentiality:
         clean.SpecificCharacterSet = image.get("SpecificCharacterSet") or "ISO_IR 192"
         for keyword in (*_EMPTY, *_EXPECTED):
             setattr(clean, keyword, "")
-        patient = str(image.get("PatientID") or "").strip() or str(image.get("StudyInstanceUID", ""))
-        clean.PatientID = f"PATIENT-{self.token('patient', patient).hex()[:16].upper()}"
+        patient = _patient_of(image)
+        clean.PatientID = f"PATIENT-{self.token('patient', *patient).hex()[:16].upper()}"
         clean.PatientName = clean.PatientID.replace("-", "^")
         _copy(image, clean, _KEPT)
         for option in self.retain & _BY_OPTION.keys():
@@ -206,16 +206,16 @@ class Confidentiality:
         if self.retain & {Retain.DATES, Retain.MODIFIED_DATES}:
             _copy(image, clean, (*_DATES, *_TIMES))
             if Retain.MODIFIED_DATES in self.retain:
-                self._shift(clean, patient)
+                self._shift(clean, *patient)
         for keyword in _UIDS:
             if image.get(keyword):
                 setattr(clean, keyword, self.uid(str(image[keyword].value)))
         self._state(clean)
         return clean
 
-    def _shift(self, clean: Dataset, patient: str) -> None:
+    def _shift(self, clean: Dataset, *patient: str) -> None:
         """Move every date of a patient back by the same number of whole days."""
-        days = 1 + int.from_bytes(self.token("days", patient)[:8], "big") % _LONGEST_SHIFT_DAYS
+        days = 1 + int.from_bytes(self.token("days", *patient)[:8], "big") % _LONGEST_SHIFT_DAYS
         for keyword in _DATES:
             text = str(clean.get(keyword) or "")
             try:
@@ -276,14 +276,25 @@ def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Conf
 
 
 def codes_of(confidentiality: Confidentiality | None) -> list[str]:
-    """How results are deidentified, by DICOM's codes; empty where they are not."""
-    return [] if confidentiality is None else [code.value for code in confidentiality.method_codes]
+    """How results are deidentified: DICOM's codes, and a mark of the key; empty where they are not."""
+    if confidentiality is None:
+        return []
+    return [*(code.value for code in confidentiality.method_codes), f"key-{confidentiality.token('mark').hex()[:8]}"]
 
 
 def made_here(image: Dataset) -> bool:
     """Whether an image says that :meth:`Confidentiality.header` has made its header."""
     method = image.get("DeidentificationMethod") or ""
     return str(method if isinstance(method, str) else method[0]).startswith(f"{_SOFTWARE} ")
+
+
+def _patient_of(image: Dataset) -> tuple[str, ...]:
+    """A patient's id and its issuer, for two hospitals may give one id to two persons; without an id, the study."""
+    patient = str(image.get("PatientID") or "").strip()
+    issuer = str(image.get("IssuerOfPatientID") or "").strip()
+    if not patient:
+        return (str(image.get("StudyInstanceUID", "")),)
+    return (patient, issuer) if issuer else (patient,)
 
 
 def _copy(image: Dataset, clean: Dataset, keywords: Iterable[str]) -> None:

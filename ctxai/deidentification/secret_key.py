@@ -43,7 +43,7 @@ def read_key(path: Path | None = None) -> bytes:
         path: the file; :func:`own_key_file` when not given.
 
     Raises:
-        InputError: when the file is too short for a secret, or cannot be read or written.
+        InputError: when the file is too short for a secret, open to others, or cannot be read or written.
     """
     path = own_key_file() if path is None else path
     with explain_os_errors(path):
@@ -51,6 +51,7 @@ def read_key(path: Path | None = None) -> bytes:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
+            _refuse_open_to_others(path)
             key = _written(path)
         else:
             key = secrets.token_hex(_BYTES).encode()
@@ -61,6 +62,16 @@ def read_key(path: Path | None = None) -> bytes:
             f"{path}: holds {len(key)} bytes, expected a secret of {_SHORTEST} or more; delete it to get a new one"
         )
     return key
+
+
+def _refuse_open_to_others(path: Path) -> None:
+    """Refuse a key that everyone on the computer can read, or others change.
+
+    Raises:
+        InputError: naming the command that closes it.
+    """
+    if os.name == "posix" and path.stat().st_mode & 0o027:
+        raise InputError(f"{path}: others can read or change this key; run `chmod 600 {path}` first")
 
 
 def _written(path: Path) -> bytes:

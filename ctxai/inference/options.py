@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from ctxai import __version__
 from ctxai.ct.header import series_key
@@ -98,26 +101,16 @@ class ExplainOptions:
         return json_sha256(self._common())
 
     def digest_of(self, series: CT, candidates: Sequence[NoduleCandidate]) -> str:
-        """Checksum of what the results of one series depend on."""
-        uid = str if self.confidentiality is None else self.confidentiality.uid
-        images = (
-            sorted(uid(header.sop_uid) for header in series.headers)
-            if isinstance(series, CTSeries)
-            else [series.content_sha256]
-        )
-        own = {
-            "images": images,
-            "nodules": [
-                [candidate.nodule_id, candidate.centre_lps.tolist(), candidate.diameter_mm] for candidate in candidates
-            ],
-        }
-        return json_sha256(own | self._common())
+        """Checksum of what the results of one series depend on: headers and pixels, nodules and options."""
+        content = series.content_sha256
+        if self.confidentiality is not None:  # whoever has the CT could tell it by its checksum
+            content = self.confidentiality.token("content", content).hex()
+        return json_sha256({"content": content, "nodules": list(map(_identity, candidates))} | self._common())
 
     def _common(self) -> dict[str, object]:
         secret = [self.confidentiality.token("explain").hex()] if self.confidentiality else []
         return {
-            "run": [self.run.name, self.run.weights_sha256],
-            "calibration": self.run.calibration.to_json(),
+            "run": self.run.digest,
             "methods": [[method.name, method.options] for method in self.methods],
             "targets": [[name_of(target), identity_of(target)] for target in self.targets],
             "views": [*self.views],
@@ -127,6 +120,14 @@ class ExplainOptions:
             "deidentified": [*self.method_codes, *secret],
             "version": __version__,
         }
+
+
+def _identity(candidate: NoduleCandidate) -> list[object]:
+    """All that a nodule's results depend on."""
+    masks = candidate.masks
+    outlines = None if masks is None else [masks.start, hashlib.sha256(np.packbits(masks.masks).tobytes()).hexdigest()]
+    place = [candidate.nodule_id, candidate.centre_lps.tolist(), candidate.diameter_mm]
+    return [*place, outlines, dict(candidate.ratings), candidate.n_readers, [dict(one) for one in candidate.readings]]
 
 
 def make_options(

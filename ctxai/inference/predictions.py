@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ctxai import __version__
@@ -17,11 +18,13 @@ from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import sweep, write_json, write_text
 from ctxai.generations import read_record, series_folders
+from ctxai.inference.data_dictionary import data_package
 from ctxai.inference.nodule import ExplainedNodule
+from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.report.explanation import write_report
 from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
-from ctxai.results_folder import PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
+from ctxai.results_folder import DATA_PACKAGE, PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
 from ctxai.run.run import Run
 from ctxai.run.targets import name_of
 
@@ -48,8 +51,26 @@ def prediction_row(series: CT, nodule: ExplainedNodule, options: ExplainOptions)
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
             row[f"{method.name}_{target}_inside_by_chance"] = nodule.nodule_share(method.name, target)
             row |= _trust_columns(nodule, method.name, target)
-    row |= {"untrained_views": " ".join(view for view in options.views if view not in run.views.views), "run": run.name}
+    row |= {"untrained_views": " ".join(view for view in options.views if view not in run.views.views)}
+    row |= {"run": run.name, "weights_sha256": run.weights_sha256}
+    row |= _references(series, candidate, options)
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+
+
+def _references(series: CT, candidate: NoduleCandidate, options: ExplainOptions) -> dict[str, Any]:
+    """DICOM's names of series, study and the image through the nodule's centre; pseudonyms where deidentified."""
+    if not isinstance(series, CTSeries):
+        return dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID", "InstanceNumber", "SOPInstanceUID"))
+    number = int(np.clip(round(float(series.grid.to_index(candidate.centre_lps)[2])), 0, len(series.headers) - 1))
+    image = series.headers[number]
+    hidden = options.confidentiality
+    uid = str if hidden is None else hidden.uid
+    return {
+        "SeriesInstanceUID": str(uid(image.series_uid)),
+        "StudyInstanceUID": str(uid(image.study_uid)),
+        "InstanceNumber": image.instance_number,
+        "SOPInstanceUID": str(uid(image.sop_uid)),
+    }
 
 
 def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[str, float | bool | None]:
@@ -84,7 +105,7 @@ def write_tables(
     series: Collection[str] | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write predictions.csv, predictions.json and report.html; returns the report.
+    """Write predictions.csv with its data dictionary, predictions.json and report.html; returns the report.
 
     Args:
         out_dir: folder of the results.
@@ -105,6 +126,7 @@ def write_tables(
         raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
     table = pd.DataFrame(rows).assign(notice=NOTICE)
     write_text(out_dir / PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
+    write_json(out_dir / DATA_PACKAGE, data_package(table), sort_keys=False)
     header = {**origin, "notice": NOTICE, "nodules": rows}
     write_json(out_dir / PREDICTIONS, header, sort_keys=False)
     write_report(out_dir, newer_than=SERIES_RECORD)

@@ -71,7 +71,7 @@ def make_backbone(
     if pixels % patch:
         raise ModelError(f"backbone {config.name!r}: {pixels} px are not a multiple of its {patch} px patches")
     if initialise and config.weights is not None:
-        load_weights(model, config.weights)
+        load_weights(model, config.weights, resample=config.patch_size is not None)
     elif initialise and not config.pretrained:
         _start_well(model)
     return model

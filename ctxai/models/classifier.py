@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from ctxai.data.auxiliary import AuxiliaryTargets
 from ctxai.data.labels import TARGETS, in_order
 from ctxai.data.loader import Batch
+from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import LabelKind
-from ctxai.errors import InputError, ModelError
+from ctxai.errors import InputError, ModelError, one_line
 from ctxai.models.backbone import make_backbone
 from ctxai.models.finetuning import prepare_backbone
 from ctxai.models.heads import (
@@ -30,6 +34,15 @@ from ctxai.models.lora import merge_lora
 from ctxai.models.optim import make_optimizer, parameter_groups
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 
+logger = logging.getLogger(__name__)
+
+_OPTIONS: dict[str, type] = {
+    "backbone": BackboneConfig,
+    "optim": OptimConfig,
+    "tune": TuneConfig,
+    "loss": LossConfig,
+    "heads": HeadsConfig,
+}
 _MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""
 
@@ -92,6 +105,10 @@ class NoduleClassifier(pl.LightningModule):
         if max(heads.soft, heads.rank, heads.outline) > 0:
             self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
         self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
+        chosen = {"backbone": backbone, "optim": optim, "tune": tune, "loss": loss, "heads": heads}
+        chosen = {name: _OPTIONS[name]() if value is None else value for name, value in chosen.items()}
+        self._options: dict[str, Any] = {name: plain_options(value) for name, value in chosen.items()}
+        self._options["plain"] = {"pixels": pixels, "targets": list(targets), "label": label}
         self.optim, self.tune, self.loss, self.label = optim, tune or TuneConfig(), loss or LossConfig(), label
         self._frozen = prepare_backbone(self.backbone, self.tune) if initialise else []
         self._places = [TARGETS.index(name) for name in self.target_names]
@@ -102,6 +119,8 @@ class NoduleClassifier(pl.LightningModule):
         if self.readout == "ordinal":
             self.register_buffer("rating_scale", torch.tensor([1.0, 0.0]))
         self.epoch_losses: list[float] = []
+        self.epoch_validation: list[dict[str, float]] = []
+        self._validated: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._losses: list[torch.Tensor] = []
         self._kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._compiled = compiled
@@ -262,16 +281,51 @@ class NoduleClassifier(pl.LightningModule):
             "lower optim.learning_rate or optim.gradient_clip"
         )
 
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the loss of test nodules as ``test_loss``."""
+        images, targets = batch[:2]
+        self.log("test_loss", self._loss(self(images), targets), batch_size=len(images), sync_dist=True)
+
+    def predict_step(self, batch: Batch | torch.Tensor, batch_idx: int) -> torch.Tensor:
+        """Outputs in units (N, K) of a batch of images, or of images with targets."""
+        return self.to_units(self(batch if isinstance(batch, torch.Tensor) else batch[0]))
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the loss of held-out nodules as ``validation_loss``."""
         images, targets = batch[:2]
-        loss = self._loss(self(images), targets)
+        outputs = self(images)
+        loss = self._loss(outputs, targets)
         self.log("validation_loss", loss, prog_bar=True, batch_size=len(images), sync_dist=True)
+        if self._malignancy:
+            self._validated.append((outputs[:, 0].float(), self._share(targets[:, 0])))
+
+    def on_validation_epoch_end(self) -> None:
+        """Record the epoch's loss and AUC on held-out nodules, whose share towards malignant is not one half."""
+        from torchmetrics.functional.classification import binary_auroc  # which explaining does without
+
+        loss = float(self.trainer.callback_metrics["validation_loss"])
+        figures = {"loss": loss, "auc": float("nan")}
+        if self._validated:
+            outputs, shares = (torch.cat(values) for values in zip(*self._validated, strict=True))
+            known = ~torch.isnan(shares) & (shares != 0.5)
+            labels = (shares[known] > 0.5).int()
+            if labels.any() and not labels.all():
+                figures["auc"] = float(binary_auroc(outputs[known].sigmoid(), labels))
+            self._validated.clear()
+        self.log("validation_auc", figures["auc"], sync_dist=True)
+        if not self.trainer.sanity_checking:
+            self.epoch_validation.append(figures)
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean training loss."""
         mean = self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean")
         self.epoch_losses.append(float(mean))
+        if self.trainer.is_global_zero:
+            figures = {"loss": self.epoch_losses[-1]}
+            if self.epoch_validation:
+                figures |= {f"monitored {name}": value for name, value in self.epoch_validation[-1].items()}
+            told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            logger.info("epoch %d of %d: %s", self.current_epoch + 1, self.trainer.max_epochs, told)
         self.log("loss", self.epoch_losses[-1], prog_bar=True, sync_dist=True)
         self._losses.clear()
 
@@ -290,15 +344,49 @@ class NoduleClassifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the loss history with a checkpoint: of this epoch, every process's own (process, step)."""
         losses = torch.stack(self._losses) if self._losses else torch.empty(0, device=self.device)
+        checkpoint["options"] = self._options
         checkpoint["epoch_losses"] = list(self.epoch_losses)
+        checkpoint["epoch_validation"] = [dict(figures) for figures in self.epoch_validation]
         checkpoint["losses"] = gather(self, losses).cpu()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the loss history from a checkpoint."""
         self.epoch_losses = list(checkpoint["epoch_losses"])
+        self.epoch_validation = list(checkpoint["epoch_validation"])
         losses = checkpoint["losses"]
         own = losses[self.global_rank] if len(losses) == self.trainer.world_size else losses.mean(0)
         self._losses = list(own.to(self.device))
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = "cpu",
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> NoduleClassifier:
+        """A classifier from a checkpoint of any trainer, in evaluation mode; nothing is unpickled.
+
+        Args:
+            checkpoint_path: the file.
+            map_location: where the weights go.
+            hparams_file, weights_only, kwargs: of Lightning's method; without effect here.
+            strict: False lets weights be missing.
+
+        Raises:
+            ModelError: when the file is no checkpoint of such a classifier.
+        """
+        try:
+            state = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
+            options = {name: build_options(kind, state["options"][name]) for name, kind in _OPTIONS.items()}
+            scratch = replace(options.pop("backbone"), weights=None, pretrained=False)
+            model = cls(scratch, **options, **state["options"]["plain"])
+            model.load_state_dict(state["state_dict"], strict=strict is not False)
+        except (pickle.UnpicklingError, LookupError, RuntimeError, TypeError, EOFError) as error:
+            raise ModelError(f"{checkpoint_path}: no checkpoint of a classifier ({one_line(error)})") from None
+        return model.eval()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW on the weights that learn, with the schedule of ``optim``, per step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import pickle
 import struct
 import warnings
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from timm.models import eva, vision_transformer
 
 from ctxai.errors import ModelError, one_line
+from ctxai.models.checkpoint_names import backbone_in, is_head
 from ctxai.suggestions import did_you_mean
 
 WEIGHTS = "weights.safetensors"
@@ -40,22 +42,24 @@ _DAMAGE = (
     pickle.UnpicklingError,
     struct.error,
 )
+logger = logging.getLogger(__name__)
+
 _WRAPPERS = ("teacher", "state_dict", "model")
-_PREFIXES = ("module.", "backbone.")
 
 
-def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Path) -> None:
+def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Path, resample: bool = True) -> None:
     """Load a checkpoint into a backbone; position embeddings are resampled to the model's grid.
 
-    Of a full DINO checkpoint the teacher is taken. DINO's own prefixes (`module.`, `backbone.`) are removed and heads
-    are left out.
+    Of a full DINO checkpoint the teacher is taken. Prefixes are removed, and heads left out (see `backbone_in`).
 
     Args:
         model: the backbone, without a head.
         path: a checkpoint file, the folder of a pretraining, or `ctxai:NAME`.
+        resample: take patch embeddings of another patch size, too, resampled to the model's.
 
     Raises:
-        ModelError: when the file cannot be read as plain tensors, or any weight of the model is missing or misfits.
+        ModelError: when the file cannot be read as plain tensors, when any weight of the model is missing or misfits,
+            or when the file holds a part of a backbone that the model does not have.
     """
     path = weights_file(path)
     state = _read_tensors(path)
@@ -64,22 +68,47 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise ModelError(f"{path}: holds a {type(state).__name__}, expected weights by name")
-    for prefix in _PREFIXES:
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
     expected = model.state_dict()
     try:
+        state = backbone_in(state)
+        _check_patch_size(state, expected, path, resample)
         with contextlib.redirect_stdout(io.StringIO()):  # timm prints about every bias that Eva does not have
             converted = _as_timm(state, model)
-            state = {name: value for name, value in converted.items() if name in expected}
+        state = {name: value for name, value in converted.items() if name in expected}
         missing = sorted(set(expected) - set(state))
         if missing:
             raise ModelError(f"{path}: {len(missing)} weights are missing for this backbone, first {missing[0]}")
+        more = sorted(name for name in set(converted) - set(expected) if not is_head(name))
+        if more:
+            raise ModelError(
+                f"{path}: {len(more)} weights have no place in this backbone, first {more[0]}; "
+                "name the architecture that the file is of, with its own depth"
+            )
         infinite = [name for name, value in state.items() if not bool(torch.isfinite(value).all())]
         if infinite:
             raise ModelError(f"{path}: {len(infinite)} weights are not finite, first {infinite[0]}; get the file again")
         model.load_state_dict(state)
     except _DAMAGE as error:
         raise ModelError(f"{path}: weights do not fit this backbone: {one_line(error)}") from None
+
+
+def _check_patch_size(state: dict[str, Any], expected: dict[str, torch.Tensor], path: Path, resample: bool) -> None:
+    """Refuse patch embeddings of another size than a name stands for; say where they are resampled.
+
+    Raises:
+        ModelError: naming both sizes.
+    """
+    name = "patch_embed.proj.weight"
+    given = state.get(name)
+    if name not in expected or given is None or given.ndim != 4 or given.shape[-1] == expected[name].shape[-1]:
+        return
+    own, wanted = given.shape[-1], expected[name].shape[-1]
+    if not resample:
+        raise ModelError(
+            f"{path}: patches of {own} px, but this backbone has {wanted} px; name the architecture that the file is "
+            f"of, or give patch_size {wanted} to resample them"
+        )
+    logger.warning("%s: patch embeddings of %d px are resampled to %d px", path, own, wanted)
 
 
 def _as_timm(state: dict[str, Any], model: vision_transformer.VisionTransformer | eva.Eva) -> dict[str, Any]:

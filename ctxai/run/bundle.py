@@ -87,7 +87,7 @@ class NodulePatchd(MapTransform):
 
 
 class BundleNetwork(torch.nn.Module):
-    """Patches in HU → predictions, everything that `Run.predict` does; ``columns`` names the outputs."""
+    """Patches in HU → predictions, everything that `Run.predict_marked` does; ``columns`` names the outputs."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class BundleNetwork(torch.nn.Module):
         """Predictions (N, column), float32, of patches (N, 1, superior, posterior, left) at 1 mm in HU."""
         hu = patches.as_tensor() if isinstance(patches, MetaTensor) else patches
         self.model.to(hu.device)
-        predictions = self.run.predict(hu.squeeze(1).cpu())
+        predictions = self.run.predict_marked(hu.squeeze(1).cpu())
         return torch.tensor(predictions.to_numpy(np.float32), device=hu.device)
 
 

@@ -64,7 +64,7 @@ class Calibration:
             alpha: share of nodules that may fall outside of their interval.
         """
         known = ~(np.isnan(labels) | np.isnan(logits))
-        slope, intercept = _platt(logits[known], labels[known]) if known.any() else (1.0, 0.0)
+        slope, intercept = platt_scaling(logits[known], labels[known]) if known.any() else (1.0, 0.0)
         widths: dict[str, float | None] = {}
         counts: dict[str, int] = {}
         for place, target in enumerate(TARGETS):
@@ -151,7 +151,8 @@ def other_probabilities(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarr
     }
 
 
-def _platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+def platt_scaling(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept of the most likely logistic curve through labels (nodule,), smoothed as Platt has it."""
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
     smoothed = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import types
-import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import yaml
 
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import TARGETS
+from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
 from ctxai.models.classifier import NoduleClassifier
@@ -117,7 +115,7 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """YAML text with every option, in the order above."""
-        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, default_flow_style=None)
+        return yaml.safe_dump(plain_options(self), sort_keys=False, default_flow_style=None)
 
     @classmethod
     def from_yaml(cls, text: str | bytes) -> RunConfig:
@@ -127,53 +125,21 @@ class RunConfig:
             RunError: for anything that is not such a document.
         """
         try:
-            return _build(cls, yaml.safe_load(text))
+            return build_options(cls, yaml.safe_load(text))
         except (yaml.YAMLError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RunError(
                 f"config.yaml: damaged or of another version ({one_line(error)}); train the run again"
             ) from None
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+def flat_options(text: str) -> dict[str, Any]:
+    """The options of YAML text by their full names, such as ``optim.epochs``."""
 
+    def walk(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
 
-def _build(kind: type, values: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    unknown = set(values) - set(hints)
-    if unknown:
-        raise TypeError(f"unknown option {', '.join(sorted(unknown))}")
-    return kind(**{name: _value(hints[name], value) for name, value in values.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _build(hint, value)
-    if isinstance(value, list):
-        value = tuple(value)
-    if hint == Path | None and value is not None:
-        value = Path(value)
-    if not _fits(hint, value):
-        raise TypeError(f"found {value!r}, expected {getattr(hint, '__name__', hint)}")
-    return value
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    """Whether a value is of a type that the options have; numbers are finite."""
-    parts = typing.get_args(hint)
-    match typing.get_origin(hint):
-        case typing.Literal:
-            return value in parts
-        case types.UnionType | typing.Union:
-            return any(_fits(part, value) for part in parts)
-        case origin if origin is tuple:
-            parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts
-            return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))
-    if hint in (int, float):
-        kinds = int if hint is int else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, hint)
+    return dict(walk(yaml.safe_load(text) or {}, ""))

@@ -73,8 +73,14 @@ def explain_patch(
     central = [number * len(offsets) + len(offsets) // 2 for number in range(len(views))]
     fused, central_maps = {}, {}
     for method in methods:
+        # Gradients of several targets at once differ in the last digit from those of each alone, and a map that
+        # depends on what else was asked for gets another UID and stands twice in an archive.
+        apart = [[one] for one in targets] if "gradients" in method.needs else [list(targets)]
         stacks = torch.cat(
-            [method.attribute(block.to(run.model.device), target=list(targets)).cpu() for block in images.split(_BATCH)]
+            [
+                torch.cat([method.attribute(block.to(run.model.device), target=part) for part in apart], dim=1).cpu()
+                for block in images.split(_BATCH)
+            ]
         )  # (view x slice, target, h, w)
         for number, target in enumerate(targets):
             key = method.name, name_of(target)

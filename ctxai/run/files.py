@@ -25,6 +25,8 @@ NOVELTY, CARD, PLOTS = "novelty.safetensors", "model_card.md", "plots"
 _MOST_MEMBERS = 100
 REQUIRED = (CONFIG, WEIGHTS, CALIBRATION, PROVENANCE, METRICS)
 """Files without which a folder is not a run."""
+CHECKED = (CONFIG, CALIBRATION, NOVELTY)
+"""Files whose checksums stand in the provenance, beside that of the weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,17 @@ def read_run_files(folder: Path) -> RunFiles:
             f"{folder / WEIGHTS}: checksum {checksum[:12]}… is not the one in {PROVENANCE} ({str(expected)[:12]}…); "
             "restore the file or train the run again"
         )
+    recorded = found["provenance"].get("files_sha256", {})  # runs of earlier versions have none
+    present = file_checksums(folder)
+    if recorded and (altered := [name for name in CHECKED if present.get(name) != recorded.get(name)]):
+        state = "is not the file that was saved with this run" if altered[0] in present else "is missing"
+        raise RunError(f"{folder / altered[0]}: {state}; restore it or train the run again")
     return RunFiles(**found, weights_sha256=checksum)
+
+
+def file_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files beside the weights that predictions depend on, as far as they are there."""
+    return {name: sha256(folder / name) for name in CHECKED if (folder / name).is_file()}
 
 
 def _config(path: Path) -> RunConfig:

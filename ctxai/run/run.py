@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from ctxai.data.settings import ViewConfig
 from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
-from ctxai.files import atomic_folder, sha256, write_json, write_text
+from ctxai.files import atomic_folder, json_sha256, sha256, write_json, write_text
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.run.calibration import Calibration
@@ -35,6 +36,7 @@ from ctxai.run.files import (
     PREDICTIONS,
     PROVENANCE,
     WEIGHTS,
+    file_checksums,
     read_run_files,
 )
 from ctxai.run.methods import make_method
@@ -44,7 +46,7 @@ from ctxai.run.recentring import displacement_mm, within
 from ctxai.run.targets import NamedTarget, parse_targets
 from ctxai.suggestions import did_you_mean
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
+SHIPPED = Path(__file__).parents[1] / "weights" / "hybrid_vit_lidc2d"
 
 _BATCH = 32
 
@@ -97,6 +99,16 @@ class Run:
     def target_names(self) -> tuple[str, ...]:
         """Names of the model's outputs: `TARGETS`, or those of them that it was trained for."""
         return self.model.target_names
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what predictions depend on: name, weights, options, calibration, novelty and folds.
+
+        Metrics and predictions of an evaluation are left out.
+        """
+        novelty = {} if self.novelty is None else self.novelty.to_tensors()
+        parts = [self.name, self.weights_sha256, self.config.to_yaml(), self.calibration.to_json(), self.provenance]
+        return json_sha256([*parts, hashlib.sha256(save(novelty)).hexdigest()])
 
     def in_sample(self, patient_id: str, nodule_id: str | None = None) -> bool:
         """Whether the run has learnt from this patient, in training or in calibration.
@@ -197,6 +209,8 @@ class Run:
             turned = [outputs_and_features(self.model, turn(flat, number)) for number in range(self.views.turns)]
             for values, collected in zip(zip(*turned, strict=True), (outputs, features), strict=True):
                 collected.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
+        if not all(torch.isfinite(values).all() for values in outputs):
+            raise RunError(f"run {self.name}: its outputs are NaN or infinite; its weights are damaged, train it again")
         return torch.cat(outputs), torch.cat(features[1:] or features)
 
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
@@ -236,8 +250,12 @@ class Run:
         patches = self._checked(hu)
         return self.predict(patches, self.recentre(patches))
 
-    def save(self, path: Path | str) -> None:
+    def save(self, path: Path | str, plots: Mapping[str, bytes] | None = None) -> None:
         """Write the run folder; it appears whole, and replaces one that is there.
+
+        Args:
+            path: the folder.
+            plots: pictures by file name.
 
         Raises:
             InputError: when the folder cannot be written.
@@ -249,10 +267,13 @@ class Run:
             self.provenance["weights_sha256"] = self.weights_sha256
             write_text(folder / CONFIG, self.config.to_yaml())
             write_json(folder / CALIBRATION, self.calibration.to_json())
-            write_json(folder / PROVENANCE, self.provenance)
             if self.novelty is not None:
                 (folder / NOVELTY).write_bytes(save(self.novelty.to_tensors()))
+            self.provenance["files_sha256"] = file_checksums(folder)
+            write_json(folder / PROVENANCE, self.provenance)
             (folder / PLOTS).mkdir()
+            for name, picture in (plots or {}).items():
+                (folder / PLOTS / name).write_bytes(picture)
             self.name, self.path = path.name, path
             self._write_results(folder)
 
@@ -264,6 +285,15 @@ class Run:
         """
         self.metrics |= metrics
         self.predictions = predictions
+        self._write_results(self.folder)
+
+    def record_external(self, name: str, metrics: Mapping[str, Any]) -> None:
+        """Write the figures of an external validation beside the run's own, and its model card anew.
+
+        Raises:
+            RunError: before the run is saved.
+        """
+        self.metrics["external"] = self.metrics.get("external", {}) | {name: dict(metrics)}
         self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +17,23 @@ from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import NODULE_FOLDS, TARGETS, targets_of
 from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
-from ctxai.errors import RunError
+from ctxai.errors import InputError, RunError
+from ctxai.files import write_text
 from ctxai.folder_kinds import kind_of
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.run.calibration import Calibration
-from ctxai.run.config import RunConfig
+from ctxai.run.config import RunConfig, flat_options
+from ctxai.run.files import CONFIG
+from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
+from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import is_first_process
 from ctxai.training.trainer import fit
 
 _BLOCK = 64
+_CURVE = "learning_curve.png"
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +66,7 @@ def train_run(
         RunError: when the folder holds a run of other options.
     """
     data = config.make_data(store_dir, workers)
-    config = replace(config, views=data.views)
+    config = replace(config, views=data.views, targets=_labelled(config.targets, data))
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)
     if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
         logger.info("%s: this run is finished; nothing to do", run_dir)
@@ -87,15 +94,38 @@ def train_run(
         _fit_rating_scale(model, data)
     _calibrate(run, data)
     _fit_novelty(run, data)
-    run.save(run_dir)
+    run.save(run_dir, {_CURVE: learning_curve(model.epoch_losses, model.epoch_validation)})
     shutil.rmtree(work_dir.parent)
     logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
+
+
+def _labelled(targets: Sequence[str], data: NoduleDataModule) -> tuple[str, ...]:
+    """The targets that any training nodule has a label of; the others are named, and neither learnt nor predicted.
+
+    Raises:
+        InputError: when there is none.
+    """
+    known = ~np.isnan(data.targets[data.split.training]).all(axis=0)
+    found = tuple(name for name in targets if known[TARGETS.index(name)])
+    without = ", ".join(name for name in targets if name not in found)
+    if not found:
+        raise InputError(f"targets: no training nodule has a label of {without}; give targets that are labelled")
+    if without:
+        logger.warning("no training nodule has a label of %s: not learnt, and not predicted by the run", without)
+    return found
 
 
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
     """What `metrics.json` says of the training."""
     record: dict[str, object] = {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}
-    if config.optim.patience:
+    if model.epoch_validation:
+        record["monitored"] = [
+            {name: round(value, 6) for name, value in figures.items() if not math.isnan(value)}
+            for figures in model.epoch_validation
+        ]
+    if config.optim.patience and config.folds.monitor:
+        record["selected_by"] = "patients of the training folds that were not learnt from"
+    elif config.optim.patience:
         record["selected_by"] = "the validation fold: calibration on it does not guarantee its coverage"
     if config.folds.unit == "nodule":
         record["folds"] = NODULE_FOLDS
@@ -155,23 +185,40 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
 def _work_folder(
     run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool, overwrite: bool = False
 ) -> Path:
-    """The folder beside the run that holds its checkpoint.
-
-    It is named by options and store, so that every process of a training finds the same one without asking.
+    """The folder beside the run for its checkpoints, named by options and store, the same for every process.
 
     Raises:
-        RunError: when a checkpoint of other options or another store would be lost.
+        RunError: when an interrupted training of other options or of another store is there, and may be resumed.
     """
     name = hashlib.sha256(f"{config.to_yaml()}{sorted(store.items())}".encode()).hexdigest()[:12]
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
-    if not overwrite and any(path.parent != folder for path in folder.parent.glob("*/*.ckpt")):
-        raise RunError(
-            f"{run_dir}: an interrupted training of other options or of another store has its checkpoint in "
-            f"{folder.parent}; give the same options to go on with it, another folder, or --overwrite to begin anew"
-        )
     if is_first_process():
-        for other in folder.parent.glob("*"):
+        for other in sorted(folder.parent.glob("*")):
+            keep = resume and not overwrite and other != folder
+            if keep and (other.name == CHECKPOINT or any(other.glob(CHECKPOINT))):
+                raise RunError(interrupted(folder.parent, other / CONFIG, config.to_yaml()))
             if other != folder or not resume:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CONFIG, config.to_yaml())
     return folder
+
+
+def interrupted(folder: Path, options: Path, now: str) -> str:
+    """What to say of an interrupted training of other options: which one differs, and the ways out.
+
+    Args:
+        folder: its checkpoints.
+        options: YAML file of its options.
+        now: YAML text of the options asked for.
+    """
+    before = flat_options(options.read_text(encoding="utf-8")) if options.is_file() else {}
+    after = flat_options(now)
+    changed = [
+        f"{name} was {before[name]}, now {after.get(name)}" for name in before if before[name] != after.get(name)
+    ]
+    which = f" ({changed[0]})" if changed else ""
+    return (
+        f"{folder}: an interrupted training of other options or of another store has its checkpoint here{which}; give "
+        "the same options to go on with it, another folder, or --no-resume to begin anew"
+    )

@@ -84,7 +84,7 @@ def fit(
             max_epochs=optim.epochs,
             accumulate_grad_batches=compute.accumulate,
             gradient_clip_val=optim.gradient_clip,
-            limit_val_batches=None if optim.patience else 0,
+            limit_val_batches=None if optim.patience or len(data.split.monitor) else 0,
             num_sanity_val_steps=0,
         )
 

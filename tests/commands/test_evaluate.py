@@ -1,5 +1,7 @@
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
@@ -7,9 +9,9 @@ from ctxai.data.labels import split_rows
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
+from ctxai.evaluate.predictions.external import calibration_drift
 from ctxai.evaluate.predictions.operating_points import choose_thresholds
-from ctxai.models.classifier import OptimConfig
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.resources import resource
 from ctxai.run.calibration import other_probabilities
 from ctxai.run.run import Run
@@ -41,13 +43,14 @@ def test_figures_follow_from_the_predictions_file_alone(trained, capsys):
     assert evaluate_predictions(table) == run.metrics["test"]
     assert sorted(table["patient_id"].unique()) == run.provenance["patients"]["test"]
     names = {"roc.png", "precision_recall.png", "reliability.png", "biomarkers.png", "worst_cases.png"}
+    names |= {"learning_curve.png"}
     assert {path.name for path in (run_dir / "plots").iterdir()} == names
     auc = f"{run.metrics['test']['malignancy']['auc']['value']:.3f}"
     printed = capsys.readouterr().out
     assert auc in printed and "sphericity" in printed
     assert f"| this run | {auc} (" in (run_dir / "model_card.md").read_text()
     page = (run_dir / "evaluation.html").read_text()
-    assert auc in page and page.count("data:image/png;base64,") == 5
+    assert auc in page and page.count("data:image/png;base64,") == 6
     assert "epoch_losses" in run.metrics["training"]
 
 
@@ -131,3 +134,59 @@ def test_a_store_whose_test_patients_were_trained_on_is_refused(trained, tmp_pat
     other.write_table(store.table.assign(fold=(store.table["fold"] + 2) % 5))
     with pytest.raises(InputError, match="4 patients of its test fold were trained or calibrated on"):
         evaluate(run_dir, other.path)
+
+
+def other_store(folder, nodules=24):
+    """Nodules of other patients, drawn by another seed."""
+    store = sphere_store(folder, nodules=nodules, depth=1, seed=5)
+    store.write_table(store.table.assign(patient_id=lambda table: "other-" + table["patient_id"]))
+    return store
+
+
+def test_another_store_is_refused_unless_it_is_an_external_validation(trained, tmp_path):
+    store, run_dir = trained
+    other = other_store(tmp_path / "other")
+    with pytest.raises(InputError, match="--external NAME"):
+        evaluate(run_dir, other.path)
+    with pytest.raises(InputError, match="leave --external out"):
+        evaluate(run_dir, store.path, external="elsewhere")
+    with pytest.raises(InputError, match="name of letters"):
+        evaluate(run_dir, other.path, external="../elsewhere")
+
+
+def test_an_external_validation_stands_beside_the_runs_own_figures(trained, tmp_path):
+    store, run_dir = trained
+    evaluate(run_dir, store.path)
+    own = Run.load(run_dir)
+    other = other_store(tmp_path / "other")
+    evaluate(run_dir, other.path, external="elsewhere")
+    run = Run.load(run_dir)
+    assert run.metrics["test"] == own.metrics["test"] and run.predictions.equals(own.predictions)
+    found = run.metrics["external"]["elsewhere"]
+    assert found["store"]["nodules"] == len(other)
+    assert found["malignancy"]["calibration_drift"]["prevalence"] == 0.5
+    table = pd.read_csv(run_dir / "external" / "elsewhere" / "predictions.csv")
+    assert len(table) == len(other)  # every fold
+    called = (table["malignancy_probability"] >= run.metrics["validation"]["thresholds"]["youden"]).astype(int)
+    assert table["called_youden"].tolist() == called.tolist()  # the run's own threshold
+    card = (run_dir / "model_card.md").read_text()
+    assert "## External validation" in card and "| elsewhere | 24 |" in card
+    evaluate(run_dir, store.path)
+    assert Run.load(run_dir).metrics["external"]["elsewhere"] == found
+
+
+def test_patients_that_the_run_has_learnt_from_validate_nothing(trained, tmp_path):
+    _, run_dir = trained
+    with pytest.raises(InputError, match="has learnt from"):
+        evaluate(run_dir, sphere_store(tmp_path / "same", nodules=24, depth=1, seed=5).path, external="same")
+
+
+def test_drift_tells_probabilities_that_are_too_extreme_or_too_low():
+    generator = np.random.default_rng(0)
+    true = expit(generator.normal(0, 1.5, 20_000))
+    labels = (generator.uniform(size=len(true)) < true).astype(float)
+    extreme = calibration_drift(expit(2 * logit(true)), labels)
+    assert extreme["slope"] == pytest.approx(0.5, abs=0.03) and extreme["intercept"] == pytest.approx(0, abs=0.1)
+    low = calibration_drift(expit(logit(true) - 1), labels)
+    assert low["slope"] == pytest.approx(1, abs=0.05) and low["intercept"] == pytest.approx(1, abs=0.1)
+    assert low["prevalence"] > low["mean_probability"] + 0.1

@@ -34,7 +34,6 @@ def test_the_results_are_laid_out_as_promised(explained):
     key = only(explained, "*/explained.json").parent.name
     assert {"predictions.csv", "predictions.json", "report.html"} <= files
     for name in (
-        "ct.nii.gz",
         "maps/cdam_malignancy.nii.gz",
         "dicom/pmap/cdam_malignancy_for.dcm",
         "dicom/pmap/cdam_malignancy_against.dcm",
@@ -232,7 +231,8 @@ def test_bad_input_gives_one_line_and_leaves_nothing_half_written(
 
 def test_the_real_scan_is_explained_with_its_readers(lidc_0001, run_folder, tmp_path):
     out = tmp_path / "out"
-    assert main(["explain", str(lidc_0001), str(out), "--run", str(run_folder)]) == 0
+    formats = ["--formats", "ct,nifti,pmap,seg,sr"]
+    assert main(["explain", str(lidc_0001), str(out), "--run", str(run_folder), *formats]) == 0
     (row,) = predictions(out)
     assert (row["nodule_id"], row["n_readers"]) == ("LIDC-IDRI-0001-01", "4")
     series = read_series(lidc_0001)

@@ -12,6 +12,7 @@ from ctxai.cli import main
 from ctxai.commands.export_bundle import export_bundle
 from ctxai.ct.grid import Grid
 from ctxai.run.bundle import PATCH_SHAPE
+from ctxai.run.ood import Novelty
 
 from folders import contents
 from runs import untrained_run
@@ -22,6 +23,8 @@ CENTRE = np.array([-31.0, 12.5, 140.25])
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = untrained_run()
+    images = np.random.default_rng(0).normal(-500, 300, (12, *PATCH_SHAPE)).astype(np.int16)
+    run.novelty = Novelty.fit(run.features(images), np.arange(12) // 2)
     run.save(tmp_path_factory.mktemp("runs") / "run")
     return run
 
@@ -103,7 +106,7 @@ def test_a_second_export_gives_the_same_bytes_and_no_pickle(bundle, run, tmp_pat
     assert set(contents(bundle)) == {
         *("LICENSE", "docs/README.md", "configs/inference.json", "configs/metadata.json"),
         *(f"models/run/{name}.json" for name in ("calibration", "metrics", "provenance")),
-        *("models/run/config.yaml", "models/run/weights.safetensors"),
+        *("models/run/config.yaml", "models/run/weights.safetensors", "models/run/novelty.safetensors"),
     }
     assert b"Apache License" in contents(bundle)["LICENSE"]
 

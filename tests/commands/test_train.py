@@ -1,17 +1,20 @@
 import json
+import os
 import shutil
+import signal
 
 import pytest
 
 from ctxai.cli import main, parse
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
-from ctxai.data.settings import VIEWS, AugmentConfig, ViewConfig
+from ctxai.data.settings import VIEWS, AugmentConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
-from ctxai.models.classifier import OptimConfig
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
 
+import folders
 from cohorts import sphere_store
 
 QUICK = {
@@ -73,13 +76,38 @@ def test_a_finished_run_is_kept_and_another_one_is_not_overwritten(store, tmp_pa
     assert Run.load(tmp_path / "run").config.seed == 1
 
 
-def test_a_half_finished_training_of_other_options_is_not_gone_on_with(store, tmp_path):
-    work = tmp_path / ".run.training"
-    work.mkdir()
-    (work / "config.yaml").write_text("seed: 9\n")
-    (work / "last.ckpt").write_bytes(b"of another training")
-    train(store.path, tmp_path / "run", **QUICK)
+@pytest.fixture
+def begun(store, tmp_path, monkeypatch):
+    """A run folder whose training was interrupted."""
+
+    ordinary = NoduleClassifier.training_step
+
+    def asked(self, batch, batch_idx):
+        if self.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ordinary(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NoduleClassifier, "training_step", asked)
+        with pytest.raises(KeyboardInterrupt):
+            train(store.path, tmp_path / "run", **QUICK)
+    return tmp_path / "run"
+
+
+def test_an_interrupted_training_of_other_options_is_refused_and_kept(store, begun):
+    work = begun.with_name(".run.training")
+    before = folders.contents(work)
+    assert any(name.endswith("last.ckpt") for name in before)
+    with pytest.raises(RunError, match=r"checkpoint here \(seed was 0, now 9\); give the same options"):
+        train(store.path, begun, **QUICK | {"seed": 9})
+    assert folders.contents(work) == before
+    train(store.path, begun, **QUICK)
     assert not work.exists()
+
+
+def test_an_interrupted_training_is_removed_when_that_is_asked_for(store, begun):
+    train(store.path, begun, **QUICK | {"seed": 9}, resume=False)
+    assert Run.load(begun).config.seed == 9 and not begun.with_name(".run.training").exists()
 
 
 def test_unusable_stores_are_refused_before_anything_is_written(store, tmp_path):
@@ -129,3 +157,8 @@ def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):
         main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(tmp_path / "a/run/config.yaml")]) == 0
     )
     assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
+
+
+def test_all_folds_are_asked_for_by_one_word():
+    _, values = parse(["train", "store", "run", "--folds", "all"])
+    assert values.arguments["folds"] == FoldConfig(test="all")

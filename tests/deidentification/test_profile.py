@@ -181,12 +181,30 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path, monkeypatch):
     assert own_key_file().parent == tmp_path / "settings" / "ctxai"
     assert stat.S_IMODE(own_key_file().stat().st_mode) == 0o600
     (tmp_path / "short.key").write_text("short\n")
+    (tmp_path / "short.key").chmod(0o600)
     with pytest.raises(InputError, match="expected a secret of 16 or more"):
         read_key(tmp_path / "short.key")
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602])
+def test_a_key_that_others_can_read_or_change_is_refused(tmp_path, mode):
+    read_key(tmp_path / "key")
+    (tmp_path / "key").chmod(mode)
+    with pytest.raises(InputError, match="chmod 600"):
+        read_key(tmp_path / "key")
+
+
+def test_one_id_of_two_issuers_is_two_patients(image):
+    confidentiality = Confidentiality(KEY, frozenset({Retain.MODIFIED_DATES}))
+    found = set()
+    for issuer in ("", "HOSPITAL A", "HOSPITAL B"):
+        image.IssuerOfPatientID = issuer
+        found.add(confidentiality.header(image).PatientID)
+    assert len(found) == 3
+
+
 def test_a_key_that_another_process_is_making_is_waited_for(tmp_path):
-    (tmp_path / "new.key").touch()
+    (tmp_path / "new.key").touch(mode=0o600)
     writing = threading.Timer(0.2, (tmp_path / "new.key").write_bytes, [KEY])
     writing.start()
     assert read_key(tmp_path / "new.key") == KEY

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
+from ctxai.ct.grid import Grid
+from ctxai.errors import RunError
 from ctxai.run.explanation import slice_offsets
 
 from runs import untrained_run
@@ -39,3 +42,20 @@ def test_explained_slices_pass_through_the_nodule():
     assert slice_offsets(2.0, 32) == [-2, -1, 0, 1, 2]
     assert len(slice_offsets(80.0, 32)) == 31
     assert slice_offsets(None, 32) == slice_offsets(12.0, 32)
+
+
+@pytest.mark.parametrize("method", ["cdam", "smooth_cdam", "agcam", "integrated_gradients"])
+def test_a_map_is_the_same_to_the_last_bit_whatever_else_is_explained(method):
+    run = untrained_run()
+    patch = sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0))
+    alone = run.explain(patch, [method], ["malignancy"], diameter_mm=8.0)
+    among = run.explain(patch, [method], ["spiculation", "malignancy", "margin-texture"], diameter_mm=8.0)
+    assert alone.maps[method, "malignancy"].tobytes() == among.maps[method, "malignancy"].tobytes()
+
+
+def test_a_run_whose_outputs_are_no_numbers_is_refused():
+    run = untrained_run()
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match="NaN or infinite"):
+        run.predict(sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0)))

@@ -1,8 +1,10 @@
 """What `ctxai explain` is asked to do decides what its results depend on."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from ctxai.ct.series import read_series
@@ -89,3 +91,37 @@ def test_a_view_that_the_run_was_not_trained_for_is_allowed_and_said(asked, capl
     assert not caplog.text
     assert checked_views(run, ["axial", "coronal"]) == ["axial", "coronal"]
     assert "was not trained on coronal views" in caplog.text
+
+
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "PatientName", "RescaleIntercept", "pixels"])
+def test_results_of_a_series_depend_on_headers_and_pixels_whose_uids_stay(asked, sphere_ct, tmp_path, keyword):
+    candidate = NoduleCandidate("sphere", SPHERE, 14.0)
+    before = asked.digest_of(read_series(sphere_ct), [candidate])
+    copied = tmp_path / "ct"
+    shutil.copytree(sphere_ct, copied)
+    assert asked.digest_of(read_series(copied), [candidate]) == before
+    for path in copied.iterdir():
+        image = pydicom.dcmread(path)
+        if keyword == "PixelSpacing":
+            image.PixelSpacing = [value / 2 for value in image.PixelSpacing]
+        elif keyword == "PatientName":
+            image.PatientName = "Another^Name"
+        elif keyword == "RescaleIntercept":
+            image.RescaleIntercept = image.RescaleIntercept - 10
+        else:
+            image.PixelData = bytes(len(image.PixelData))
+        image.save_as(path)
+        if keyword == "pixels":
+            break
+    assert asked.digest_of(read_series(copied), [candidate]) != before
+
+
+def test_results_depend_on_all_of_a_run_that_predictions_depend_on(asked):
+    run = asked.run
+    changes = [
+        replace(run, calibration=replace(run.calibration, slope=9.0)),
+        replace(run, provenance=run.provenance | {"patients": {"training": [], "validation": [], "test": []}}),
+        replace(run, config=replace(run.config, half_precision=not run.config.half_precision)),
+        replace(run, name="another"),
+    ]
+    assert len({replace(asked, run=one).digest for one in [run, *changes]}) == len(changes) + 1

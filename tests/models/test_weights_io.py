@@ -99,7 +99,7 @@ def test_a_folder_stands_for_its_weights(tmp_path):
 
 
 def test_weights_of_the_package_are_called_by_name():
-    with pytest.raises(ModelError, match=r"ctxai:absent: expected one of .*ctxai:vit_tiny_lidc2d"):
+    with pytest.raises(ModelError, match=r"ctxai:absent: expected one of .*ctxai:hybrid_vit_lidc2d"):
         make_backbone(with_weights(TINY, "ctxai:absent"), 32)
 
 
@@ -128,3 +128,101 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     for name in ("evil.pth", "evil.zip.pth"):
         with pytest.raises(ModelError, match="nothing is unpickled"):
             make_backbone(with_weights(TINY, tmp_path / name), pixels=32)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "net.", "_orig_mod.", "model.net._orig_mod.backbone."])
+def test_what_stands_before_the_names_does_not_matter(tmp_path, prefix):
+    source = random_backbone(TINY, 32)
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    torch.save({"state_dict": state | {"loss.weight": torch.ones(2)}}, tmp_path / "lightning.ckpt")
+    assert_same_features(make_backbone(with_weights(TINY, tmp_path / "lightning.ckpt"), 32), source, 32)
+
+
+def as_transformers(source, prefix=""):
+    """Weights of a timm ViT or DINOv2 in the layout of HuggingFace transformers."""
+    layers = {
+        "norm1": "norm1", "norm2": "norm2", "ls1.gamma": "layer_scale1.lambda1", "ls2.gamma": "layer_scale2.lambda1",
+        "attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2",
+    }  # fmt: skip
+    if "blocks.0.ls1.gamma" not in source:
+        layers |= {"norm1": "layernorm_before", "norm2": "layernorm_after"}
+        layers |= {"mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense"}
+    found = {}
+    for name, value in source.items():
+        name = name.replace("patch_embed.proj", "embeddings.patch_embeddings.projection")
+        if name.startswith("blocks."):
+            _, number, rest = name.split(".", 2)
+            if rest.startswith("attn.qkv"):
+                for part, values in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                    end = rest.removeprefix("attn.qkv.")
+                    found[f"{prefix}encoder.layer.{number}.attention.attention.{part}.{end}"] = values
+                continue
+            for ours, theirs in layers.items():
+                if rest.startswith(ours):
+                    rest = rest.replace(ours, theirs)
+            name = f"encoder.layer.{number}.{rest}"
+        name = {"cls_token": "embeddings.cls_token", "pos_embed": "embeddings.position_embeddings"}.get(name, name)
+        name = name.replace("norm.", "layernorm.") if name.startswith("norm.") else name
+        found[prefix + name] = value.clone()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "more"),
+    [
+        ("vit_small_patch8_224.dino", "vit.", {"classifier.weight": torch.ones(2, 384)}),
+        ("vit_small_patch14_dinov2", "", {"embeddings.mask_token": torch.ones(1, 384)}),
+    ],
+    ids=["ViT", "DINOv2"],
+)
+def test_the_names_of_transformers_are_understood(tmp_path, name, prefix, more):
+    config = BackboneConfig(name, patch_size=None, depth=1)
+    source = random_backbone(config, 56)
+    save_file(as_transformers(source.state_dict(), prefix) | more, tmp_path / "model.safetensors")
+    assert_same_features(make_backbone(with_weights(config, tmp_path / "model.safetensors"), 56), source, 56)
+
+
+def test_registers_of_transformers_dinov2_are_understood(tmp_path):
+    source = random_backbone(DINOV2, 56)
+    state = source.state_dict()
+    registers, positions = state.pop("reg_token"), state["pos_embed"]
+    first = torch.full((1, 1, 384), 0.25)  # the class token's position, which timm adds to the token
+    state |= {"cls_token": state["cls_token"] - first, "pos_embed": torch.cat([first, positions], 1)}
+    found = as_transformers(state) | {"embeddings.register_tokens": registers}
+    save_file(found | {"embeddings.mask_token": torch.ones(1, 384)}, tmp_path / "model.safetensors")
+    assert_same_features(make_backbone(with_weights(DINOV2, tmp_path / "model.safetensors"), 56), source, 56)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"blocks.0.ls1.gamma": torch.ones(192)}, r"1 weights have no place in this backbone, first blocks\.0\.ls1"),
+        ({"blocks.0.attn.q_norm.weight": torch.ones(64)}, r"first blocks\.0\.attn\.q_norm"),
+        ({"blocks.1.norm1.weight": torch.ones(192)}, r"first blocks\.1\.norm1"),
+    ],
+    ids=["LayerScale", "QK norm", "another block"],
+)
+def test_a_part_that_the_backbone_lacks_is_refused_by_name(tmp_path, extra, message):
+    torch.save(make_backbone(TINY, 32).state_dict() | extra, tmp_path / "more.pth")
+    with pytest.raises(ModelError, match=message):
+        make_backbone(with_weights(TINY, tmp_path / "more.pth"), 32)
+
+
+def test_heads_and_mask_tokens_are_left_out(tmp_path):
+    source = random_backbone(TINY, 32)
+    more = {"head.weight": torch.ones(3, 192), "head.mlp.0.weight": torch.ones(2), "mask_token": torch.ones(1, 1, 192)}
+    torch.save(source.state_dict() | more, tmp_path / "heads.pth")
+    assert_same_features(make_backbone(with_weights(TINY, tmp_path / "heads.pth"), 32), source, 32)
+
+
+def test_a_named_architecture_takes_no_patches_of_another_size(tmp_path):
+    torch.save(make_backbone(BackboneConfig(patch_size=8, depth=1), 32).state_dict(), tmp_path / "patch8.pth")
+    with pytest.raises(ModelError, match="patches of 8 px, but this backbone has 16 px"):
+        make_backbone(BackboneConfig(patch_size=None, depth=1, weights=tmp_path / "patch8.pth"), 32)
+    make_backbone(BackboneConfig(patch_size=16, depth=1, weights=tmp_path / "patch8.pth"), 32)
+
+
+def test_what_a_file_holds_is_said_when_it_is_no_backbone(tmp_path):
+    torch.save({"conv1.weight": torch.ones(2), "fc.bias": torch.ones(2)}, tmp_path / "resnet.pth")
+    with pytest.raises(ModelError, match=r"no vision transformer .* found conv1\.weight, fc\.bias"):
+        make_backbone(with_weights(TINY, tmp_path / "resnet.pth"), 32)

@@ -12,6 +12,7 @@ from ctxai.data.views import render_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import sha256
 from ctxai.run.config import RunConfig
+from ctxai.run.files import file_checksums
 from ctxai.run.run import Run, round_weights
 
 FILES = {
@@ -124,9 +125,32 @@ def test_altered_weights_are_refused(run_dir):
         Run.load(run_dir)
 
 
+def record_files(run_dir):
+    """Take the files as they are for those that were saved."""
+    provenance = json.loads((run_dir / "provenance.json").read_text())
+    provenance["files_sha256"] = file_checksums(run_dir)
+    (run_dir / "provenance.json").write_text(json.dumps(provenance))
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "calibration.json"])
+def test_an_edited_file_is_refused(run_dir, name):
+    path = run_dir / name
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(RunError, match=rf"{name}: is not the file that was saved with this run"):
+        Run.load(run_dir)
+
+
+def test_a_run_of_an_earlier_version_without_these_checksums_is_read(run_dir):
+    provenance = json.loads((run_dir / "provenance.json").read_text())
+    del provenance["files_sha256"]
+    (run_dir / "provenance.json").write_text(json.dumps(provenance))
+    assert Run.load(run_dir).name == run_dir.name
+
+
 def test_weights_of_another_architecture_are_refused_in_one_line(run_dir):
     text = (run_dir / "config.yaml").read_text()
     (run_dir / "config.yaml").write_text(text.replace("depth: 1", "depth: 2"))
+    record_files(run_dir)
     assert RunConfig.from_yaml((run_dir / "config.yaml").read_text()).backbone.depth == 2
     with pytest.raises(RunError, match=r"weights do not fit config\.yaml: .*blocks\.1") as refused:
         Run.load(run_dir)

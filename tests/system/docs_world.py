@@ -48,7 +48,7 @@ _SETTING_UP = f"""
 ctxai phantom LIDC-IDRI --patients {" ".join(PATIENTS)} --margin_mm 2
 ctxai ingest LIDC-IDRI store
 ctxai train store run
-ctxai explain LIDC-IDRI/{CT_PATIENT} results
+ctxai explain LIDC-IDRI/{CT_PATIENT} results --formats ct,nifti,pmap,seg,sr
 """
 
 

@@ -2,11 +2,12 @@ import pickle
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
-from ctxai.errors import InputError, RunError
+from ctxai.errors import InputError, ModelError, RunError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig, TuneConfig
 from ctxai.run.config import RunConfig
@@ -235,3 +236,50 @@ def test_the_same_seed_gives_the_same_weights_of_a_stem_in_bf16(store, tmp_path)
     first, second = (ordinal(store, tmp_path / name, compute)[0] for name in "ab")
     assert torch.equal(weights(first), weights(second))
     assert all(block.attn.fused_attn for block in first.backbone.blocks)
+
+
+def test_monitored_patients_are_measured_every_epoch_and_not_learnt_from(store, tmp_path):
+    folds = FoldConfig(monitor=0.3)
+    data = NoduleDataModule(store.path, VIEWS, AugmentConfig(), folds, batch_size=8)
+    patients = data.table["patient_id"].to_numpy()
+    monitored, learnt = set(patients[data.split.monitor]), set(patients[data.split.training])
+    assert monitored and not monitored & learnt
+    assert monitored | learnt == set(
+        patients[NoduleDataModule(store.path, VIEWS, AugmentConfig(), FoldConfig()).split.training]
+    )
+    model, _ = prepare(store, epochs=3)
+    fit(model, data, tmp_path, accelerator="cpu")
+    assert len(model.epoch_validation) == 3
+    assert all(np.isfinite(figures["loss"]) and 0 <= figures["auc"] <= 1 for figures in model.epoch_validation)
+
+
+def test_a_resumed_training_remembers_what_was_monitored(store, tmp_path):
+    def monitored(folder, **options):
+        model, _ = prepare(store, epochs=3)
+        data = NoduleDataModule(store.path, VIEWS, AugmentConfig(), FoldConfig(monitor=0.3), batch_size=8)
+        return fit(model, data, folder, accelerator="cpu", **options).epoch_validation
+
+    whole = monitored(tmp_path / "whole")
+    monitored(tmp_path / "cut", callbacks=[StopAfter(2)])
+    assert monitored(tmp_path / "cut") == whole
+
+
+def test_a_checkpoint_opens_as_the_classifier_that_wrote_it(store, tmp_path):
+    fit(*prepare(store, tune=TuneConfig(blocks=1)), tmp_path, accelerator="cpu", callbacks=[StopAfter(1)])
+    model = NoduleClassifier.load_from_checkpoint(tmp_path / CHECKPOINT)
+    assert model.optim.epochs == 2 and model.tune.blocks == 1 and not model.training
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    with pytest.raises(ModelError, match="no checkpoint of a classifier"):
+        NoduleClassifier.load_from_checkpoint(store.path / "layout.json")
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+def test_any_trainer_predicts_and_tests(store):
+    model, data = prepare(store)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.test(model, data, verbose=False)
+    assert np.isfinite(float(trainer.callback_metrics["test_loss"]))
+    predicted = torch.cat(trainer.predict(model, data))
+    assert predicted.shape == (len(data.split.test), 9)
+    assert ((predicted[:, 0] >= 1) & (predicted[:, 0] <= 5)).all()

@@ -17,6 +17,7 @@ from ctxai.data.labels import TARGETS, usable
 from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import RunError, StoreError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
+from ctxai.evaluate.predictions.operating_points import choose_thresholds
 from ctxai.files import sha256
 from ctxai.folder_kinds import kind_of
 from ctxai.models.classifier import NoduleClassifier
@@ -111,6 +112,11 @@ def ensemble(members: Sequence[Run], config: RunConfig, store: NoduleStore, name
     run.novelty = members[0].novelty  # in whose features the ensemble's is measured
     losses = [member.metrics["training"]["epoch_losses"] for member in members]
     run.metrics = {"training": {"epoch_losses": losses}, "test": evaluate_predictions(pooled, config.seed)}
+    if "malignancy_probability" in pooled:
+        known = pooled[pooled["label_malignancy"].notna()]
+        probabilities = known["malignancy_probability"].to_numpy(float)
+        thresholds = choose_thresholds(known["label_malignancy"].to_numpy(float), probabilities)
+        run.metrics["validation"] = {"thresholds": {name: round(value, 6) for name, value in thresholds.items()}}
     run.predictions = pooled
     return run
 

@@ -10,6 +10,7 @@ from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
@@ -39,6 +40,7 @@ def write_parametric_maps(
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
+    deflated: bool = True,
 ) -> list[Dataset]:
     """Write a map as one object of evidence for the target and, of a signed method, one of evidence against it.
 
@@ -48,6 +50,7 @@ def write_parametric_maps(
         source: the CT.
         provenance: how the map was made.
         scale: what both maps are divided by; the largest magnitude of the volume when not given.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
 
     Returns:
         References to the objects.
@@ -60,7 +63,7 @@ def write_parametric_maps(
     written = []
     for evidence in Evidence if provenance.signed else (Evidence.FOR,):
         file = Path(folder) / f"{provenance.stem}_{evidence}.dcm"
-        written.append(write_parametric_map(file, volume, source, provenance, evidence, scale))
+        written.append(write_parametric_map(file, volume, source, provenance, evidence, scale, deflated))
     return written
 
 
@@ -71,6 +74,7 @@ def write_parametric_map(
     provenance: Provenance,
     evidence: Evidence = Evidence.FOR,
     scale: float | None = None,
+    deflated: bool = True,
 ) -> Dataset:
     """Write one half of a map as a Parametric Map of float32 values in 0..1.
 
@@ -86,6 +90,8 @@ def write_parametric_map(
         evidence: which half.
         scale: the map's value that is stored as 1; the volume's largest magnitude when not given, so that both halves
             share it. 1 for a map that is 0 everywhere.
+        deflated: write Deflated Explicit VR Little Endian: a map is 0 nearly everywhere, and takes a hundredth of its
+            plain size.
 
     Returns:
         A reference to the object.
@@ -126,6 +132,8 @@ def write_parametric_map(
     )
     _put_frames_in_ascending_order(dataset, stored, source)
     _state_anatomy(dataset)
+    if deflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     return finish_and_write(dataset, source, provenance, path)
 
 

@@ -1,4 +1,4 @@
-"""NIfTI files: the CT, the readers' consensus and every map."""
+"""NIfTI files of the readers' consensus and every map."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from pydicom.dataset import Dataset
 from ctxai.export.nifti import write_nifti
 from ctxai.inference.consensus import READERS, consensus_labels
 from ctxai.inference.formats.base import MapOverlay, OutputFormat, SeriesOutput
-from ctxai.results_folder import CT_NIFTI, MAPS, NODULES_NIFTI
+from ctxai.results_folder import MAPS, NODULES_NIFTI
 
 
 class Nifti(OutputFormat):
     """Volumes on the CT's grid, for ITK-SNAP, 3D Slicer and Python."""
 
     name = "nifti"
-    summary = "NIfTI volumes of the CT, the readers' consensus and the maps"
+    summary = "NIfTI volumes of the maps and the readers' consensus"
     dicom = False
     order = 10
 
     def write_nodules(self, output: SeriesOutput) -> list[Dataset]:
-        """Write the CT and, where readers agree on a nodule, labels of their consensus."""
-        write_nifti(output.folder / CT_NIFTI, output.series.read(), output.series.grid)
+        """Write labels of the readers' consensus, where they agree on a nodule."""
         labels, outlined = consensus_labels(output.series.grid, output.nodules)
         if outlined:
             readers = replace(READERS, explained=tuple(outlined))

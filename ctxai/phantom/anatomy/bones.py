@@ -17,7 +17,7 @@ def bones(frame: Frame, habitus: Habitus, phase: float) -> list[Layer]:
     grain = frame.noise("bone", 6)
     rib, cartilage = _ribs(frame, phase)
     spine, disc = _vertebrae(frame, phase)
-    flat = union(rib, _breastbone(frame), _collar_bones(frame), _arms(frame))
+    flat = union(rib, _sternum(frame), _clavicles(frame), _arms(frame))
     dense = habitus.bone
     layers = [Layer(cartilage, 105.0 + 14 * grain, 1.3)]
     outer, inner = _blades(frame)
@@ -69,7 +69,7 @@ def _canal(frame: Frame) -> np.ndarray:
     return np.hypot(frame.x, frame.y - frame.thorax.spine_mm - 19.5) - 8
 
 
-def _breastbone(frame: Frame) -> np.ndarray:
+def _sternum(frame: Frame) -> np.ndarray:
     half = 15 + 12 * np.clip((frame.level - 0.72) / 0.08, 0, 1)
     plate = (np.sqrt(np.hypot((frame.x / half) ** 2, ((frame.wall - 8) / 5.5) ** 2) + 1e-6) - 1) * 5.5
     behind = np.where(frame.y < 0, 0, 50.0)
@@ -98,7 +98,7 @@ def _arms(frame: Frame) -> np.ndarray:
     return capsule(np.abs(frame.x), frame.y, frame.z, inner, outer, 21.0, 12.0)
 
 
-def _collar_bones(frame: Frame) -> np.ndarray:
+def _clavicles(frame: Frame) -> np.ndarray:
     thorax = frame.thorax
     depth = thorax.half_depth_mm
     inner = (17, -0.5 * depth, thorax.z_at(0.9))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctxai.phantom.anatomy.shapes import Grid
+from ctxai.phantom.anatomy.shapes import CoarseGrid
 from ctxai.phantom.anatomy.thorax import Thorax
 from ctxai.phantom.nodule.texture import Texture
 
@@ -75,7 +75,7 @@ class Frame:
         lung: distance to the lungs.
     """
 
-    def __init__(self, thorax: Thorax, grid: Grid, texture: Texture) -> None:
+    def __init__(self, thorax: Thorax, grid: CoarseGrid, texture: Texture) -> None:
         self.thorax, self.grid = thorax, grid
         x, y, z = grid.mesh()
         self.shape = np.broadcast_shapes(x.shape, y.shape, z.shape)

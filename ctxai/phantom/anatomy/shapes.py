@@ -15,7 +15,7 @@ STEP = 4
 
 
 @dataclass(frozen=True)
-class Grid:
+class CoarseGrid:
     """The pixel grid of some slices and the coarse grid laid over it.
 
     Attributes:

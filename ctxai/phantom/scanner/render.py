@@ -10,7 +10,7 @@ from ctxai.lidc.database import Nodule, Scan
 from ctxai.phantom.anatomy.bones import bones
 from ctxai.phantom.anatomy.frame import Frame, Habitus, Layer, draw_habitus
 from ctxai.phantom.anatomy.organs import organs
-from ctxai.phantom.anatomy.shapes import Grid, box, coverage, paint, pixels_of, upsample
+from ctxai.phantom.anatomy.shapes import CoarseGrid, box, coverage, paint, pixels_of, upsample
 from ctxai.phantom.anatomy.thorax import Thorax, draw_thorax
 from ctxai.phantom.anatomy.trees import LungTrees, grow_lungs
 from ctxai.phantom.anatomy.wall import back_mm, body_distance, soft_wall
@@ -76,7 +76,7 @@ class Chest:
     def _clean(self, first: int) -> Iterator[tuple[np.ndarray, float]]:
         """Slices of one chunk without nodules and noise, and their levels."""
         z_mm = self.z_mm[first : first + CHUNK]
-        grid = Grid(ROWS, self.scan.pixel_spacing_mm, z_mm)
+        grid = CoarseGrid(ROWS, self.scan.pixel_spacing_mm, z_mm)
         frame = Frame(self.thorax, grid, self._texture)
         body = body_distance(frame, self.habitus)
         before = couch(frame, self.scanner, body, back_mm(frame, self.habitus), self._phase[0])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import deflate
 import numpy as np
 import pydicom
 import pytest
@@ -136,11 +137,14 @@ def test_writing_leaves_the_source_as_it_was(source, signed_map, provenance, tmp
     assert [image.to_json() for image in source.images] == before
 
 
-def test_a_failed_write_leaves_nothing(source, signed_map, provenance, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("where", "name", "deflated"), [(pydicom.Dataset, "save_as", False), (deflate, "deflate_compress", True)]
+)
+def test_a_failed_write_leaves_nothing(source, signed_map, provenance, tmp_path, monkeypatch, where, name, deflated):
     def fail(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pydicom.Dataset, "save_as", fail)
+    monkeypatch.setattr(where, name, fail)
     with pytest.raises(KeyboardInterrupt):
-        write_parametric_map(tmp_path / "out" / "map.dcm", signed_map, source, provenance)
+        write_parametric_map(tmp_path / "out" / "map.dcm", signed_map, source, provenance, deflated=deflated)
     assert list((tmp_path / "out").iterdir()) == []

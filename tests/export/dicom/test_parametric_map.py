@@ -104,3 +104,14 @@ def test_wrong_inputs_are_refused_in_one_line(source, signed_map, provenance, tm
     with pytest.raises(InputError, match="not finite"):
         write_parametric_map(tmp_path / "map.dcm", broken, source, provenance)
     assert list(tmp_path.glob("*.dcm")) == []
+
+
+def test_deflated_and_plain_are_the_same_object(source, signed_map, provenance, tmp_path):
+    paths = [tmp_path / "deflated.dcm", tmp_path / "plain.dcm"]
+    for path, deflated in zip(paths, (True, False), strict=True):
+        write_parametric_map(path, signed_map, source, provenance, deflated=deflated)
+    deflated, plain = map(pydicom.dcmread, paths)
+    assert deflated == plain
+    assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"
+    assert plain.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert paths[0].stat().st_size < paths[1].stat().st_size / 2

@@ -42,7 +42,7 @@ def test_a_voxel_shows_the_standard_deviation_of_the_nodule_whose_value_it_shows
 
 def test_unknown_formats_are_refused():
     assert parse_formats("nifti, seg") == ("nifti", "seg")
-    with pytest.raises(InputError, match=r"expected some of nifti,.*; did you mean nifti"):
+    with pytest.raises(InputError, match=r"expected some of nifti,.* did you mean nifti"):
         parse_formats("nifty")
 
 

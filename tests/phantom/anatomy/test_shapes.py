@@ -3,7 +3,7 @@ import pytest
 
 from ctxai.phantom.anatomy.shapes import (
     STEP,
-    Grid,
+    CoarseGrid,
     blend,
     box,
     capsule,
@@ -55,7 +55,7 @@ def test_upsampling_is_exact_for_planes():
 
 
 def test_the_coarse_nodes_span_the_image():
-    grid = Grid(512, 0.7, np.array([0.0]))
+    grid = CoarseGrid(512, 0.7, np.array([0.0]))
     assert len(grid.nodes_mm) == 512 // STEP + 1
     assert grid.nodes_mm[-1] == pytest.approx(512 * 0.7)
 

@@ -1,0 +1,92 @@
+"""Data dictionary of predictions.csv, as a Frictionless data package: name, type, unit and meaning of every column."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from ctxai.data.labels import SCALES
+from ctxai.results_folder import PREDICTIONS_TABLE
+
+_MEANINGS = {
+    "series": "folder of the series, from the hash of its Series Instance UID",
+    "nodule_id": "name of the nodule in every file",
+    "x": "centre of the nodule, LPS mm, towards the patient's left",
+    "y": "centre of the nodule, LPS mm, towards posterior",
+    "z": "centre of the nodule, LPS mm, towards superior",
+    "diameter_mm": "diameter as measured by readers or given by the user, mm",
+    "n_readers": "readers who outlined the nodule",
+    "in_sample": "the run has learnt from this patient; empty where that is not known",
+    "malignancy_logit": "output of the model before calibration",
+    "malignancy_probability": "calibrated probability of a median rating over 3",
+    "novelty_percentile": "share of the training nodules that are less unlike the others, percent",
+    "untrained_views": "views that were explained and the run was not trained for",
+    "run": "name of the run",
+    "weights_sha256": "SHA-256 of the run's weights",
+    "SeriesInstanceUID": "Series Instance UID of the CT (0020,000E), or its pseudonym",
+    "StudyInstanceUID": "Study Instance UID of the CT (0020,000D), or its pseudonym",
+    "InstanceNumber": "Instance Number (0020,0013) of the image through the nodule's centre",
+    "SOPInstanceUID": "SOP Instance UID (0008,0018) of that image, or its pseudonym",
+    "notice": "limits of use",
+}
+#: Endings of columns of a map; they begin with method and target.
+_MAP = {
+    "_inside": "share of the positive evidence inside the readers' outline",
+    "_inside_by_chance": "share of the explained voxels inside the readers' outline",
+    "_fidelity": "how much more the output falls without the most than without the least important parts",
+    "_fidelity_percentile": "place of the fidelity among random maps, percent",
+    "_stability": "rank correlation with maps under noise of 20 HU",
+    "_sanity": "the map changes with shuffled weights",
+}
+_TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
+
+
+def data_package(table: pd.DataFrame) -> dict[str, Any]:
+    """The data package of a table of predictions.
+
+    Args:
+        table: predictions.csv, one row per nodule.
+    """
+    fields = [_field(str(name), table[name]) for name in table.columns]
+    schema = {"fields": fields, "missingValues": [""], "primaryKey": ["series", "nodule_id"]}
+    resource = {
+        "name": "predictions",
+        "path": PREDICTIONS_TABLE,
+        "profile": "tabular-data-resource",
+        "format": "csv",
+        "encoding": "utf-8",
+        "dialect": {"delimiter": ",", "lineTerminator": "\n"},
+        "schema": schema,
+    }
+    return {"profile": "tabular-data-package", "name": "ctxai-predictions", "resources": [resource]}
+
+
+def _field(name: str, values: pd.Series) -> dict[str, Any]:
+    kind = _TYPES.get(values.dtype.kind, "string")
+    known = values.dropna()
+    if kind == "string" and len(known) and all(isinstance(one, bool) for one in known):
+        kind = "boolean"
+    field: dict[str, Any] = {"name": name, "type": kind, "description": _meaning(name)}
+    if kind == "boolean":
+        field |= {"trueValues": ["True"], "falseValues": ["False"]}
+    return field
+
+
+def _meaning(name: str) -> str:
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    target = re.sub(r"^readers_|_low$|_high$", "", name)
+    if target in SCALES:
+        unit = "mm" if target == "diameter" else "on the readers' scale"
+        if name.startswith("readers_"):
+            return f"mean of the readers' ratings of {target}, {unit}"
+        end = {"_low": "lower end of the 90 % interval of ", "_high": "upper end of the 90 % interval of "}
+        return (
+            next((words for ending, words in end.items() if name.endswith(ending)), "predicted ") + f"{target}, {unit}"
+        )
+    for ending in sorted(_MAP, key=len, reverse=True):
+        if name.endswith(ending):
+            return f"map {name.removesuffix(ending)}: {_MAP[ending]}"
+    return f"mean of the readers' ratings of {name.removeprefix('readers_')}" if name.startswith("readers_") else name

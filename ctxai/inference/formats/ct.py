@@ -1,0 +1,23 @@
+"""A NIfTI copy of the CT."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from ctxai.export.nifti import write_nifti
+from ctxai.inference.formats.base import OutputFormat, SeriesOutput
+from ctxai.results_folder import CT_NIFTI
+
+
+class CTCopy(OutputFormat):
+    """The CT beside its maps, for programs that read no DICOM; most of the bytes of the results."""
+
+    name = "ct"
+    summary = "NIfTI copy of the CT"
+    dicom = False
+    order = 15
+
+    def write_nodules(self, output: SeriesOutput) -> list[Dataset]:
+        """Write the CT in Hounsfield units."""
+        write_nifti(output.folder / CT_NIFTI, output.series.read(), output.series.grid)
+        return []
