@@ -42,6 +42,8 @@ def find_series(
     """
     folder = Path(folder)
     label = folder if label is None else label
+    if folder.name.upper() == "DICOMDIR" and folder.is_file():
+        folder = folder.parent  # the index of a medium; the images lie beside it
     if not folder.exists():
         raise InputError(f"{label}: no such folder; give a folder of DICOM CT images")
     files = [folder] if folder.is_file() else _files_below(folder)
