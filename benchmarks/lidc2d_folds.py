@@ -1,15 +1,18 @@
 """Patient-level five-fold study on real nodules: the shipped recipe beside baselines and possible improvements.
 
-    python benchmarks/lidc2d_folds.py CROPS_DIR WORK_DIR [--models pretrained random resnet18 …] [--folds 0 1 2 3 4]
+    python benchmarks/lidc2d_folds.py CROPS_DIR WORK_DIR [--models hybrid radiomics …] [--folds 0 1 2 3 4]
 
 CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold k + 1 calibrated on, the rest trained
-on; nothing is selected by either. `diameter` is the outline's longest diameter and `radiomics` a logistic regression on
-the hand-made features of radiomics.csv: both know a radiologist's outline, every other model sees pixels alone. A
-finished pair of model and fold is kept in WORK_DIR, so that a killed study goes on and models can be added one by one.
+on; nothing is selected by either. `hybrid` is the shipped recipe. `diameter` is the outline's longest diameter,
+`radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
+the training patients, and `radiomics_fixed` the same with C = 0.1: they know a radiologist's outline, every other model
+sees pixels alone. A finished pair of model and fold is kept in WORK_DIR, so that a killed study goes on and models can
+be added one by one.
 
-Writes results/lidc2d_folds.csv. For every model: the area under the ROC curve in each fold, their mean, and `pooled`,
-one area over the nodules of all its folds. Where `minus` names another model, auc is the mean difference on the folds
-that both have. Intervals are 95 %, from a bootstrap over patients, drawn within folds; differences are paired.
+Writes results/lidc2d_folds.csv; rows of models that are not in WORK_DIR stay as they are. For every model: the area
+under the ROC curve in each fold, their mean, and `pooled`, one area over the nodules of all its folds. Where `minus`
+names another model, auc is the mean difference on the folds that both have. Intervals are 95 %, from a bootstrap over
+patients, drawn within folds; differences are paired.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import logit
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from ctxai.cli import run_command
 from ctxai.data.crops import import_crops
@@ -42,20 +49,25 @@ RESULTS = Path(__file__).parent / "results" / "lidc2d_folds.csv"
 RESNET_EPOCHS = 12  # at 64 px its epochs cost about five of the small transformer's
 
 TRAINED = {
-    "pretrained": (),
-    "random": ("--backbone.weights", "null"),
-    "malignancy_only": ("--targets", "[malignancy]"),
-    "hard_labels": ("--label", "hard"),
-    "wide_window": ("--views.hu_window", "[-1000, 1000]"),
+    "hybrid": ("hybrid.yaml",),
+    "pretrained": ("lidc2d.yaml",),
+    "random": ("lidc2d.yaml", "--backbone.weights", "null"),
+    "malignancy_only": ("lidc2d.yaml", "--targets", "[malignancy]"),
+    "hard_labels": ("lidc2d.yaml", "--label", "hard"),
+    "wide_window": ("lidc2d.yaml", "--views.hu_window", "[-1000, 1000]"),
 }
-"""Runs of configs/lidc2d.yaml, with the options in which they differ from the shipped one."""
+"""Runs: a file of configs, and the options in which they differ from it."""
 
 MEMBERS = ("pretrained", "random", "wide_window")
-MODELS = ("diameter", "radiomics", *TRAINED, "resnet18", "views", "members", "networks")
+MODELS = ("diameter", "radiomics", "radiomics_fixed", *TRAINED, "resnet18", "views", "members", "networks")
 """`views` is pretrained averaged over the eight turns and mirror images, `members` the mean of three transformers'
 log-odds, and `networks` the mean of these and of ResNet-18's."""
 
 COMPARED = (
+    ("hybrid", "radiomics"),
+    ("hybrid", "radiomics_fixed"),
+    ("hybrid", "diameter"),
+    ("hybrid", "pretrained"),
     ("pretrained", "radiomics"),
     ("pretrained", "diameter"),
     ("pretrained", "random"),
@@ -76,7 +88,7 @@ COMPARED = (
 
 
 def options_of(fold: int) -> RunConfig:
-    """The shipped options with another test fold."""
+    """The options of lidc2d.yaml with another test fold."""
     config = RunConfig.from_yaml(resource("configs", "lidc2d.yaml").read_text(encoding="utf-8"))
     return replace(config, folds=replace(config.folds, test=fold, validation=(fold + 1) % FOLDS))
 
@@ -90,9 +102,10 @@ def test_rows(store: NoduleStore, fold: int) -> np.ndarray:
 def trained_run(model: str, fold: int, work: Path) -> Run:
     """The run of a model in a fold, trained unless it is there."""
     folder = work / model / f"fold{fold}"
-    config = str(resource("configs", "lidc2d.yaml"))
+    file, *options = TRAINED[model]
+    config = str(resource("configs", file))
     folds = (f"--folds.test={fold}", f"--folds.validation={(fold + 1) % FOLDS}")
-    run_command(["train", str(work / "store"), str(folder), "--config", config, *folds, *TRAINED[model]])
+    run_command(["train", str(work / "store"), str(folder), "--config", config, *folds, *options])
     return Run.load(folder)
 
 
@@ -122,6 +135,9 @@ def scores_of(model: str, fold: int, crops: Path, work: Path) -> np.ndarray:
     if model == "radiomics":
         training = split_rows(store.table, options_of(fold).folds).training
         return features_scores(pd.read_csv(crops / "radiomics.csv"), store.table, training, rows)
+    if model == "radiomics_fixed":
+        training = split_rows(store.table, options_of(fold).folds).training
+        return fixed_features_scores(pd.read_csv(crops / "radiomics.csv"), store.table, training, rows)
     if model == "resnet18":
         config = options_of(fold)
         config = replace(config, optim=replace(config.optim, epochs=RESNET_EPOCHS))
@@ -134,7 +150,21 @@ def scores_of(model: str, fold: int, crops: Path, work: Path) -> np.ndarray:
         run = trained_run("pretrained", fold, work)
         return calibrated(run, turned_outputs(run, hu))
     run = trained_run(model, fold, work)
-    return calibrated(run, run.outputs(hu)[:, 0])
+    hu = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)[rows]
+    return calibrated(run, run.outputs(hu, run.recentre(hu))[:, 0])
+
+
+def fixed_features_scores(
+    features: pd.DataFrame, table: pd.DataFrame, training: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Log-odds of a logistic regression with C = 0.1 that learns from nodules of three readers or more."""
+    values = features.assign(nodule_id=features["nodule_id"].astype(str)).set_index("nodule_id")
+    labels, readers = table["label_malignancy"].to_numpy(float), table["n_readers"].to_numpy(int)
+    training = training[~np.isnan(labels[training]) & (readers[training] >= 3)]
+    parts = [values.loc[list(table["nodule_id"].iloc[rows].astype(str))].to_numpy(float) for rows in (training, chosen)]
+    regression = LogisticRegression(C=0.1, max_iter=5000)
+    model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), regression)
+    return model.fit(parts[0], labels[training].astype(int)).decision_function(parts[1])
 
 
 def kept_scores(model: str, fold: int, crops: Path, work: Path) -> pd.Series:
@@ -213,6 +243,15 @@ def summary(tables: dict[int, pd.DataFrame], resamples: int = RESAMPLES, seed: i
     return pd.DataFrame(rows).round(4)
 
 
+def with_older(results: pd.DataFrame, older: pd.DataFrame) -> pd.DataFrame:
+    """Results, and the rows of an older table that they do not measure anew."""
+    keys = ["model", "minus", "fold"]
+    measured = set(results[keys].itertuples(index=False, name=None))
+    other = [key not in measured for key in older[keys].itertuples(index=False, name=None)]
+    numbers = {name: pd.to_numeric(older[name]) for name in ("auc", "low", "high")}
+    return pd.concat([results, older.assign(**numbers)[other]], ignore_index=True)
+
+
 def main() -> None:
     """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,6 +266,8 @@ def main() -> None:
         for fold in options.folds:
             kept_scores(model, fold, options.crops, options.work)
     results = summary(fold_tables(options.work))
+    if RESULTS.is_file():
+        results = with_older(results, pd.read_csv(RESULTS, keep_default_na=False))
     write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
     print(results[results["fold"].isin(["mean", "pooled"])].to_string(index=False))
 

@@ -24,6 +24,7 @@ import SimpleITK as sitk
 from ctxai.annotations import AnnotatedNodule, read_points
 from ctxai.ct.series import read_series
 from ctxai.ct.volume import CT, CTVolume
+from ctxai.ct.volume_file import suffix_of
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.concept import Concept
@@ -56,7 +57,8 @@ def open_series(source: Path | str | sitk.Image | Array, series_uid: str | None 
         GeometryError: when the slices are not one regular volume.
     """
     if isinstance(source, str | Path):
-        return read_series(source, series_uid)
+        volume = suffix_of(Path(source)) and Path(source).is_file()
+        return CTVolume.from_file(Path(source)) if volume else read_series(source, series_uid)
     if isinstance(source, sitk.Image):
         return CTVolume.from_image(source)
     if isinstance(source, tuple) and 2 <= len(source) <= 4:
@@ -95,7 +97,7 @@ def explain(
         InputError: for an unknown method, target or view, or without a nodule.
         GeometryError: when a nodule lies outside the CT.
     """
-    opened = read_series(series) if isinstance(series, str | Path) else series
+    opened = open_series(series) if isinstance(series, str | Path) else series
     chosen = (run if isinstance(run, Run) else Run.open(run)).to(device)
     options = make_options(
         chosen,

@@ -109,7 +109,7 @@ def test_predict_gives_the_table_without_maps(sphere_ct, run):
         (lambda: ctxai.open_series((np.full((2, 2, 2), np.nan), (1, 1, 1))), "expected finite"),
         (lambda: ctxai.open_series((np.zeros((2, 2, 2)), (1, 0, 1))), "3 positive mm"),
         (lambda: ctxai.open_series((np.zeros((2, 2, 2)), (1, 1, 1), (0, 0, 0), np.zeros(9))), "not independent"),
-        (lambda: ctxai.Run.open("vit_tinny_lidc2d"), "did you mean vit_tiny_lidc2d"),
+        (lambda: ctxai.Run.open("hybrid_vitt_lidc2d"), "did you mean hybrid_vit_lidc2d"),
     ],
 )
 def test_what_cannot_be_opened_is_told(call, words):

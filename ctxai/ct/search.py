@@ -42,6 +42,8 @@ def find_series(
     """
     folder = Path(folder)
     label = folder if label is None else label
+    if folder.name.upper() == "DICOMDIR" and folder.is_file():
+        folder = folder.parent  # the index of a medium; the images lie beside it
     if not folder.exists():
         raise InputError(f"{label}: no such folder; give a folder of DICOM CT images")
     files = [folder] if folder.is_file() else _files_below(folder)
@@ -64,7 +66,9 @@ def find_series(
             series.setdefault(found.series_uid, []).append(found)
     if not series and unread:
         reason = next(iter(unread.values()))
-        raise InputError(f"{label}: none of its {len(unread)} CT image(s) can be read, the first: {reason}")
+        raise InputError(
+            f"{label}: no DICOM CT image found: none of its {len(unread)} CT image(s) can be read, the first: {reason}"
+        )
     if not series:
         seen = f": {summary(others)}" if others else ""
         raise InputError(

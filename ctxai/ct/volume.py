@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -13,8 +14,11 @@ import SimpleITK as sitk
 from ctxai.ct.geometry import STRICT, Fault, GeometryReport
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import AIR_HU, CTSeries
+from ctxai.ct.volume_file import read_image
 from ctxai.errors import GeometryError, InputError
 
+#: Some voxel of every chest CT is this dark.
+_SOME_AIR_HU = -200
 _INT16_MAX = np.iinfo(np.int16).max
 
 
@@ -91,6 +95,26 @@ class CTVolume:
                 f"{image.GetNumberOfComponentsPerPixel()}"
             )
         return cls(sitk.GetArrayViewFromImage(image), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @classmethod
+    def from_file(cls, path: Path) -> CTVolume:
+        """A CT from a NIfTI, NRRD or MetaImage file, in Hounsfield units; orientation and place are the header's.
+
+        Raises:
+            InputError: when the file cannot be read, or its values are no Hounsfield units: a CT has air in it.
+        """
+        image, _ = read_image(path)
+        if image.GetNumberOfComponentsPerPixel() != 1:
+            raise InputError(f"{path}: several values in a voxel; expected a CT in Hounsfield units")
+        lowest = float(sitk.GetArrayViewFromImage(image).min())
+        if not lowest <= _SOME_AIR_HU:
+            raise InputError(
+                f"{path}: its lowest value is {lowest:g}, so these are no Hounsfield units, where air is about -1000; "
+                "give the CT before it was normalised or shifted, or its DICOM files"
+            )
+        volume = cls.from_image(image)
+        volume.source_label = str(path)
+        return volume
 
     @cached_property
     def key(self) -> str:

@@ -42,13 +42,19 @@ class AuxiliarySource:
         rows: the rows that will be asked for.
         reader_weights: weight of nodules of one, two, … readers; the last is that of all with more. None: all 1.
         outline_side: parts of an image along each side in which the outline is learnt; 0 leaves it out.
+        grounded: whether images come with parts removed (see `EraseConfig`).
 
     Raises:
         StoreError: when the store has no ratings of single readers.
     """
 
     def __init__(
-        self, store: NoduleStore, rows: np.ndarray, reader_weights: Sequence[float] = (), outline_side: int = 0
+        self,
+        store: NoduleStore,
+        rows: np.ndarray,
+        reader_weights: Sequence[float] = (),
+        outline_side: int = 0,
+        grounded: bool = False,
     ) -> None:
         table = store.table.iloc[rows]
         self.shares = torch.from_numpy(reader_shares(table, str(store.path)))
@@ -56,16 +62,37 @@ class AuxiliarySource:
         readers = table["n_readers"].to_numpy(int)
         self.weight = torch.from_numpy(weights[np.clip(readers, 1, len(weights)) - 1])
         self.outline_side = outline_side
-        if outline_side:
+        self._mean_shares = torch.nanmean(self.shares, dim=0)
+        if outline_side or grounded:
             self._inside = torch.from_numpy(np.stack([consensus(store.agreement(int(row))) for row in rows]))
 
-    def __call__(self, places: Sequence[int], planes: torch.Tensor, views: ViewConfig) -> AuxiliaryTargets:
-        """Targets of images of the rows at ``places``, each cut along its plane (N, 3, 3)."""
+    def __call__(
+        self, places: Sequence[int], planes: torch.Tensor, views: ViewConfig, removed: torch.Tensor | None = None
+    ) -> AuxiliaryTargets:
+        """Targets of images of the rows at ``places``, each cut along its plane (N, 3, 3).
+
+        Args:
+            places: places in the rows.
+            planes: of the images.
+            views: field of view and pixels.
+            removed: part of each image that was removed, bool (N, pixels, pixels), where targets are grounded.
+        """
         outline = torch.empty(len(places), 0, 0)
         if self.outline_side:
             outline = outline_shares(self._inside[list(places)], planes, views, self.outline_side)
         chosen = torch.as_tensor(places)
-        return {"shares": self.shares[chosen], "weight": self.weight[chosen], "outline": outline}
+        shares = self.shares[chosen]
+        if removed is not None:
+            inside = outline_shares(self._inside[list(places)], planes, views, views.pixels)
+            shares = torch.lerp(self._mean_shares.expand_as(shares), shares, kept_share(inside, removed)[:, None])
+        return {"shares": shares, "weight": self.weight[chosen], "outline": outline}
+
+
+def kept_share(inside: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+    """Share of outlines (N, H, W) outside of removed parts of the same shape, (N,); 1 where there is no outline."""
+    area = inside.sum((1, 2))
+    kept = (inside * ~removed).sum((1, 2))
+    return torch.where(area > 0, kept / area.clamp(min=1e-6), torch.ones_like(area))
 
 
 def consensus(agreement: np.ndarray) -> np.ndarray:

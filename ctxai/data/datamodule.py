@@ -81,7 +81,10 @@ class NoduleDataModule(pl.LightningDataModule):
         if self.store.patch_shape[0] == 1 and augment.volume.active:
             raise InputError(f"{store_dir}: holds single slices; switch the changes of augment.volume off")
         diameters = self.table["diameter_mm"].to_numpy(float)[rows]
-        extra = AuxiliarySource(self.store, rows, reader_weights, outline_side) if auxiliary else None
+        grounded = augment.erase.grounded
+        if grounded and not auxiliary:
+            raise InputError("augment.erase.grounded: takes heads.readout ordinal, or another auxiliary head")
+        extra = AuxiliarySource(self.store, rows, reader_weights, outline_side, grounded) if auxiliary else None
         if extra and shuffle_labels:
             raise InputError("shuffle_labels permutes the targets alone; take heads.readout logit, without other heads")
         training = TrainingViews(self._patches, rows, self.targets[rows], diameters, self.views, augment, seed, extra)

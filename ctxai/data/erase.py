@@ -18,20 +18,19 @@ _CELLS = (16, 8, 8)  # random numbers along a side: fine blocks, coarse blocks, 
 
 def erase(
     generator: np.random.Generator, image_hu: torch.Tensor, config: EraseConfig, views: ViewConfig
-) -> torch.Tensor:
-    """One image (H, W) in clamped HU, with a random part replaced or as it was."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One image (H, W) in clamped HU with a random part replaced or as it was, and the removed part, bool (H, W)."""
     chosen, kind = generator.uniform() < config.share, int(generator.integers(len(_CELLS)))
     fill, part = str(generator.choice(config.fills)), config.most * generator.uniform()
     cells = generator.uniform(size=(_CELLS[kind], _CELLS[kind]))
     if not chosen:
-        return image_hu
+        return image_hu, torch.zeros_like(image_hu, dtype=torch.bool)
     image = image_hu.numpy()
     order = 3 if kind == len(_CELLS) - 1 else 0
     heights = zoom(cells, [side / _CELLS[kind] for side in image.shape], order=order, mode="nearest", grid_mode=True)
     gone = heights <= np.quantile(heights, part)
-    if fill == "blur":
-        return torch.from_numpy(np.where(gone, _blurred(image, views), image).astype(np.float32))
-    return torch.from_numpy(np.where(gone, lung_mean(image), image).astype(np.float32))
+    replacement = _blurred(image, views) if fill == "blur" else lung_mean(image)
+    return torch.from_numpy(np.where(gone, replacement, image).astype(np.float32)), torch.from_numpy(gone)
 
 
 def lung_mean(image_hu: np.ndarray) -> float:

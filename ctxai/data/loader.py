@@ -67,16 +67,20 @@ class TrainingViews(Dataset):
         jittered = [
             jitter_intensity(g, image, self.augment, self.views) for g, image in zip(generators, cut, strict=True)
         ]
+        removed = None
         if self.augment.erase.share:
-            jittered = [
+            erased = [
                 erase(g, image, self.augment.erase, self.views) for g, image in zip(generators, jittered, strict=True)
             ]
+            jittered = [image for image, _ in erased]
+            if self.augment.erase.grounded:
+                removed = torch.stack([part for _, part in erased])
         images, targets = standardise(torch.stack(jittered), self.views), self.targets[places]
         fillers = [place < 0 for _, place in keys]
         targets[fillers] = float("nan")
         if self.auxiliary is None:
             return images, targets
-        auxiliary = self.auxiliary(places, planes, self.views)
+        auxiliary = self.auxiliary(places, planes, self.views, removed)
         auxiliary["shares"][fillers] = auxiliary["outline"][fillers] = float("nan")
         return images, targets, auxiliary
 

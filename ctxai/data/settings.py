@@ -100,11 +100,15 @@ class EraseConfig:
         most: largest part of an image that is removed.
         fills: what stands in its place, drawn for each image: lung, the mean of the image's aerated lung; or blur, the
             image blurred by 6 mm.
+        grounded: move the readers' shares of malignancy towards their mean over the training nodules by the share of
+            the outline that is removed, so that evidence is learnt from the nodule and not from what surrounds it.
+            Ordinal and auxiliary heads learn from these shares.
     """
 
     share: float = 0.0
     most: float = 0.5
     fills: tuple[Literal["lung", "blur"], ...] = ("lung", "blur")
+    grounded: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.share <= 1 and 0 <= self.most <= 1) or not self.fills:

@@ -27,8 +27,8 @@ def choose_series(
     run: Run,
     shard: tuple[int, int],
     called: Path,
-) -> list[list[SliceHeader]]:
-    """Headers of every series of a shard, in the order of the tree.
+) -> tuple[list[list[SliceHeader]], int]:
+    """Headers of every series of a shard, in the order of the tree, and the number of series of all shards.
 
     Args:
         folder: tree of DICOM files; damaged images are left out with a warning.
@@ -49,11 +49,13 @@ def choose_series(
         for reason in damaged.values():
             logger.warning("left out: %s", reason)
         owners: Mapping[str, SliceHeader | Owner] = {uid: headers[0] for uid, headers in series.items()}
-        own = _of_patients(owners, patients, names, run, called)[index::count]
+        chosen = _of_patients(owners, patients, names, run, called)
+        own = chosen[index::count]
     else:
-        own = _of_patients(read_owners(kept), patients, names, run, called)[index::count]
+        chosen = _of_patients(read_owners(kept), patients, names, run, called)
+        own = chosen[index::count]
         series = read_headers(kept, folder, own)
-    return [series[uid] for uid in own]
+    return [series[uid] for uid in own], len(chosen)
 
 
 def _of_patients(

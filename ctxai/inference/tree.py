@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ctxai.annotations import AnnotatedNodule, annotate, open_annotations
+from ctxai.annotations import AnnotatedNodule, AnnotationSource, CTDescription, annotate, open_annotations
 from ctxai.annotations.lidc import LidcXml
 from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
-from ctxai.ct.series import CTSeries
 from ctxai.ct.slice_sorting import is_volume
+from ctxai.ct.volume import CT, CTVolume
+from ctxai.ct.volume_file import suffix_of
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
 from ctxai.generations import withdraw
+from ctxai.inference.formats.base import parse_formats
 from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.predictions import made_by, write_tables
@@ -47,7 +49,7 @@ def explain_tree(
     """Explain the nodules of every CT series of a tree, and write the results.
 
     Args:
-        input: a folder of a series, a study or many studies, or a zip of one.
+        input: a folder of a series, a study or many studies, a zip or tar of one, or a NIfTI, NRRD or MetaImage file.
         out_dir: folder for the results.
         options: how they are explained and written.
         patients: only these patients; the word test stands for those of the run's test fold.
@@ -77,16 +79,19 @@ def explain_tree(
     explained: dict[str, int] = {}
     failures: dict[str, InputError] = {}
     left_out: dict[str, str] = {}
+    if suffix_of(input) and input.is_file():
+        _explain_file(input, out_dir, options, annotations, resume)
+        return
     with unpacked(input) as folder:
         with console.status("Reading DICOM headers"):
-            series = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
+            series, total = choose_series(folder, headers, patients, options.names, options.run, (index, count), input)
         volumes = [group for group in series if is_volume(group)]
         if 0 < len(volumes) < len(series):
             told = ", ".join(group[0].source_label for group in series if not is_volume(group))
             logger.warning("%d series that are no CT volume left out: %s", len(series) - len(volumes), told)
             series = volumes
         cts = describe_series(series, options.names if xml else None) if annotations else []
-        marked = annotate(annotations, cts) if annotations else None
+        marked = annotate(annotations, cts, total) if annotations else None
         if annotations and marked and shard is None:
             require_some(annotations, marked, cts)
         for group in track(series, "Explaining CT series"):
@@ -113,8 +118,25 @@ def explain_tree(
         raise InputError(f"{len(failures)} of {len(series)} series could not be explained, the first: {first}")
 
 
+def _explain_file(
+    path: Path, out_dir: Path, options: ExplainOptions, annotations: AnnotationSource | None, resume: bool
+) -> None:
+    """Explain a CT in a NIfTI, NRRD or MetaImage file; overlays are NIfTI only, because it has no DICOM headers."""
+    if annotations is None:
+        raise InputError(f"{path}: mark its nodules and give them with --points; there is no nodule detector")
+    if set(options.formats) - {"nifti"}:
+        logger.warning("%s: no DICOM headers, so overlays are written as NIfTI only", path)
+        options = replace(options, formats=parse_formats("nifti"))
+    uid = path.name.removesuffix(path.name[len(path.name) - len(suffix_of(path)) :])
+    found = annotate(annotations, [CTDescription(uid, "", "", str(path))])
+    require_some(annotations, found, [CTDescription(uid, "", "")])
+    count = _explain(CTVolume.from_file(path), out_dir, found.nodules, options, resume)
+    page = write_tables(out_dir, made_by(options.run))
+    console.print(f"{count} nodule(s) -> {page}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _explain(
-    series: CTSeries,
+    series: CT,
     out_dir: Path,
     nodules: Sequence[AnnotatedNodule] | None,
     options: ExplainOptions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import timm
 from huggingface_hub import try_to_load_from_cache
 
 #: In the order in which timm looks for them.
@@ -13,6 +12,8 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 
 def hub_repository(name: str) -> str | None:
     """Repository of a named backbone's weights on the Hugging Face hub; None where timm has none there."""
+    import timm
+
     published = timm.get_pretrained_cfg(name, allow_unregistered=False)
     return published.hf_hub_id if published and published.hf_hub_id else None
 
@@ -20,7 +21,10 @@ def hub_repository(name: str) -> str | None:
 def cached_weights(name: str) -> Path | None:
     """The file of a named backbone's weights in the hub's cache on this machine; None where it is not there."""
     repository = hub_repository(name)
-    if repository is None:
-        return None
+    return None if repository is None else cached_file(repository)
+
+
+def cached_file(repository: str) -> Path | None:
+    """The file of weights of a repository in the hub's cache on this machine; None where it is not there."""
     found = (try_to_load_from_cache(repository, file) for file in _FILES)
     return next((Path(path) for path in found if isinstance(path, str)), None)

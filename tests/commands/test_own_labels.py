@@ -10,10 +10,9 @@ from ctxai.annotations.points import Points
 from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
 from ctxai.data.settings import FoldConfig, ViewConfig
-from ctxai.errors import StoreError
+from ctxai.errors import InputError, StoreError
 from ctxai.ingestion.plan import IngestPlan, plan_annotated
-from ctxai.models.classifier import OptimConfig
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
 
 from cohorts import sphere_store
@@ -67,3 +66,12 @@ def test_a_run_is_trained_and_judged_on_labels_without_readers(store, tmp_path):
 def test_the_refusal_names_the_option_for_labels_without_readers(store, tmp_path):
     with pytest.raises(StoreError, match=r"folds\.min_readers"):
         train(store.path, tmp_path / "run", **QUICK)
+
+
+def test_targets_without_labels_are_named_and_never_predicted(store, tmp_path, caplog):
+    options = QUICK | {"folds": FoldConfig(min_readers=0, training_min_readers=0)}
+    train(store.path, tmp_path / "run", **options | {"targets": ["malignancy", "texture", "diameter"]})
+    assert "no training nodule has a label of texture" in caplog.text
+    assert Run.load(tmp_path / "run").target_names == ("malignancy", "diameter")
+    with pytest.raises(InputError, match="no training nodule has a label of texture"):
+        train(store.path, tmp_path / "other", **options | {"targets": ["texture"]})

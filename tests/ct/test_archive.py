@@ -1,3 +1,4 @@
+import tarfile
 import zipfile
 
 import pytest
@@ -54,3 +55,26 @@ def test_no_name_inside_a_zip_is_told(tmp_path):
     with pytest.raises(InputError) as refused, unpacked(path):
         pass
     assert "DOE" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["ct.tar", "ct.tar.gz", "ct.tgz", "ct.tar.xz"])
+def test_a_tar_gives_its_files_and_no_links(tmp_path, name):
+    (tmp_path / "a").write_bytes(b"image")
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    kinds = {"ct.tar": "w", "ct.tar.gz": "w:gz", "ct.tgz": "w:gz", "ct.tar.xz": "w:xz"}
+    with tarfile.open(tmp_path / name, kinds[name]) as archive:
+        archive.add(tmp_path / "a", "../../escaped")
+        archive.add(tmp_path / "link", "link")
+    with unpacked(tmp_path / name) as folder:
+        assert [file.read_bytes() for file in folder.iterdir()] == [b"image"]
+    assert not (tmp_path.parent / "escaped").exists()
+
+
+def test_a_damaged_tar_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "ct.tar.gz", "w:gz") as archive:
+        (tmp_path / "a").write_bytes(bytes(range(256)) * 4000)
+        archive.add(tmp_path / "a", "a")
+    whole = (tmp_path / "ct.tar.gz").read_bytes()
+    (tmp_path / "ct.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be unpacked"), unpacked(tmp_path / "ct.tar.gz"):
+        pass

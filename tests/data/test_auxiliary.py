@@ -3,11 +3,10 @@ import pandas as pd
 import pytest
 import torch
 
-from ctxai.data.augment import AugmentConfig
-from ctxai.data.auxiliary import AuxiliarySource, consensus, outline_shares, reader_shares
+from ctxai.data.auxiliary import AuxiliarySource, consensus, kept_share, outline_shares, reader_shares
 from ctxai.data.datamodule import NoduleDataModule
-from ctxai.data.labels import FoldConfig
-from ctxai.data.views import ViewConfig, view_planes
+from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
+from ctxai.data.views import view_planes
 from ctxai.errors import InputError, StoreError
 
 from cohorts import sphere_store
@@ -64,6 +63,42 @@ def test_the_outline_moves_with_the_image(store):
 def test_far_marks_leave_the_other_draws_of_a_training_as_they_are(store):
     plain, none = (batches(store, augment) for augment in (AugmentConfig(), AugmentConfig(far_shift_mm=5.0)))
     assert torch.equal(plain[0][0], none[0][0])
+
+
+def test_the_kept_share_of_an_outline_is_what_was_not_removed():
+    inside, removed = torch.zeros(3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.bool)
+    inside[:2, 2:6, 2:6] = 1
+    removed[0, :4], removed[2] = True, True
+    assert kept_share(inside, removed).tolist() == [0.5, 1.0, 1.0]  # the third has no outline
+
+
+def test_grounded_targets_move_to_their_mean_with_the_removed_nodule(store):
+    rows, planes = np.arange(20), view_planes("axial", (0.0,)).repeat(20, 1, 1)
+    source = AuxiliarySource(store, rows, grounded=True)
+    none = torch.zeros(20, 32, 32, dtype=torch.bool)
+    assert torch.equal(source(rows, planes, VIEWS, none)["shares"], source.shares)
+    assert torch.equal(source(rows, planes, VIEWS)["shares"], source.shares)
+    mean = source.shares.mean(0)
+    torch.testing.assert_close(source(rows, planes, VIEWS, ~none)["shares"], mean.expand(20, -1))
+    half = none.clone()
+    half[:, :16] = True  # the nodules lie in the middle
+    between = source(rows, planes, VIEWS, half)["shares"]
+    torch.testing.assert_close(between, (source.shares + mean) / 2, atol=0.05, rtol=0)
+
+
+def test_a_training_grounds_its_targets_only_where_that_is_asked_for(store):
+    lost, grounded = (
+        batches(store, AugmentConfig(erase=EraseConfig(share=1.0, most=1.0, grounded=grounded)))[0]
+        for grounded in (False, True)
+    )
+    assert torch.equal(lost[0], grounded[0])
+    assert not torch.equal(lost[2]["shares"], grounded[2]["shares"])
+
+
+def test_grounded_targets_without_a_head_that_learns_from_them_are_refused(store):
+    augment = AugmentConfig(erase=EraseConfig(share=1.0, grounded=True))
+    with pytest.raises(InputError, match=r"grounded.*heads\.readout"):
+        NoduleDataModule(store.path, VIEWS, augment, FoldConfig())
 
 
 def test_permuted_labels_have_no_auxiliary_targets(store):

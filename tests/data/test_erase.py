@@ -16,7 +16,7 @@ def image():
 
 
 def erased(config, seed):
-    return erase(np.random.default_rng(seed), image(), config, VIEWS)
+    return erase(np.random.default_rng(seed), image(), config, VIEWS)[0]
 
 
 def test_the_same_number_removes_the_same_part():
@@ -34,6 +34,13 @@ def test_no_more_is_removed_than_asked():
     config = EraseConfig(share=1.0, most=0.25, fills=("lung",))
     shares = [float((erased(config, seed) != image()).float().mean()) for seed in range(40)]
     assert max(shares) < 0.3
+
+
+def test_the_removed_part_is_told():
+    for seed in range(20):
+        found, removed = erase(np.random.default_rng(seed), image(), EraseConfig(share=0.5, fills=("lung",)), VIEWS)
+        assert torch.equal(found[~removed], image()[~removed])
+        assert (found[removed] == -850.0).all()
 
 
 def test_lung_stands_where_lung_is_asked_for():

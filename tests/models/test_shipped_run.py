@@ -1,11 +1,15 @@
 """The run that comes with the package: its folder, and its recorded figures on the nodules it never learnt from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ctxai.data.crops import import_crops
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
+from ctxai.resources import resource
+from ctxai.run.config import RunConfig
 from ctxai.run.run import SHIPPED, Run
 
 
@@ -15,7 +19,7 @@ def shipped():
 
 
 def test_the_shipped_run_is_complete_and_small(shipped):
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 12e6
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 8e6
     plots = {path.name for path in (SHIPPED / "plots").iterdir()}
     assert plots == {"roc.png", "precision_recall.png", "reliability.png", "biomarkers.png"}
     assert shipped.views.views == ("axial",)
@@ -28,11 +32,19 @@ def test_no_picture_of_a_patient_is_shipped():
     assert not files & {"worst_cases.png", "evaluation.html"}
 
 
-def test_its_backbone_is_shipped_too_and_both_are_small_together(shipped):
-    backbone = SHIPPED.parent / str(shipped.config.backbone.weights).removeprefix("ctxai:")
-    assert (backbone / "weights.safetensors").is_file()
-    assert sum(path.stat().st_size for path in backbone.iterdir()) < 12e6
-    assert sum(path.stat().st_size for path in SHIPPED.parent.rglob("*")) < 25e6
+def test_all_weights_that_come_with_the_package_are_small_together():
+    assert sum(path.stat().st_size for path in SHIPPED.parent.rglob("*")) < 12e6
+
+
+def test_it_starts_from_random_weights_and_so_has_seen_no_test_patient(shipped):
+    assert shipped.config.backbone.weights is None and not shipped.config.backbone.pretrained
+
+
+def test_it_is_the_recipe_of_the_shipped_config(shipped):
+    text = resource("configs", "hybrid.yaml").read_text(encoding="utf-8")
+    recipe = RunConfig.from_yaml(text)
+    views = replace(recipe.views, mean=shipped.views.mean, std=shipped.views.std)
+    assert replace(recipe, views=views) == shipped.config
 
 
 def test_its_folds_share_no_patient(shipped):

@@ -99,7 +99,7 @@ def test_a_folder_stands_for_its_weights(tmp_path):
 
 
 def test_weights_of_the_package_are_called_by_name():
-    with pytest.raises(ModelError, match=r"ctxai:absent: expected one of .*ctxai:vit_tiny_lidc2d"):
+    with pytest.raises(ModelError, match=r"ctxai:absent: expected one of .*ctxai:hybrid_vit_lidc2d"):
         make_backbone(with_weights(TINY, "ctxai:absent"), 32)
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from predictions_table import predictions
 
-from ctxai.data.settings import FoldConfig, ViewConfig
+from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions
-from ctxai.models.settings import BackboneConfig
+from ctxai.models.settings import BackboneConfig, HeadsConfig
 from ctxai.run.config import RunConfig
 from ctxai.run.model_card import model_card
 
@@ -28,6 +28,18 @@ def test_a_run_that_starts_from_a_trained_backbone_says_so():
     card = model_card("run", config, PROVENANCE, {})
     assert "from ctxai:some_backbone" in card and "transductive" in card
     assert "transductive" not in model_card("run", RunConfig(), PROVENANCE, {})
+
+
+def test_stem_heads_erased_parts_and_the_placing_of_images_are_told():
+    config = RunConfig(
+        views=ViewConfig(("axial",), recentre_mm=8.0, turns=8),
+        backbone=BackboneConfig(patch_size=4, width=64, heads=2, stem=(24, 48)),
+        heads=HeadsConfig(readout="ordinal", outline=1.0),
+        augment=AugmentConfig(erase=EraseConfig(share=0.5, grounded=True)),
+    )
+    card, plain = (model_card("run", each, PROVENANCE, {}) for each in (config, RunConfig()))
+    for words in ("at most 8 mm", "8 quarter turns", "widths 24, 48", "four cumulative", "outline.", "lung or blur"):
+        assert words in card and words not in plain, words
 
 
 def test_a_control_with_shuffled_labels_is_marked():

@@ -1,0 +1,61 @@
+"""A second explanation into a folder that has results, and a person's own files."""
+
+import json
+
+import pandas as pd
+import pydicom
+
+from ctxai.cli import main
+from ctxai.generations import dicom_objects
+
+from sphere import SPHERE, only
+
+HEADER = "x,y,z,nodule_id,diameter_mm,series_uid\n"
+BOTH = HEADER + "{0},{1},{2},first,8,\n{0},{1},{3},second,8,\n".format(*SPHERE, SPHERE[2] + 6)
+
+
+def test_what_is_marked_no_longer_goes_and_a_persons_own_files_stay(sphere_ct, run_folder, tmp_path, write_points):
+    out = tmp_path / "out"
+    common = ["explain", str(sphere_ct), str(out), "--run", str(run_folder), "--no-trust"]
+    assert main([*common, "--points", str(write_points(BOTH)), "--formats", "nifti,seg,sr"]) == 0
+    folder = only(out, "*/explained.json").parent
+    own = [folder / "ct.mrb", folder / "maps" / "my_segmentation.seg.nrrd", folder / "dicom" / "seg" / "mine.dcm"]
+    for path in own:
+        path.write_text("mine")
+    one_left = BOTH.rsplit("\n", 2)[0] + "\n"
+    assert main([*common, "--points", str(write_points(one_left)), "--formats", "seg"]) == 0
+    assert pd.read_csv(out / "predictions.csv")["nodule_id"].tolist() == ["first"]
+    assert {path.name for path in dicom_objects(out)} == {"cdam_malignancy_bands.dcm"}
+    assert sorted(path.name for path in folder.glob("nodules/*")) == ["first"]
+    assert main([*common, "--points", str(write_points(one_left)), "--no-maps"]) == 0
+    assert dicom_objects(out) == []
+    assert not list(folder.rglob("cdam_*"))
+    assert all(path.read_text() == "mine" for path in own)
+
+
+def test_results_of_two_models_are_told_apart_in_the_table(sphere_ct, run_folder, tmp_path, write_points):
+    out = tmp_path / "out"
+    common = ["explain", str(sphere_ct), str(out), "--points", str(write_points()), "--no-maps"]
+    found = []
+    for run in (["--run", str(run_folder)], []):
+        assert main([*common, *run]) == 0
+        (checksum,) = pd.read_csv(out / "predictions.csv")["weights_sha256"]
+        found.append(checksum)
+    assert len(set(found)) == 2
+
+
+def test_the_table_joins_to_the_ct_and_has_a_data_dictionary(sphere_ct, run_folder, tmp_path, write_points):
+    out = tmp_path / "out"
+    points = ["--points", str(write_points())]
+    assert main(["explain", str(sphere_ct), str(out), "--run", str(run_folder), *points, "--no-maps"]) == 0
+    (row,) = pd.read_csv(out / "predictions.csv").to_dict("records")
+    image = next(
+        one for one in map(pydicom.dcmread, sphere_ct.iterdir()) if one.SOPInstanceUID == row["SOPInstanceUID"]
+    )
+    assert row["SeriesInstanceUID"] == image.SeriesInstanceUID
+    assert row["StudyInstanceUID"] == image.StudyInstanceUID
+    assert abs(float(image.ImagePositionPatient[2]) - SPHERE[2]) <= 1.0
+    (resource,) = json.loads((out / "datapackage.json").read_text())["resources"]
+    fields = {field["name"]: field for field in resource["schema"]["fields"]}
+    assert list(fields) == list(pd.read_csv(out / resource["path"]).columns)
+    assert all(field["description"] and field["description"] != name for name, field in fields.items())

