@@ -72,6 +72,8 @@ def open_dataset(source: Path | BinaryIO, **options: Any) -> pydicom.FileDataset
         file.seek(0)
         dataset = pydicom.dcmread(file, force=forced, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
+        if not forced:
+            raise ValueError("no TransferSyntaxUID")
         implicit, little = dataset.original_encoding
         plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain

@@ -66,7 +66,9 @@ def find_series(
             series.setdefault(found.series_uid, []).append(found)
     if not series and unread:
         reason = next(iter(unread.values()))
-        raise InputError(f"{label}: none of its {len(unread)} CT image(s) can be read, the first: {reason}")
+        raise InputError(
+            f"{label}: no DICOM CT image found: none of its {len(unread)} CT image(s) can be read, the first: {reason}"
+        )
     if not series:
         seen = f": {summary(others)}" if others else ""
         raise InputError(

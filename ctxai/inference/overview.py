@@ -9,6 +9,7 @@ import pydicom
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ctxai.ct.dicom_errors import open_dataset, without_warnings
 from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
 from ctxai.disclaimer import NOTICE
@@ -123,6 +124,9 @@ def _edge_letters(across: np.ndarray, down: np.ndarray) -> str:
 
 
 def _kernel(path: Path) -> str:
-    found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["ConvolutionKernel"]).get("ConvolutionKernel")
+    with without_warnings():
+        found = open_dataset(path, stop_before_pixels=True, specific_tags=["ConvolutionKernel"]).get(
+            "ConvolutionKernel"
+        )
     text = "/".join(found) if isinstance(found, list | pydicom.multival.MultiValue) else str(found or "")
     return "".join(letter for letter in text if letter.isprintable())[:32]

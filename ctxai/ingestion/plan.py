@@ -99,6 +99,8 @@ def plan_annotated(
     Raises:
         InputError: when no nodule belongs to a CT that is there, or a label is out of its range.
     """
+    if not cts:
+        raise InputError(f"{annotations.path}: no CT slice besides localizers in the {len(sources)} series found")
     found = annotate(annotations, cts)
     require_some(annotations, found, cts)
     issues = list(found.issues)

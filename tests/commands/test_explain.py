@@ -249,3 +249,19 @@ def test_the_real_scan_is_explained_with_its_readers(lidc_0001, run_folder, tmp_
     assert dataset.NumberOfFrames == 133
     assert dataset.StudyInstanceUID == series.study_uid
     assert dataset.FrameOfReferenceUID == series.headers[0].frame_of_reference_uid
+
+
+def test_a_nifti_gets_the_predictions_of_its_dicom_series_and_nifti_overlays(
+    explained, sphere_ct, run_folder, tmp_path, write_points
+):
+    series = read_series(sphere_ct)
+    image = sitk.GetImageFromArray(series.read())
+    image.SetSpacing(series.grid.spacing_mm.tolist())
+    image.SetOrigin(series.grid.affine[:3, 3].tolist())
+    image.SetDirection((series.grid.affine[:3, :3] / series.grid.spacing_mm).ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+    options = ["--run", str(run_folder), "--points", str(write_points()), "--no-trust"]
+    assert main(["explain", str(tmp_path / "ct.nii.gz"), str(tmp_path / "out"), *options]) == 0
+    found, expected = predictions(tmp_path / "out"), predictions(explained)
+    assert float(found[0]["malignancy"]) == pytest.approx(float(expected[0]["malignancy"]), abs=1e-4)
+    assert list((tmp_path / "out").rglob("*.nii.gz")) and not list((tmp_path / "out").rglob("*.dcm"))
