@@ -20,8 +20,8 @@ def explain(
     patients: list[str] | None = None,
     points: Path | None = None,
     xml: Path | None = None,
-    method: list[str] = ["cdam"],  # noqa: B006 (never changed)
-    target: list[str] = ["malignancy"],  # noqa: B006
+    method: list[str] | None = None,
+    target: list[str] = ["malignancy"],  # noqa: B006 (never changed)
     concept: Path | None = None,
     formats: str = DEFAULT_FORMATS,
     views: list[str] | None = None,
@@ -52,7 +52,8 @@ def explain(
             without it, LIDC-IDRI's annotation of the series.
         xml: LIDC's XML annotation (a file or a folder of them) instead of points.
         method: explanation methods, such as cdam, agcam or smooth_cdam, with options as smooth_cdam:n_samples=20;
-            vision_diffmask needs train-diffmask first.
+            vision_diffmask needs train-diffmask first. Without it cdam, after path_gradients for a run that finds the
+            nodule's middle itself, as the run of the package does: its maps passed the check most often.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
             z-scores for biomarkers).
@@ -100,8 +101,9 @@ def explain(
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
     model = Run.load(run)
+    methods = model.default_methods if method is None else method
     options = replace(
-        make_options(model, method if maps else [], target, views=views, trust=trust, input=input),
+        make_options(model, methods if maps else [], target, views=views, trust=trust, input=input),
         formats=parse_formats(formats),
         std=spread and maps,
         names=Pseudonymizer(key),

@@ -27,7 +27,7 @@ def watch(
     tls: Tls = Tls(),
     run: Path | None = None,
     points: Path | None = None,
-    method: list[str] = ["cdam"],  # noqa: B006
+    method: list[str] | None = None,
     target: list[str] = ["malignancy"],  # noqa: B006
     formats: str = "pmap,seg,sr",
     deidentify: bool = False,
@@ -59,7 +59,7 @@ def watch(
         tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
         run: run folder of the model; without it, the run that comes with the package.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
-        method: explanation methods, with options as smooth_cdam:n_samples=20.
+        method: explanation methods, with options as smooth_cdam:n_samples=20; without it as `ctxai explain`.
         target: outputs to explain.
         formats: objects to make, separated by commas.
         deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the

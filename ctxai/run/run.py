@@ -101,6 +101,14 @@ class Run:
         return self.model.target_names
 
     @property
+    def default_methods(self) -> tuple[str, ...]:
+        """Names of the explanation methods to show where none is asked for, the most reliable first.
+
+        Maps of pixels hold under a moved mark where the run finds the nodule's middle itself; elsewhere CDAM alone.
+        """
+        return ("path_gradients", "cdam") if self.views.recentre_mm else ("cdam",)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what predictions depend on: name, weights, options, calibration, novelty and folds.
 

@@ -50,7 +50,7 @@ def test_figures_follow_from_the_predictions_file_alone(trained, capsys):
     assert auc in printed and "sphericity" in printed
     assert f"| this run | {auc} (" in (run_dir / "model_card.md").read_text()
     page = (run_dir / "evaluation.html").read_text()
-    assert auc in page and page.count("data:image/png;base64,") == 6
+    assert auc in page and page.count("data:image/png;base64,") == 5
     assert "epoch_losses" in run.metrics["training"]
 
 

@@ -160,10 +160,9 @@ def _save(dataset: Dataset, path: Path) -> None:
     write_dataset(encoded, dataset)
     deflated = deflate.deflate_compress(encoded.getvalue(), _LEVEL)
     validate_file_meta(dataset.file_meta, enforce_standard=True)
-    with path.open("wb") as file:
-        file.write(b"\0" * 128 + b"DICM")
-        write_file_meta_info(file, dataset.file_meta, enforce_standard=True)
-        file.write(deflated + b"\0" * (len(deflated) % 2))
+    meta = DicomBytesIO()
+    write_file_meta_info(meta, dataset.file_meta, enforce_standard=True)
+    path.write_bytes(b"\0" * 128 + b"DICM" + meta.getvalue() + deflated + b"\0" * (len(deflated) % 2))
 
 
 def _reference_to(dataset: Dataset) -> Dataset:
