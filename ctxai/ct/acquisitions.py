@@ -34,7 +34,7 @@ def without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], di
             clashes += 1
     faults: dict[Fault, str] = {}
     if copies:
-        faults[Fault.COPIES] = f"{copies} byte-equal copies of images left out"
+        faults[Fault.COPIES] = f"{copies} byte-equal copies of images, each used once"
     if clashes:
         faults[Fault.REPEATED_UID] = f"{clashes} image(s) have the SOP Instance UID of another, different image"
     return kept, faults
