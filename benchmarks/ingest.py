@@ -88,7 +88,7 @@ print(sorted(times)[len(times) // 2])
 """
 
 
-class ExplanationBatch:
+class Case:
     """One scan: its files, and the nodules that the default cohort uses."""
 
     def __init__(self, scan: Scan, tree: Path, database: LidcDatabase, scratch: Path) -> None:
@@ -194,7 +194,7 @@ def bytes_read(work: Callable[[], object]) -> int:
     return so_far() - before
 
 
-def peak_mb(case: ExplanationBatch) -> tuple[float, float]:
+def peak_mb(case: Case) -> tuple[float, float]:
     """Peak resident memory of a process before and after it ingests the scan."""
     command = [sys.executable, __file__, "--peak", case.scan.series_uid, str(case.tree)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -206,7 +206,7 @@ def measure_peak(series_uid: str, tree: Path) -> None:
     """Print the peak memory before and after ingesting one scan, in MB."""
     database = LidcDatabase()
     with tempfile.TemporaryDirectory() as scratch:
-        case = ExplanationBatch(database.by_series[series_uid], tree, database, Path(scratch))
+        case = Case(database.by_series[series_uid], tree, database, Path(scratch))
         before = high_water_mb()
         case.ours()
     print(before, high_water_mb())
@@ -239,7 +239,7 @@ def main() -> None:
         for patient in arguments.patients:
             scan = next(scan for scan in database.scans if scan.patient_id == patient)
             make_series(scan, database.nodules(scan), tree, margin_mm=1000)
-            case = ExplanationBatch(scan, tree, database, Path(scratch))
+            case = Case(scan, tree, database, Path(scratch))
             case.place()
             times = {
                 "ctxai": seconds(case.ours),

@@ -37,6 +37,7 @@ from ctxai.commands.ingest import ingest
 from ctxai.ct.geometry import GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.header_table import read_headers, write_headers
+from ctxai.ct.pixels import PixelLayout
 from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
 from ctxai.ingestion.bookkeeping import KNOWN, MANIFEST, part_of, read_manifest, write_findings
@@ -87,6 +88,7 @@ def _headers(folder: Path, uid: str, patient: str, slices: int) -> list[SliceHea
             *(np.array([-180.0, -180.0, 2.5 * number]), orientation, (0.7, 0.7), 512, 512, True),
             **{"slope": 1.0, "intercept": -1024.0, "image_type": ("ORIGINAL", "PRIMARY", "AXIAL")},
             **{"slice_thickness_mm": 2.5, "manufacturer": "SYNTHETIC", "modality": "CT", "instance_number": number},
+            layout=PixelLayout(16, 16, 15, True),
         )
         for number in range(1, slices + 1)
     ]
