@@ -52,7 +52,9 @@ def find_series(
     others: list[Path] = []
     read = _read_headers(files, workers, label)
     for number, (path, found) in enumerate(zip(files, read, strict=True), start=1):
-        if isinstance(found, str):
+        if found is None or path.name.upper() == "DICOMDIR":  # the index is not needed, however damaged
+            others.append(path)
+        elif isinstance(found, str):
             if path != label:
                 told = f"{label}, file {number} of {len(files)} in the order of names"
                 logger.debug("%s is %s", told, path)
@@ -60,8 +62,6 @@ def find_series(
             if damaged is None:
                 raise InputError(found)
             unread[path] = found
-        elif found is None:
-            others.append(path)
         else:
             series.setdefault(found.series_uid, []).append(found)
     if not series and unread:

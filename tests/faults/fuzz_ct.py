@@ -41,7 +41,8 @@ def series(data: bytes, folder: Path) -> None:
     header = read_header(path)
     if header is None:
         return
-    volume = CTSeries([*sound_images(), header], ALL_REPAIRS)
+    first, second, _, *others = sound_images()  # the image takes the place of the third, which it was made from
+    volume = CTSeries([first, second, header, *others], ALL_REPAIRS)
     volume.read()
     extract_patch(volume, volume.grid.centre, (4, 4, 4), 1.0)
 
