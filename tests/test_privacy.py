@@ -132,10 +132,10 @@ def _use_everything(flow: Flow) -> None:
     flow.run("evaluate", "run", "store")
     one = Path(TYPED) / f"{HIDDEN}-0"
     (Path("one")).symlink_to(one)
-    common = ["--run", "run", "--points", "points.csv", "--formats", FORMATS, "--no-trust"]
-    flow.run("explain", "one", "plain", *common)
+    common = ["--run", "run", "--points", "points.csv", "--no-trust"]
+    flow.run("explain", "one", "plain", *common, "--formats", FORMATS)
     flow.run("report", "plain")
-    flow.run("explain", "one", "clean", *common, "--deidentify")
+    flow.run("explain", "one", "clean", *common, "--formats", FORMATS, "--deidentify")
     _use_what_few_use(flow, common)
     _make_mistakes(flow)
 
