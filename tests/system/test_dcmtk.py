@@ -62,7 +62,7 @@ def provenance() -> Provenance:
 def nodule() -> NoduleSummary:
     mask = np.zeros(SHAPE, dtype=bool)
     mask[4, 5:9, 10:14] = True
-    estimates = (Estimate("malignancy", 3.25, 2.5, 4.5, 3.75),)
+    estimates = (Estimate("malignancy", 3.27, 2.52, 4.46, 3.75),)
     return NoduleSummary("phantom/1", outline_of_mask(mask), estimates, ratings=({"malignancy": 4},))
 
 
@@ -70,7 +70,7 @@ def test_dsrdump_reads_the_report_as_it_was_meant(source, provenance, nodule, tm
     write_structured_report(tmp_path / "sr.dcm", [nodule], source, provenance)
     printed = run("dsrdump", "+Pc", tmp_path / "sr.dcm")
     assert 'TEXT:(112039,DCM,"Tracking Identifier")="phantom/1"' in printed
-    assert 'NUM:(RID36042,RadLex,"Malignancy")="3.25" ({score},UCUM,"score")' in printed
+    assert 'NUM:(RID36042,RadLex,"Malignancy")="3.3" ({score},UCUM,"score")' in printed
     assert re.search(r'"Malignancy, 90 % interval from"\)="2.5"', printed)
     assert re.search(r'"Malignancy, 90 % interval to"\)="4.5"', printed)
     assert 'CODE:(RID36042,RadLex,"Malignancy")=(904,99LIDCQIICR,"Moderately suspicious")' in printed
