@@ -16,6 +16,7 @@ from ctxai.pacs import delivery
 from ctxai.viewer.orthanc import Orthanc, free_port
 
 from commands.test_watch import until, watching
+from folders import record_series
 from runs import untrained_run
 from sphere import SPHERE, centred_grid, sphere_hu
 from synthetic_ct import write_ct
@@ -44,6 +45,7 @@ def results(ct: Path, tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for path in ct.iterdir():
         path.rename(folder / path.name)
+    record_series(tmp_path / "out" / "series")
     return tmp_path / "out"
 
 
