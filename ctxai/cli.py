@@ -185,7 +185,9 @@ def command_app(name: str) -> App:
     app = _CommandApp(
         name=name,
         help_epilogue=f"Example: {COMMANDS[name].example}",
-        default_parameter=Parameter(consume_multiple=1, negative_iterable=(), show_default=_shown),
+        default_parameter=Parameter(
+            consume_multiple=1, negative_iterable=(), allow_repeating=True, show_default=_shown
+        ),
     )
     app.default(function)
     app["--help"].show = False
@@ -231,8 +233,13 @@ class _CommandApp(App):
 
 
 def _complete(app: object, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Check given values, and fill in the fields that a given dataclass does not share with its class's defaults."""
+    """Check given values, and fill in the fields that a given dataclass does not share with its class's defaults.
+
+    Of a list that is given twice, the last one counts, as of every other option.
+    """
     for argument in arguments:
+        firsts = [number for number, token in enumerate(argument.tokens) if token.index == 0 and not token.keys]
+        del argument.tokens[: firsts[-1] if firsts else 0]
         check_value(argument)
         if not argument.keys and argument.has_tokens and is_dataclass(argument.field_info.default):
             for child in argument.children_recursive:

@@ -11,7 +11,6 @@ from cyclopts.exceptions import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
-    RepeatArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
@@ -41,8 +40,6 @@ def input_error(error: CycloptsError, command: str) -> InputError:
         if (count := argument.token_count()[0]) > 1:
             return InputError(f"{name}: expected {count} values, found {len(error.tokens_so_far)}")
         return InputError(f"{name}: expected a value after it; one that begins with - as {name}=VALUE")
-    if isinstance(error, RepeatArgumentError):
-        return InputError(f"{error.token.keyword}: given more than once; give it once")
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         return InputError(f"{error.unused_tokens[0]}: one value too many for what stands before it; {see}")
     if isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:

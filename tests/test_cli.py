@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctxai.cli import help_text, main
+from ctxai.cli import help_text, main, parse
 from ctxai.commands import COMMANDS
 from ctxai.commands import manifest as manifest_command
 
@@ -119,3 +119,19 @@ def _recorder(function, calls):
 
     manifest.__doc__ = function.__doc__
     return manifest
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--optim.epochs 1 --optim.epochs 3", lambda values: values["optim"].epochs == 3),
+        ("--workers 1 --workers=2", lambda values: values["workers"] == 2),
+        ("--backbone.pretrained false --backbone.pretrained true", lambda values: values["backbone"].pretrained),
+        ("--views.hu-window 1 2 --views.hu_window 3 4", lambda values: values["views"].hu_window == (3, 4)),
+        ("--views.views axial coronal --views.views sagittal", lambda values: values["views"].views == ("sagittal",)),
+        ("--views.views axial --views.views [axial,coronal]", lambda values: len(values["views"].views) == 2),
+    ],
+)
+def test_of_an_option_that_is_given_twice_the_last_one_counts(given, expected):
+    _, values = parse(["train", "store", "run", *given.split()])
+    assert expected(values.arguments)

@@ -28,7 +28,7 @@ from ctxai.cli import main
         ),
         (["train", "s", "r", "--seed", "1.5"], "--seed 1.5: expected a whole number"),
         (["train", "s", "r", "--views.hu-window", "-1000"], "--views.hu-window: expected 2 values"),
-        (["train", "s", "r", "--workers", "1", "--workers", "2"], "--workers: given more than once"),
+        (["train", "s", "r", "--workers", "1", "--workers", "many"], "--workers many: expected a whole number"),
         (
             ["train", "s", "r", "--optim", "no.yaml"],
             "a group of options; give them one by one as --optim.NAME",

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -88,13 +89,19 @@ def check_rules(store_dir: Path, rules: GeometryRules) -> None:
     path = store_dir / RULES
     if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8"))) != (given := _as_json(rules)):
         raise StoreError(
-            f"{store_dir}: was begun with other rules (found {found}, given {given}); give an empty folder, or "
-            "--overwrite"
+            f"{store_dir}: was begun with other rules (found {_as_options(found)}, given {_as_options(given)}); give "
+            "an empty folder, or --overwrite"
         )
 
 
-def _as_json(rules: GeometryRules) -> dict[str, object]:
-    return {"repair": sorted(rules.repair), "max_gap_mm": rules.max_gap_mm}
+def _as_json(rules: GeometryRules) -> dict[str, Any]:
+    return {"repair": sorted(map(str, rules.repair)), "max_gap_mm": float(rules.max_gap_mm)}
+
+
+def _as_options(rules: dict[str, Any]) -> str:
+    """Rules as ``ctxai ingest`` takes them."""
+    repair = " ".join(name.replace(" ", "-") for name in rules["repair"])
+    return f"--repair {repair or '[]'} --max_gap_mm {rules['max_gap_mm']:g}"
 
 
 def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:

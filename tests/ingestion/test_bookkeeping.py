@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -47,8 +49,10 @@ def test_a_store_that_was_begun_goes_on_with_the_same_rules_only(tmp_path):
     part = part_of(tmp_path, "1.2")
     part.parent.mkdir()
     part.write_text("{}")
-    other = GeometryRules(max_gap_mm=2.0)
-    with pytest.raises(StoreError, match=r"other rules \(found .*5.0.*, given .*2.0.*--overwrite"):
+    other = GeometryRules.named(["mixed-orientation"], max_gap_mm=2.0)
+    default = "--repair duplicated-position missing-slice non-uniform-spacing --max_gap_mm 5"
+    said = f"other rules (found {default}, given --repair mixed-orientation --max_gap_mm 2); give an empty folder, or "
+    with pytest.raises(StoreError, match=f"{re.escape(said)}--overwrite"):
         begin(tmp_path, ROWS, FOUND, overwrite=False, rules=other)
     assert part.is_file()
     begin(tmp_path, ROWS, FOUND, overwrite=True, rules=other)
