@@ -121,7 +121,12 @@ def write_text(target: Path | str, text: str) -> None:
 
 def write_json(target: Path | str, value: Any, sort_keys: bool = True) -> None:
     """Write ``value`` as indented JSON; NaN is refused, since JSON has none."""
-    write_text(target, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(target, json_text(value, sort_keys))
+
+
+def json_text(value: Any, sort_keys: bool = True) -> str:
+    """What :func:`write_json` writes."""
+    return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def sha256(path: Path | str) -> str:

@@ -16,6 +16,8 @@ import pyarrow.parquet
 from PIL import Image
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}={0,2}")
+#: The transfer syntax of DICOM files that are deflated behind their file meta information.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
 
 
@@ -42,6 +44,8 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
         yield numcodecs.Zstd().decode(data)
     elif data.startswith(b"PAR1"):
         yield pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas().to_csv().encode()
+    elif (inflated := inflated_dicom(data)) is not None:
+        yield inflated
     elif (start := data.find(b"%PDF-")) >= 0:
         for stream in _PDF_STREAM.findall(data[start:]):
             yield _pdf_text(stream)
@@ -50,6 +54,14 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
             if len(run.rstrip(b"=")) % 4 == 1:
                 continue  # a long word; Base64 has no such length
             yield base64.b64decode(run + b"=" * (-len(run) % 4))
+
+
+def inflated_dicom(data: bytes) -> bytes | None:
+    """The data set of a deflated DICOM file, as Explicit VR Little Endian; None of anything else."""
+    if data[128:132] != b"DICM":
+        return None
+    start = 144 + int.from_bytes(data[140:144], "little")  # behind the length of the file meta information
+    return zlib.decompress(data[start:], -zlib.MAX_WBITS) if _DEFLATED in data[144:start] else None
 
 
 def _pdf_text(stream: bytes) -> bytes:

@@ -23,10 +23,12 @@ import pyarrow.parquet
 import pydicom
 import pytest
 import zarr
-from hidden_text import holding
+from hidden_text import holding, layers
 from marked_identity import BIRTH_DATE, MARK, marked, marked_ct, text_marks
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from reportlab.pdfgen.canvas import Canvas
 
 from ctxai.cli import main
@@ -299,7 +301,7 @@ def _says(path: Path) -> bool:
     if path.suffix == ".dcm":
         dataset = pydicom.dcmread(path)
         series = str(dataset.SeriesDescription).lower()
-        everything = path.read_bytes().lower()
+        everything = b"".join(layers(path.read_bytes())).lower()
         return NOTICE.decode() in series and b"not for diagnosis" in everything
     if path.name.endswith(".nii.gz"):
         return b"not for diagnosis" in nib.load(path).header["descrip"].item()
@@ -325,6 +327,12 @@ def test_the_search_finds_a_mark_however_it_is_packed(tmp_path):
     pyarrow.parquet.write_table(pa.table({"a": [mark]}), tmp_path / "table.parquet")
     letters = np.frombuffer(mark.encode() * 50, dtype=np.uint8)
     zarr.create_array(tmp_path / "array.zarr", data=letters)
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2.3"
+    image = pydicom.Dataset()
+    image.file_meta, image.PatientName = meta, mark
+    image.save_as(tmp_path / "deflated.dcm", enforce_file_format=True)
     (tmp_path / mark).mkdir()
     files = {name.partition(":")[0].partition("/")[0] for name in holding(tmp_path, (MARK.encode(),))}
     assert files == {path.name for path in tmp_path.iterdir()}

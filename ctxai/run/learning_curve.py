@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from ctxai.disclaimer import PNG_TEXTS
+
 
 def learning_curve(losses: Sequence[float], monitored: Sequence[Mapping[str, float]] = ()) -> bytes:
     """PNG of the training loss and, where patients were monitored, of their loss and AUC, by epoch.
@@ -30,5 +32,5 @@ def learning_curve(losses: Sequence[float], monitored: Sequence[Mapping[str, flo
         right.set_ylabel("AUC")
     axes.legend()
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
+    figure.savefig(picture, format="png", metadata=PNG_TEXTS)
     return picture.getvalue()
