@@ -65,7 +65,7 @@ def test_all_objects_come_back_from_the_archive_with_their_content_byte_for_byte
 
 
 def test_the_models_bands_and_the_four_readers_outlines_are_on_the_screen(lidc_0001, results, archive, chromium):
-    (bands,) = results.glob("*/dicom/seg/*_bands.dcm")
+    (bands,) = results.glob("*/dicom/seg/cdam_*_bands.dcm")
     (nodules,) = results.glob("*/dicom/seg/nodules.dcm")
     assert len(list(results.glob("*/dicom/seg/reading_?.dcm"))) == 4
     grid = read_series(lidc_0001).grid
