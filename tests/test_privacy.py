@@ -191,6 +191,8 @@ def _make_mistakes(flow: Flow) -> None:
     flow.run("verify", "--dicom", "broken", code=2)
     flow.run("explain", "broken", "out", "--points", "outside.csv", "--run", "run", code=2)
     flow.run("explain", "one", "out", "--points", "outside.csv", "--run", "run", code=2)
+    Path("near.csv").write_text("x,y,z\n4,-9,17\n")  # beside the slice that is missing
+    flow.run("explain", "only-gap", "out", "--points", "near.csv", "--run", "run", code=2)
     flow.run("explain", "one", "out", "--run", "run", code=2)
     flow.run("explain", "one", "plain", "--run", "run", "--points", "points.csv", "--deidentify", code=2)
     flow.run("pretrain", "broken", "nothing", code=2)

@@ -38,6 +38,7 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing_half_written(small_disk, 
         points.write_text("x,y,z\n{},{},{}\n".format(*grid.centre))
         command = ["explain", tmp_path / "ct", out, "--run", tmp_path / "run", "--points", points, "--no-trust"]
         command += ["--formats", "nifti,pmap,seg,fractional,sr,sc,pdf,readers"]
+        ballast.write_bytes(bytes(1_800_000))
     elif stage == "ingest":
         assert main(["phantom", str(tmp_path / "dicom"), "--patients", "LIDC-IDRI-0001", "--margin_mm", "4"]) == 0
         ballast.write_bytes(bytes(1_900_000))
@@ -54,6 +55,7 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing_half_written(small_disk, 
     assert not [path for path in small_disk.rglob("*") if "partial" in path.name]
     assert not (out / "predictions.csv").exists()
     assert not (out / "nodules.parquet").exists()
+    assert stage != "manifest" or not [path for path in out.rglob("*") if path.is_file()]
 
     ballast.unlink(missing_ok=True)
     subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
@@ -62,9 +64,9 @@ def test_a_full_disk_gives_one_line_and_leaves_nothing_half_written(small_disk, 
 
 def test_files_that_were_there_survive_a_full_disk(small_disk):
     target = small_disk / "out"
-    (small_disk / "ballast").write_bytes(bytes(1_000_000))
-    assert main(["manifest", str(target)]) == 2
+    assert main(["manifest", str(target)]) == 0
     small = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert len(small) == 5
     assert main(["manifest", str(target)]) == 2
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == small
 
