@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ctxai.data.labels import SCALES
+from ctxai.disclaimer import NOTICE
 from ctxai.results_folder import PREDICTIONS_TABLE
 
 _MEANINGS = {
@@ -60,7 +61,12 @@ def data_package(table: pd.DataFrame) -> dict[str, Any]:
         "dialect": {"delimiter": ",", "lineTerminator": "\n"},
         "schema": schema,
     }
-    return {"profile": "tabular-data-package", "name": "ctxai-predictions", "resources": [resource]}
+    return {
+        "profile": "tabular-data-package",
+        "name": "ctxai-predictions",
+        "description": NOTICE,
+        "resources": [resource],
+    }
 
 
 def _field(name: str, values: pd.Series) -> dict[str, Any]:
