@@ -106,7 +106,7 @@ ADDRESSES = {
     "1.2.840.113…": "{study}",
 }
 
-BRIEFLY = "--optim.epochs 1 --backbone.depth 1 --views.pixels 32 --backbone.pretrained false --accelerator cpu"
+BRIEFLY = "--optim.epochs 1 --backbone.depth 2 --views.pixels 32 --backbone.pretrained false --accelerator cpu"
 #: What a command gets at its end, by words that are in it; the last that fits counts.
 BESIDES = {
     "train": BRIEFLY,
