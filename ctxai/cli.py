@@ -280,7 +280,7 @@ def _about(words: Sequence[str]) -> None:
 
 
 def _print_completion(shell: str) -> None:
-    """Print what a shell has to read so that it completes commands and options.
+    """Print the script with which a shell completes commands and options.
 
     Raises:
         InputError: for another shell than cyclopts knows.

@@ -1,4 +1,4 @@
-"""What the DICOM annotation sources share: objects recognised by SOP class, names of nodules, grids of slices."""
+"""Shared parts of the DICOM annotation sources: objects recognised by SOP class, names of nodules, grids of slices."""
 
 from __future__ import annotations
 

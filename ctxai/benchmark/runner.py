@@ -41,7 +41,7 @@ def run_method(out_dir: Path, name: str, method: Attribution, plan: Plan) -> Non
 
 
 def _draws(method: Attribution) -> list[Attribution]:
-    """What is evaluated in a method's name: of the random map several, because chance is the mean and not one draw."""
+    """Methods to score under one name: several random maps, because chance is the mean and not one draw."""
     if not isinstance(method, RandomMap):
         return [method]
     return [RandomMap(method.model, method.seed + number) for number in range(_RANDOM_MAPS)]
