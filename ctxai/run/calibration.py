@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
-from sklearn.isotonic import IsotonicRegression
 
 from ctxai.data.labels import SCALES, TARGETS
 from ctxai.errors import RunError
@@ -137,6 +135,9 @@ def other_probabilities(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarr
         labels: of the same nodules, 1 malignant, 0 benign.
         chosen: logits to give probabilities of.
     """
+    from scipy.optimize import minimize_scalar  # here: explaining does without
+    from sklearn.isotonic import IsotonicRegression
+
     signs = np.where(labels == 1, 1.0, -1.0)
     found = minimize_scalar(
         lambda slope: float(np.logaddexp(0, -np.exp(slope) * signs * logits).sum()),
@@ -153,6 +154,8 @@ def other_probabilities(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarr
 
 def platt_scaling(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of the most likely logistic curve through labels (nodule,), smoothed as Platt has it."""
+    from scipy.optimize import minimize  # here: explaining does without
+
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
     smoothed = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))

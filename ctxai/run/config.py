@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
 
-from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import TARGETS
 from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.errors import RunError, one_line
-from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.ensemble import EnsembleClassifier
+from ctxai.models.network import NoduleNetwork
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
 from ctxai.training.settings import ComputeConfig
+
+if TYPE_CHECKING:
+    from ctxai.data.datamodule import NoduleDataModule
+    from ctxai.models.classifier import NoduleClassifier
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,30 @@ class RunConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
 
-    def make_network(self, members: int = 1) -> NoduleClassifier | EnsembleClassifier:
-        """The classifier of these options, or an ensemble of them, for a caller that loads trained weights."""
-        if members == 1:
-            return self.make_model(initialise=False)
-        networks = [self.make_model(initialise=False) for _ in range(members)]
-        return EnsembleClassifier(networks, torch.ones(1 + members, 2))
-
-    def make_model(self, initialise: bool = True) -> NoduleClassifier:
-        """The classifier of these options; of an ensemble, one member.
-
-        Args:
-            initialise: False leaves the weights random and nothing frozen, for a caller that loads trained weights.
+    def make_network(self, members: int = 1) -> NoduleNetwork | EnsembleClassifier:
+        """The network of these options, or an ensemble of them, for a caller that loads trained weights.
 
         Raises:
             InputError: when options do not exist or do not fit each other.
         """
+        networks = [
+            NoduleNetwork(self.backbone, self.views.pixels, targets=self.targets, label=self.label, heads=self.heads)
+            for _ in range(members)
+        ]
+        return networks[0] if members == 1 else EnsembleClassifier(networks, torch.ones(1 + members, 2))
+
+    def make_model(self) -> NoduleClassifier:
+        """The classifier of these options, to be trained; of an ensemble, one member.
+
+        Raises:
+            InputError: when options do not exist or do not fit each other.
+        """
+        from ctxai.models.classifier import NoduleClassifier  # here: explaining does without Lightning
+
         return NoduleClassifier(
             self.backbone,
             self.views.pixels,
             self.optim,
-            initialise,
             targets=self.targets,
             label=self.label,
             tune=self.tune,
@@ -96,6 +102,8 @@ class RunConfig:
         Raises:
             InputError: when the store cannot be trained on by these options.
         """
+        from ctxai.data.datamodule import NoduleDataModule  # here: explaining does without Lightning
+
         tokens = self.views.pixels // (self.backbone.patch_size or self.views.pixels)
         return NoduleDataModule(
             store_dir,

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import GroupKFold
 from torch import nn
 
 from ctxai.errors import InputError
@@ -52,6 +50,8 @@ class Novelty:
         Raises:
             InputError: when there are fewer than two patients.
         """
+        from sklearn.model_selection import GroupKFold  # here: explaining does without scikit-learn
+
         found = len(np.unique(patients))
         if found < 2:
             raise InputError(f"{found} training patient(s): two are needed to measure how unlike others a nodule is")
@@ -126,6 +126,8 @@ def outputs_and_features(model: nn.Module, images: torch.Tensor) -> tuple[torch.
 
 def _describe(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and whitening of features, float32."""
+    from sklearn.covariance import LedoitWolf  # here: explaining does without scikit-learn
+
     features = np.asarray(features, np.float64)
     mean = features.mean(0)
     deviation = features.std(0)

@@ -20,8 +20,8 @@ from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
 from ctxai.files import atomic_folder, json_sha256, sha256, write_json, write_text
-from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.ensemble import EnsembleClassifier
+from ctxai.models.network import NoduleNetwork
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.device import torch_device
@@ -70,7 +70,7 @@ class Run:
 
     name: str
     config: RunConfig
-    model: NoduleClassifier | EnsembleClassifier
+    model: NoduleNetwork | EnsembleClassifier
     calibration: Calibration
     provenance: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)

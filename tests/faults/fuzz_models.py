@@ -72,7 +72,7 @@ def config(data: bytes, folder: Path) -> None:
     if network not in _BUILT:
         _BUILT.add(network)
         depth = 1 if read.backbone.depth is None else read.backbone.depth
-        replace(read, backbone=replace(read.backbone, depth=depth)).make_model(initialise=False)
+        replace(read, backbone=replace(read.backbone, depth=depth)).make_network()
 
 
 def configs() -> list[bytes]:

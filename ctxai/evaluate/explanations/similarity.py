@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 
@@ -27,4 +26,6 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _ranked(rows: Tensor) -> Tensor:
+    from scipy.stats import rankdata  # here: a prediction alone does without
+
     return torch.from_numpy(rankdata(rows.detach().cpu().numpy(), axis=1)).to(rows.device)

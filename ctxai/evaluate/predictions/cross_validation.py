@@ -20,8 +20,8 @@ from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_
 from ctxai.evaluate.predictions.operating_points import choose_thresholds
 from ctxai.files import sha256
 from ctxai.folder_kinds import kind_of
-from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.ensemble import EnsembleClassifier
+from ctxai.models.network import NoduleNetwork
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.run import Run
@@ -103,7 +103,7 @@ def ensemble(members: Sequence[Run], config: RunConfig, store: NoduleStore, name
         [predict_rows(member, store, found) for member, found in zip(members, rows, strict=True)], ignore_index=True
     )
     statistics = torch.tensor([[member.views.mean, member.views.std] for member in members])
-    networks = [member.model for member in members if isinstance(member.model, NoduleClassifier)]
+    networks = [member.model for member in members if isinstance(member.model, NoduleNetwork)]
     model = EnsembleClassifier(networks, torch.cat([statistics.mean(0, keepdim=True), statistics])).eval()
     mean, std = (round(float(value), 3) for value in model.statistics[0])
     model.statistics[0] = torch.tensor([mean, std])
