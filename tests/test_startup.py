@@ -57,3 +57,8 @@ def test_a_prediction_of_the_shipped_run_needs_no_more_of_scipy_than_its_special
     code += "Run.load(None).predict_marked(np.full((1, 64, 64, 64), -800, np.int16))\n"
     code += "assert not {'scipy.stats', 'scipy.optimize', 'zarr'} & set(sys.modules)"
     assert not imported(code) & NOT_TO_EXPLAIN
+
+
+def test_explaining_series_needs_no_nodule_store():
+    code = "import ctxai.inference.tree"
+    assert not imported(code) & {"zarr", *NOT_TO_EXPLAIN}

@@ -4,48 +4,45 @@ One file per kind of object; what all DICOM objects share is in ``derived``. A w
 (made by ``overlay``), a :class:`SourceSeries` and a :class:`Provenance`.
 """
 
-from ctxai.disclaimer import RESEARCH_USE_ONLY
-from ctxai.export.dicom.encapsulated_pdf import write_encapsulated_pdf
-from ctxai.export.dicom.fractional import write_fractional_evidence
-from ctxai.export.dicom.parametric_map import Evidence, write_parametric_map, write_parametric_maps
-from ctxai.export.dicom.secondary_capture import write_secondary_capture
-from ctxai.export.dicom.segmentation import HEAT_BANDS, SegmentedNodule, write_heat_bands, write_nodule_segmentation
-from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.dicom.structured_report import write_structured_report
-from ctxai.export.nifti import write_nifti
-from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
-from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
-from ctxai.export.overlay import Block, merge_maps, merge_masks, scale_of, to_ct_grid
-from ctxai.export.pdf import NodulePage, pdf_report
-from ctxai.export.provenance import Provenance
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "HEAT_BANDS",
-    "RESEARCH_USE_ONLY",
-    "Block",
-    "Estimate",
-    "Evidence",
-    "NamedValue",
-    "NodulePage",
-    "NoduleSummary",
-    "Outline",
-    "Provenance",
-    "SegmentedNodule",
-    "SourceSeries",
-    "merge_maps",
-    "merge_masks",
-    "outline_of_mask",
-    "outline_of_point",
-    "pdf_report",
-    "scale_of",
-    "to_ct_grid",
-    "write_encapsulated_pdf",
-    "write_fractional_evidence",
-    "write_heat_bands",
-    "write_nifti",
-    "write_nodule_segmentation",
-    "write_parametric_map",
-    "write_parametric_maps",
-    "write_secondary_capture",
-    "write_structured_report",
-]
+_MODULES = {
+    "Block": "ctxai.export.overlay",
+    "Estimate": "ctxai.export.nodule_summary",
+    "Evidence": "ctxai.export.dicom.parametric_map",
+    "HEAT_BANDS": "ctxai.export.dicom.segmentation",
+    "NamedValue": "ctxai.export.nodule_summary",
+    "NodulePage": "ctxai.export.pdf",
+    "NoduleSummary": "ctxai.export.nodule_summary",
+    "Outline": "ctxai.export.outline",
+    "Provenance": "ctxai.export.provenance",
+    "RESEARCH_USE_ONLY": "ctxai.disclaimer",
+    "SegmentedNodule": "ctxai.export.dicom.segmentation",
+    "SourceSeries": "ctxai.export.dicom.source",
+    "merge_maps": "ctxai.export.overlay",
+    "merge_masks": "ctxai.export.overlay",
+    "outline_of_mask": "ctxai.export.outline",
+    "outline_of_point": "ctxai.export.outline",
+    "pdf_report": "ctxai.export.pdf",
+    "scale_of": "ctxai.export.overlay",
+    "to_ct_grid": "ctxai.export.overlay",
+    "write_encapsulated_pdf": "ctxai.export.dicom.encapsulated_pdf",
+    "write_fractional_evidence": "ctxai.export.dicom.fractional",
+    "write_heat_bands": "ctxai.export.dicom.segmentation",
+    "write_nifti": "ctxai.export.nifti",
+    "write_nodule_segmentation": "ctxai.export.dicom.segmentation",
+    "write_parametric_map": "ctxai.export.dicom.parametric_map",
+    "write_parametric_maps": "ctxai.export.dicom.parametric_map",
+    "write_secondary_capture": "ctxai.export.dicom.secondary_capture",
+    "write_structured_report": "ctxai.export.dicom.structured_report",
+}
+"""Where each public name is; it is imported at its first use, for a prediction alone writes no objects."""
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,6 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.concept import Concept
 from ctxai.explain.contrast import Contrast
 from ctxai.files import json_sha256
-from ctxai.inference.concepts import read_concept
 from ctxai.inference.method_spec import parse_method_spec
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.run.methods import make_method
@@ -79,6 +78,8 @@ class ExplainOptions:
         Raises:
             InputError: as :func:`~ctxai.inference.concepts.read_concept`.
         """
+        from ctxai.inference.concepts import read_concept  # here: Zarr, which examples alone need
+
         concept = read_concept(folder, self.run, [name_of(target) for target in self.targets])
         return replace(self, targets=[*self.targets, concept])
 

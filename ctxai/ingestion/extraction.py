@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,15 @@ from ctxai.ct.mask import VoxelMask
 from ctxai.ct.metaimage import MetaImage
 from ctxai.ct.patch import Volume, extract_patch
 from ctxai.ct.series import CTSeries
-from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
 from ctxai.files import write_json
 from ctxai.lidc.agreement import agreement_on, mask_on
 from ctxai.lidc.annotations import outlines_covered
 from ctxai.lidc.consensus import reader_masks
 from ctxai.lidc.database import Nodule
+
+if TYPE_CHECKING:
+    from ctxai.data.store import NoduleStore
 
 #: A CT as ingestion finds it: the headers of its slices, or the file of a MetaImage.
 Source = list[SliceHeader] | Path
@@ -58,6 +61,8 @@ def ingest_series(
         rules: which faults are repaired.
         masks: voxels of nodules that have such, by name.
     """
+    from ctxai.data.store import NoduleStore  # here: Zarr, which explaining does without
+
     store = NoduleStore(store_dir)
     by_id = {nodule.nodule_id: nodule for nodule in nodules}
     volume: Volume | None = None
