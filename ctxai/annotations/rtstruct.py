@@ -14,6 +14,7 @@ from ctxai.annotations.base import AnnotatedNodule, Annotations, AnnotationSourc
 from ctxai.annotations.dicom_objects import NODULE_WORDS, grid_of_slices, nodule_names, numbers, read_object, sop_class
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.ct.grid import Grid
+from ctxai.ct.identity import exact_text
 from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError, kind_of
 
@@ -46,7 +47,7 @@ class RTStruct(AnnotationSource):
             raise InputError(f"{path}: not a readable RT Structure Set ({kind_of(error)}: {error})") from None
         if not self._regions:
             raise InputError(f"{path}: none of its regions of interest has a contour")
-        self._patient = str(dataset.get("PatientID") or "")
+        self._patient = exact_text(dataset, "PatientID")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -15,6 +15,7 @@ from ctxai.annotations.dicom_objects import NODULE_WORDS, numbers, read_object, 
 from ctxai.annotations.voxels import nodules_of
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.ct.grid import Grid
+from ctxai.ct.identity import exact_text
 from ctxai.errors import InputError, kind_of
 
 #: Half of a fractional segment's maximum belongs to it.
@@ -98,7 +99,7 @@ def _read(dataset: pydicom.Dataset, path: Path) -> list[AnnotatedNodule]:
         replace(
             nodule,
             frame_of_reference_uid=str(dataset.get("FrameOfReferenceUID", "")),
-            patient_id=str(dataset.get("PatientID") or ""),
+            patient_id=exact_text(dataset, "PatientID"),
             series_uid=str(series[0].SeriesInstanceUID) if series else None,
         )
         for nodule in nodules

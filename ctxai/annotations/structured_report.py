@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.multival import MultiValue
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage
 
 from ctxai.annotations.base import AnnotatedNodule, Annotations, AnnotationSource, CTDescription
 from ctxai.annotations.dicom_objects import nodule_names, numbers, read_object, sop_class
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.ct.header import SliceHeader
+from ctxai.ct.identity import exact_text
 from ctxai.errors import InputError, kind_of
 
 _CLASSES = [EnhancedSRStorage, ComprehensiveSRStorage, Comprehensive3DSRStorage]
@@ -37,7 +39,7 @@ class StructuredReport(AnnotationSource):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         dataset = read_object(path, _CLASSES, "a DICOM Structured Report")
-        self._patient = str(dataset.get("PatientID") or "")
+        self._patient = exact_text(dataset, "PatientID")
         try:
             groups = [item for item in _items(dataset) if _code(item) == _GROUP and _regions(item)]
             self._groups = [(group, _label(group), _diameter(group)) for group in groups]
@@ -53,7 +55,7 @@ class StructuredReport(AnnotationSource):
 
     def nodules(self, cts: Sequence[CTDescription]) -> Annotations:
         """Every measurement group; one with coordinates in an image needs that image."""
-        images = {header.sop_uid: header for ct in cts for header in ct.headers}
+        images = {(header.sop_uid, header.frame): header for ct in cts for header in ct.headers}
         names = nodule_names([label for _, label, _ in self._groups])
         found = []
         for (group, _, diameter), name in zip(self._groups, names, strict=True):
@@ -111,7 +113,9 @@ def _regions(group: pydicom.Dataset) -> list[pydicom.Dataset]:
     return [item for item in _items(group) if item.get("ValueType") in ("SCOORD", "SCOORD3D")]
 
 
-def _place(group: pydicom.Dataset, images: Mapping[str, SliceHeader]) -> tuple[np.ndarray, str, str | None]:
+def _place(
+    group: pydicom.Dataset, images: Mapping[tuple[str, int | None], SliceHeader]
+) -> tuple[np.ndarray, str, str | None]:
     """Points in LPS mm, their frame of reference, and their series where the images tell."""
     points: list[np.ndarray] = []
     frame, series = "", None
@@ -123,11 +127,18 @@ def _place(group: pydicom.Dataset, images: Mapping[str, SliceHeader]) -> tuple[n
             continue
         for image in region.get("ContentSequence") or []:
             reference = image.get("ReferencedSOPSequence")
-            header = images.get(str(reference[0].ReferencedSOPInstanceUID)) if reference else None
+            header = images.get(_image_of(reference[0])) if reference else None
             if header is not None:
                 points.append(_in_patient(data.reshape(-1, 2), header))
                 frame, series = header.frame_of_reference_uid, header.series_uid
     return np.concatenate(points) if points else np.empty((0, 3)), frame, series
+
+
+def _image_of(reference: pydicom.Dataset) -> tuple[str, int | None]:
+    """SOP Instance UID and frame, from 0, that a reference names."""
+    frames = reference.get("ReferencedFrameNumber")
+    number = int(frames[0] if isinstance(frames, MultiValue) else frames) - 1 if frames else None
+    return str(reference.ReferencedSOPInstanceUID), number
 
 
 def _in_patient(points: np.ndarray, header: SliceHeader) -> np.ndarray:

@@ -108,7 +108,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
         damaged: dict[Path, str] = {}
         for series_uid, headers in find_series(folder, damaged).items():
             if series_key(series_uid) == one.key:
-                yield [header.path for header in headers]
+                yield list(dict.fromkeys(header.path for header in headers))
                 return
     raise InputError(f"{place}: the CT series of {one.key} is not among its images; say where it is with --ct FOLDER")
 

@@ -21,10 +21,10 @@ def without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], di
     Returns:
         The images, and the faults: copies that were left out; different images with one SOP Instance UID.
     """
-    first: dict[str, SliceHeader] = {}
+    first: dict[tuple[str, int | None], SliceHeader] = {}
     kept, copies, clashes = [], 0, 0
     for header in slices:
-        known = first.setdefault(header.sop_uid, header)
+        known = first.setdefault((header.sop_uid, header.frame), header)
         if known is header:
             kept.append(header)
         elif filecmp.cmp(known.path, header.path, shallow=False):

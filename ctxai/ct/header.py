@@ -30,9 +30,11 @@ ACQUISITION = (
     "ConvolutionKernel",
     "AcquisitionTime",
     "ContentTime",
+    "StackID",
 )
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
+    "SpecificCharacterSet",
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -62,7 +64,8 @@ _HEADER = [
     "PixelPaddingRangeLimit",
     *ACQUISITION,
 ]
-_TAGS = {tag: keyword for keyword in _HEADER if (tag := tag_for_keyword(keyword)) is not None}
+#: Their tags, with keywords.
+HEADER_TAGS = {tag: keyword for keyword in _HEADER if (tag := tag_for_keyword(keyword)) is not None}
 
 
 def series_key(series_uid: str) -> str:
@@ -83,9 +86,10 @@ class SliceHeader:
         pixels_at: where uncompressed pixels of 16 bits begin in the file, bytes; None where only pydicom can tell.
         slope: RescaleSlope; NaN where the image does not say how its values become Hounsfield units.
         intercept: RescaleIntercept; NaN likewise.
-        instance_number: InstanceNumber; None where there is none, or it is no number.
+        instance_number: InstanceNumber, or the number of the frame, from 1; None where it is absent or no number.
         acquisition: what tells acquisitions and phases of one series apart, in the order of :data:`ACQUISITION`.
         searched: the folder or archive that the user named, under which the image was found; None for a single file.
+        frame: number of the frame in an Enhanced CT, from 0; None for an image of its own.
     """
 
     path: Path
@@ -111,6 +115,7 @@ class SliceHeader:
     acquisition: tuple[str, ...] = ()
     pixels_at: int | None = None
     searched: Path | None = None
+    frame: int | None = None
 
     @property
     def source_label(self) -> str:
@@ -141,7 +146,7 @@ def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            quick = read_elements(file, _TAGS)
+            quick = read_elements(file, HEADER_TAGS)
             if quick is not None:
                 dataset: Mapping[str, Any] = quick.values
                 syntax, bytes_left = quick.transfer_syntax, size - quick.pixels_at
@@ -160,7 +165,7 @@ def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
             if dataset.get("SOPClassUID") != CTImageStorage:
                 return None
             values = HeaderValues(dataset, path)
-            header = _slice_header(values, syntax, searched)
+            header = slice_header(values, syntax, searched)
             expected = header.rows * header.columns * values.sample_bytes()
             if quick is not None and header.native:
                 layout = header.layout
@@ -173,7 +178,12 @@ def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:
     return header
 
 
-def _slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> SliceHeader:
+def slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> SliceHeader:
+    """Header of an image from its checked values.
+
+    Raises:
+        InputError: when a value is missing or wrong that places the image in the patient.
+    """
     position, orientation, spacing = values.image_plane()
     slope, intercept = values.rescale()
     number = values.number("InstanceNumber")
@@ -183,7 +193,7 @@ def _slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> S
         sop_uid=values.uid("SOPInstanceUID"),
         series_uid=values.uid("SeriesInstanceUID"),
         study_uid=values.uid("StudyInstanceUID"),
-        patient_id=values.text("PatientID"),
+        patient_id=values.identity("PatientID"),
         frame_of_reference_uid=values.text("FrameOfReferenceUID"),
         position=position,
         orientation=orientation,

@@ -43,10 +43,11 @@ _TYPES = {
     "image_type": _TEXTS,
     "slice_thickness_mm": pa.float64(),
     "instance_number": pa.int64(),
+    "frame": pa.int32(),
 }
 _KEPT = [field.name for field in fields(SliceHeader) if field.name != "searched"]
 _SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in _KEPT])
-_MAY_BE_ABSENT = {"pixels_at", "slice_thickness_mm", "instance_number"}
+_MAY_BE_ABSENT = {"pixels_at", "slice_thickness_mm", "instance_number", "frame"}
 _SERIES_AT_ONCE = 1000
 _ROWS_PER_GROUP = 50_000
 

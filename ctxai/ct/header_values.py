@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydicom import Dataset
 from pydicom.multival import MultiValue
 
+from ctxai.ct.identity import exact_text
 from ctxai.ct.pixels import PixelLayout
 from ctxai.errors import InputError
 
@@ -55,6 +57,10 @@ class HeaderValues:
         """A text, empty where there is none."""
         value = self.elements.get(keyword)
         return "" if value is None else str(value).strip()
+
+    def identity(self, keyword: str) -> str:
+        """A text that names the patient, also in bytes that its character set lacks."""
+        return exact_text(self.elements, keyword) if isinstance(self.elements, Dataset) else self.text(keyword)
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """All texts of an element."""

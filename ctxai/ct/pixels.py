@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydicom.encaps import generate_frames
+from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import RLELossless
 
@@ -146,16 +146,16 @@ def _containers(header: SliceHeader) -> tuple[np.ndarray, bool]:
 
 def _decoded(header: SliceHeader) -> tuple[np.ndarray, bool]:
     """Pixels as pydicom decodes them, unless the compressed image is of another size, which might fill the memory."""
-    dataset = open_dataset(header.path)
+    dataset, number = open_dataset(header.path), header.frame or 0
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
-        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+        frame = get_frame(dataset.PixelData, number, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
         if coded_size(frame) not in (None, (header.rows, header.columns)):
             raise ValueError(f"compressed as {coded_size(frame)}, expected {(header.rows, header.columns)} pixels")
     compressed = syntax.is_encapsulated and syntax != RLELossless  # whose frames are containers, too
     if not compressed:  # every bit of the containers
         dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
-    decoded = pixel_array(dataset, raw=True)
+    decoded = pixel_array(dataset, raw=True, index=number)
     return decoded.astype(decoded.dtype.newbyteorder("="), order="C", copy=False), compressed
 
 

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ctxai.ct.header import SliceHeader, read_header
+from ctxai.ct.multiframe import read_frames
 from ctxai.ct.other_files import summary
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, STORE, describe_kind, kind_of
@@ -63,7 +64,7 @@ def find_series(
                 raise InputError(found)
             unread[path] = found
         else:
-            series.setdefault(found.series_uid, []).append(found)
+            series.setdefault(found[0].series_uid, []).extend(found)
     if not series and unread:
         reason = next(iter(unread.values()))
         raise InputError(
@@ -99,17 +100,19 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def _read_headers(files: Sequence[Path], workers: int, searched: Path) -> Iterable[SliceHeader | str | None]:
-    """Header of each file, in order; the words of the error where it cannot be read."""
-    read = partial(_header_or_error, searched=searched)
+def _read_headers(files: Sequence[Path], workers: int, searched: Path) -> Iterable[list[SliceHeader] | str | None]:
+    """Headers of each file, one a frame, in order; the words of the error where it cannot be read."""
+    read = partial(_headers_or_error, searched=searched)
     if workers <= 1 or len(files) < _FILES_PER_JOB * 2:
         return map(read, files)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(pool.map(read, files, chunksize=_FILES_PER_JOB))
 
 
-def _header_or_error(path: Path, searched: Path) -> SliceHeader | str | None:
+def _headers_or_error(path: Path, searched: Path) -> list[SliceHeader] | str | None:
+    named = None if path == searched else searched
     try:
-        return read_header(path, None if path == searched else searched)
+        header = read_header(path, named)
+        return read_frames(path, named) if header is None else [header]
     except InputError as error:
         return str(error)

@@ -98,6 +98,11 @@ class CTSeries:
         return self.headers[0].slice_thickness_mm
 
     @property
+    def multiframe(self) -> bool:
+        """Whether slices are frames of an Enhanced CT."""
+        return any(header.frame is not None for header in self.headers)
+
+    @property
     def key(self) -> str:
         """Name for folders and logs: the first 12 digits of the SHA-256 of the Series Instance UID."""
         return series_key(self.series_uid)
@@ -105,7 +110,10 @@ class CTSeries:
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 of the files of all slices, headers and pixels, whatever their names and order."""
-        digests = sorted(sha256(header.path) for header in self.headers)
+        of_file = {path: sha256(path) for path in {header.path for header in self.headers}}
+        digests = sorted(
+            of_file[one.path] if one.frame is None else f"{of_file[one.path]} {one.frame}" for one in self.headers
+        )
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     @cached_property

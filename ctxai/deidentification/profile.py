@@ -21,6 +21,7 @@ from pydicom.uid import UID
 
 from ctxai import __version__
 from ctxai.ct.header import series_key
+from ctxai.ct.identity import exact_text
 from ctxai.deidentification.secret_key import read_key, token
 from ctxai.errors import InputError
 from ctxai.suggestions import did_you_mean
@@ -290,8 +291,8 @@ def made_here(image: Dataset) -> bool:
 
 def _patient_of(image: Dataset) -> tuple[str, ...]:
     """A patient's id and its issuer, for two hospitals may give one id to two persons; without an id, the study."""
-    patient = str(image.get("PatientID") or "").strip()
-    issuer = str(image.get("IssuerOfPatientID") or "").strip()
+    patient = exact_text(image, "PatientID")
+    issuer = exact_text(image, "IssuerOfPatientID")
     if not patient:
         return (str(image.get("StudyInstanceUID", "")),)
     return (patient, issuer) if issuer else (patient,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ from ctxai.ct.volume import CT
 from ctxai.deidentification.ct import write_clean_ct
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.errors import InputError
-from ctxai.export.dicom.source import SourceSeries
+from ctxai.export.dicom.source import SourceSeries, why_no_objects
 from ctxai.inference.crops import provenance_of
 from ctxai.inference.formats.base import FORMATS, MapOverlay, SeriesOutput, needs_headers
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.options import ExplainOptions
 from ctxai.results_folder import DICOM, DICOM_CT
 from ctxai.run.targets import name_of
+
+#: Why a CT without headers has no DICOM overlays.
+_NO_HEADERS = "DICOM objects need the headers of a DICOM series, which this CT lacks"
+
+logger = logging.getLogger(__name__)
 
 
 def write_overlays(
@@ -75,8 +81,36 @@ def _headers(series: CT, formats: Sequence[str], confidentiality: Confidentialit
         return None
     if isinstance(series, CTSeries):
         return SourceSeries.from_series(series, confidentiality)
-    dicom = [name for name in formats if FORMATS.get(name).dicom]
-    raise InputError(
-        f"formats {', '.join(dicom)}: DICOM objects need the headers of a DICOM series, and this CT came as an array; "
-        "open the folder of its images, or write nifti"
-    )
+    raise InputError(f"formats {', '.join(_dicom(formats))}: {_NO_HEADERS}; open the folder of its images")
+
+
+def writable_formats(
+    series: CT, formats: Sequence[str], confidentiality: Confidentiality | None = None
+) -> Sequence[str]:
+    """The formats that a CT allows; of one on which no DICOM object can lie the others, with a warning.
+
+    Args:
+        series: the CT.
+        formats: those asked for.
+        confidentiality: how results are deidentified.
+
+    Raises:
+        InputError: when none is left.
+    """
+    if not needs_headers(formats):
+        return formats
+    if isinstance(series, CTSeries):
+        reason = why_no_objects(series, confidentiality)
+    else:
+        reason = f"{series.source_label}: {_NO_HEADERS}"
+    if not reason:
+        return formats
+    others = tuple(name for name in formats if not FORMATS.get(name).dicom)
+    if not others:
+        raise InputError(f"{reason}; add nifti to --formats")
+    logger.warning("%s; not written: %s", reason, ", ".join(_dicom(formats)))
+    return others
+
+
+def _dicom(formats: Sequence[str]) -> list[str]:
+    return [name for name in formats if FORMATS.get(name).dicom]

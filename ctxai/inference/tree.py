@@ -18,9 +18,9 @@ from ctxai.ct.volume_file import suffix_of
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
 from ctxai.generations import withdraw
-from ctxai.inference.formats.base import parse_formats
 from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
+from ctxai.inference.overlays import writable_formats
 from ctxai.inference.predictions import made_by, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
 from ctxai.inference.selection import choose_series
@@ -124,9 +124,6 @@ def _explain_file(
     """Explain a CT in a NIfTI, NRRD or MetaImage file; overlays are NIfTI only, because it has no DICOM headers."""
     if annotations is None:
         raise InputError(f"{path}: mark its nodules and give them with --points; there is no nodule detector")
-    if set(options.formats) - {"nifti"}:
-        logger.warning("%s: no DICOM headers, so overlays are written as NIfTI only", path)
-        options = replace(options, formats=parse_formats("nifti"))
     uid = path.name.removesuffix(path.name[len(path.name) - len(suffix_of(path)) :])
     found = annotate(annotations, [CTDescription(uid, "", "", str(path))])
     require_some(annotations, found, [CTDescription(uid, "", "")])
@@ -143,6 +140,7 @@ def _explain(
     resume: bool,
 ) -> int:
     """Explain one series into its own folder, unless that is done; returns the number of its nodules."""
+    options = replace(options, formats=writable_formats(series, options.formats, options.confidentiality))
     candidates = candidates_of(series, nodules)
     if options.confidentiality is not None:  # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]

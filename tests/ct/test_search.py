@@ -101,7 +101,7 @@ def test_a_defect_that_all_images_share_is_the_reason(tmp_path):
 @pytest.mark.parametrize(
     ("sop_class", "words"),
     [
-        ("1.2.840.10008.5.1.4.1.1.2.1", "12 Enhanced CT Image Storage"),
+        ("1.2.840.10008.5.1.4.1.1.4", "12 MR Image Storage"),
         ("1.2.840.10008.5.1.4.1.1.7", "12 Secondary Capture Image Storage"),
     ],
 )

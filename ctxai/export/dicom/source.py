@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
-from ctxai.ct.dicom_errors import without_warnings
+from ctxai.ct.dicom_errors import open_dataset, without_warnings
 from ctxai.ct.grid import Grid
+from ctxai.ct.identity import is_exact
 from ctxai.ct.series import CTSeries
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.errors import InputError
@@ -71,23 +72,14 @@ class SourceSeries:
             confidentiality: where given, the headers are deidentified first, and so is all that is made from them.
 
         Raises:
-            InputError: when the images have no frame of reference, or several: nothing could be placed on them.
+            InputError: with :func:`why_no_objects`.
         """
+        if reason := why_no_objects(series, confidentiality):
+            raise InputError(reason)
         datasets = series.source_datasets()
         if confidentiality is not None:
             with config.disable_value_validation():
                 datasets = [confidentiality.header(dataset) for dataset in datasets]
-        with without_warnings():
-            frames = {str(dataset.get("FrameOfReferenceUID") or "") for dataset in datasets}
-        if len(frames) != 1 or "" in frames:
-            raise InputError(
-                f"{series.source_label}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
-                f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
-            )
-        if not _is_valid("UI", next(iter(frames))):
-            raise InputError(
-                f"{series.source_label}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not"
-            )
         with without_warnings():  # they would quote the patient's data
             images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
         identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
@@ -130,6 +122,37 @@ class SourceSeries:
                 f"array [slice, row, column] has the shape {tuple(shape)}, the CT {self.grid.shape}; "
                 "bring it to the CT's grid first"
             )
+
+
+def why_no_objects(series: CTSeries, confidentiality: Confidentiality | None = None) -> str:
+    """Why no DICOM object can lie on a series or name its patient, in one line; empty where one can.
+
+    Args:
+        series: the CT.
+        confidentiality: where given, neither the patient nor the frame of reference is named.
+    """
+    label, frames = series.source_label, {header.frame_of_reference_uid for header in series.headers}
+    if series.multiframe:
+        return f"{label}: an Enhanced CT, on which no DICOM overlays are written; NIfTI is"
+    if len(frames) != 1 or "" in frames:
+        return (
+            f"{label}: expected one FrameOfReferenceUID in all images, found {len(frames - {''})}"
+            f"{' and images without' if '' in frames else ''}; DICOM overlays need it, NIfTI does not"
+        )
+    if confidentiality is not None:
+        return ""
+    if not _is_valid("UI", next(iter(frames))):
+        return f"{label}: FrameOfReferenceUID is no UID; DICOM overlays need it, NIfTI does not"
+    tags = ["SpecificCharacterSet", *_IDENTITY]
+    with without_warnings():
+        image = open_dataset(series.headers[0].path, stop_before_pixels=True, specific_tags=tags)
+    lost = [keyword for keyword in _IDENTITY if not is_exact(image, keyword)]
+    if lost:
+        return (
+            f"{label}: {', '.join(lost)} of its images is not written in their SpecificCharacterSet, so that DICOM "
+            "overlays would name another patient; correct the images' headers, or write NIfTI"
+        )
+    return ""
 
 
 def _cleaned(dataset: Dataset, first: Dataset, grid: Grid) -> Dataset:
