@@ -23,7 +23,7 @@ def image(tmp_path) -> Path:
 
 def quick(path: Path):
     with path.open("rb") as file:
-        return read_elements(file, header_module._TAGS)
+        return read_elements(file, header_module.HEADER_TAGS)
 
 
 def by_pydicom(path: Path, monkeypatch):
@@ -88,11 +88,11 @@ def test_no_cut_and_no_changed_byte_of_a_header_ends_in_anything_but_an_answer(i
     whole = image.read_bytes()
     rng = np.random.default_rng(0)
     for length in range(0, 1400, 7):
-        read_elements(io.BytesIO(whole[:length]), header_module._TAGS)
+        read_elements(io.BytesIO(whole[:length]), header_module.HEADER_TAGS)
     for place in rng.integers(128, 1400, 400):
         changed = bytearray(whole)
         changed[place] = int(rng.integers(256))
-        read_elements(io.BytesIO(bytes(changed)), header_module._TAGS)
+        read_elements(io.BytesIO(bytes(changed)), header_module.HEADER_TAGS)
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(12, 0), (12, 1), (15, 1), (16, 0), (16, 1)])
