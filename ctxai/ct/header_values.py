@@ -50,7 +50,7 @@ class HeaderValues:
         path: the file, for messages.
     """
 
-    elements: Mapping[str, Any]
+    elements: Mapping[str, Any] | Dataset
     path: Path
 
     def text(self, keyword: str) -> str:
