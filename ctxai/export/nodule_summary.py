@@ -44,23 +44,32 @@ class NamedValue:
         value: the number.
         percent: whether it is a share, 0 to 1, that people read in per cent.
         answer: whether 1 is yes and 0 is no.
+        low: lower end of the 90 % interval; None where there is none.
+        high: upper end.
     """
 
     name: str
     value: float
     percent: bool = False
     answer: bool = False
+    low: float | None = None
+    high: float | None = None
 
     @property
     def text(self) -> str:
-        """The number for people; a share is never 0 or 100 %, which no model can know."""
+        """The number for people, with its interval; a share is never 0 or 100 %, which no model can know."""
+        if self.low is None or self.high is None:
+            return self._written(self.value)
+        return f"{self._written(self.value)} ({self._written(self.low)} to {self._written(self.high)})"
+
+    def _written(self, value: float) -> str:
         if self.answer:
-            return "yes" if self.value else "no"
+            return "yes" if value else "no"
         if not self.percent:
-            return f"{self.value:.2f}".replace("-", "\u2212")
-        if not 0.005 <= self.value <= 0.995:
-            return "under 1 %" if self.value < 0.005 else "over 99 %"
-        return f"{self.value:.0%}".replace("%", " %")
+            return f"{value:.2f}".replace("-", "\u2212")
+        if not 0.005 <= value <= 0.995:
+            return "under 1 %" if value < 0.005 else "over 99 %"
+        return f"{value:.0%}".replace("%", " %")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
+from ctxai.report.ratings import rated_names
 from ctxai.report.trust import map_trust, warnings_of
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
@@ -56,14 +57,15 @@ def outline_of(series: CT, candidate: NoduleCandidate) -> Outline:
 
 
 def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
-    for name in (column.removesuffix("_low") for column in row if column.endswith("_low")):
+    for name in rated_names(row):
         readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
         yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
 
 
 def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedValue]:
     if _known(row.get("malignancy_probability")):
-        yield NamedValue("Probability of a median rating over 3", row["malignancy_probability"], percent=True)
+        ends = (row.get(f"malignancy_probability_{end}") for end in ("low", "high"))
+        yield NamedValue("Probability of a median rating over 3", row["malignancy_probability"], True, False, *ends)
     if _known(row.get("novelty_percentile")):
         yield NamedValue("Training nodules less unusual than this one", row["novelty_percentile"] / 100, percent=True)
     for method, target in nodule.maps:

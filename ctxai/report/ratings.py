@@ -28,8 +28,9 @@ _SMALLEST_DIAMETER_SCALE_MM = 30.0
 
 
 def rated_names(row: Mapping[str, Any]) -> list[str]:
-    """The numbers of a row of predictions.csv that have an interval: malignancy and the biomarkers."""
-    return [name.removesuffix("_low") for name in row if name.endswith("_low")]
+    """The ratings of a row of predictions.csv: malignancy and the biomarkers."""
+    rated = (name.removesuffix("_low") for name in row if name.endswith("_low"))
+    return [name for name in rated if name != "malignancy_probability"]
 
 
 def readers_mean(row: Mapping[str, Any], name: str) -> float | None:

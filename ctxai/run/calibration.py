@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
 from ctxai.data.labels import SCALES, TARGETS
 from ctxai.errors import RunError
@@ -34,9 +34,17 @@ class Calibration:
     hospitals' scans differ: for those the guarantee is approximate or void. Below ceil(1 / alpha) - 1 nodules the
     quantile does not exist; the half-width is then None and the interval is the whole scale.
 
+    A probability goes no further than what the labels were smoothed to, 1 / (negatives + 2) and (positives + 1) /
+    (positives + 2): so few nodules cannot tell a rarer exception. Its interval is that of the fitted curve at level
+    1 - alpha, from the inverse Fisher information of slope and intercept; nodules of one patient count as independent.
+
     Args:
         slope: of the logit, above 0.
         intercept: in logits.
+        covariance: variance of the slope, covariance, and variance of the intercept.
+        positives: nodules with a median rating above 3 that the curve was fitted to; without any nodule, a probability
+            has no limits and its interval is 0 to 1.
+        negatives: those with a median rating below 3.
         alpha: share of nodules that may fall outside of their interval.
         half_widths: per target, in its units, or None.
         counts: validation nodules per target.
@@ -44,6 +52,9 @@ class Calibration:
 
     slope: float = 1.0
     intercept: float = 0.0
+    covariance: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    positives: int = 0
+    negatives: int = 0
     alpha: float = 0.1
     half_widths: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(TARGETS))
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TARGETS, 0))
@@ -63,6 +74,8 @@ class Calibration:
         """
         known = ~(np.isnan(labels) | np.isnan(logits))
         slope, intercept = platt_scaling(logits[known], labels[known]) if known.any() else (1.0, 0.0)
+        positives = int((labels[known] == 1).sum())
+        covariance = _covariance(logits[known], slope, intercept)
         widths: dict[str, float | None] = {}
         counts: dict[str, int] = {}
         for place, target in enumerate(TARGETS):
@@ -70,11 +83,30 @@ class Calibration:
             errors = errors[~np.isnan(errors)]
             widths[target] = conformal_half_width(errors, alpha)
             counts[target] = len(errors)
-        return cls(slope, intercept, alpha, widths, counts)
+        negatives = int(known.sum()) - positives
+        return cls(slope, intercept, covariance, positives, negatives, alpha, widths, counts)
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated P(median rating > 3) of malignancy logits."""
-        return expit(self.slope * np.asarray(logits, float) + self.intercept)
+        """Calibrated P(median rating > 3) of malignancy logits, within what the calibration nodules support."""
+        return self._supported(expit(self.score(logits)))
+
+    def score(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated logits without limits, for ranking and averaging."""
+        return self.slope * np.asarray(logits, float) + self.intercept
+
+    def probability_interval(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper end of the interval of :meth:`probability`, at level 1 - alpha."""
+        logits = np.asarray(logits, float)
+        if not self.positives + self.negatives:
+            return np.zeros_like(logits), np.ones_like(logits)
+        slope, both, intercept = self.covariance
+        error = ndtri(1 - self.alpha / 2) * np.sqrt(np.maximum(slope * logits**2 + 2 * both * logits + intercept, 0))
+        return self._supported(expit(self.score(logits) - error)), self._supported(expit(self.score(logits) + error))
+
+    def _supported(self, probabilities: np.ndarray) -> np.ndarray:
+        if not self.positives + self.negatives:
+            return probabilities
+        return np.clip(probabilities, 1 / (self.negatives + 2), (self.positives + 1) / (self.positives + 2))
 
     def interval(self, target: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end for predictions in units, within the target's scale."""
@@ -96,10 +128,13 @@ class Calibration:
         """
         try:
             widths = {name: value["half_widths"][name] for name in TARGETS}
+            covariance = [float(number) for number in value.get("covariance", (0.0, 0.0, 0.0))]
+            variance, both, other = covariance
             numbers = [
                 value["slope"],
                 value["intercept"],
                 value["alpha"],
+                *covariance,
                 *(w for w in widths.values() if w is not None),
             ]
             if not all(math.isfinite(float(number)) for number in numbers) or not float(value["slope"]) > 0:
@@ -107,6 +142,9 @@ class Calibration:
             return cls(
                 slope=float(value["slope"]),
                 intercept=float(value["intercept"]),
+                covariance=(variance, both, other),
+                positives=int(value.get("positives", 0)),
+                negatives=int(value.get("negatives", 0)),
                 alpha=float(value["alpha"]),
                 half_widths={name: None if width is None else float(width) for name, width in widths.items()},
                 counts={name: int(value["counts"][name]) for name in TARGETS},
@@ -169,3 +207,12 @@ def platt_scaling(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[_SLOPES, (None, None)])
     return float(found.x[0]), float(found.x[1])
+
+
+def _covariance(logits: np.ndarray, slope: float, intercept: float) -> tuple[float, float, float]:
+    """Inverse Fisher information of a logistic curve fitted to logits (nodule,)."""
+    probabilities = expit(slope * logits + intercept)
+    weights = probabilities * (1 - probabilities)
+    design = np.stack([logits, np.ones_like(logits)])
+    inverse = np.linalg.pinv((design * weights) @ design.T)
+    return float(inverse[0, 0]), float(inverse[0, 1]), float(inverse[1, 1])

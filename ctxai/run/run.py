@@ -224,7 +224,8 @@ class Run:
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
 
-        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3);
+        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3) within what
+        the calibration nodules support, with ``malignancy_probability_low`` and ``malignancy_probability_high``;
         ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
         ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
         split-conformal interval of `Calibration`. Last, where the run has a `Novelty`, ``novelty_percentile``: the
@@ -243,7 +244,13 @@ class Run:
         columns: dict[str, np.ndarray] = {}
         if "malignancy" in self.target_names:
             logits = outputs[:, 0].double().numpy()
-            columns |= {"malignancy_logit": logits, "malignancy_probability": self.calibration.probability(logits)}
+            low, high = self.calibration.probability_interval(logits)
+            columns |= {
+                "malignancy_logit": logits,
+                "malignancy_probability": self.calibration.probability(logits),
+                "malignancy_probability_low": low,
+                "malignancy_probability_high": high,
+            }
         for place, target in enumerate(self.target_names):
             values = np.clip(units[:, place], *SCALES[target])
             low, high = self.calibration.interval(target, values)

@@ -46,6 +46,32 @@ def test_platt_scaling_recovers_a_known_slope_and_intercept():
     assert calibration.intercept == pytest.approx(-1.0, abs=0.1)
 
 
+def test_a_probability_stays_within_what_the_calibration_nodules_support():
+    calibration = fit(np.linspace(-3, 3, 40), [0] * 30 + [1] * 10)
+    far = np.array([-1e3, 1e3])
+    np.testing.assert_allclose(calibration.probability(far), [1 / 32, 11 / 12])
+    low, high = calibration.probability_interval(far)
+    assert low[0] == 1 / 32 and high[1] == 11 / 12
+    assert not np.isin(calibration.score(np.array([4.0, 5.0])), calibration.score(far)).any()
+
+
+def test_the_interval_of_a_probability_covers_the_true_one_as_promised():
+    generator = np.random.default_rng(3)
+    at = np.array([-1.0, 0.0, 1.5])
+    covered = []
+    for _ in range(300):
+        logits = generator.normal(0, 1, 150)
+        low, high = fit(logits, generator.random(150) < expit(1.5 * logits + 0.3)).probability_interval(at)
+        covered.append((low <= expit(1.5 * at + 0.3)) & (expit(1.5 * at + 0.3) <= high))
+    # 90 % of 300: standard error 1.7 %
+    np.testing.assert_allclose(np.mean(covered, axis=0), 0.9, atol=0.06)
+
+
+def test_without_calibration_nodules_the_interval_of_a_probability_is_everything():
+    low, high = Calibration().probability_interval(np.array([0.0]))
+    assert (low, high) == (0, 1)
+
+
 def test_separable_nodules_get_finite_probabilities():
     calibration = fit([-2, -1, 1, 2], [0, 0, 1, 1])
     probability = calibration.probability(np.array([-2.0, 2.0]))

@@ -61,8 +61,10 @@ def test_predictions_are_the_mean_output_over_views_and_slices(make_run, hu):
 
 def test_prediction_columns_are_the_documented_ones(make_run, hu):
     columns = make_run().predict(hu).columns
+    name = "malignancy_probability"
+    probability = ["malignancy_logit", name, f"{name}_low", f"{name}_high"]
     per_target = [name for target in TARGETS for name in (target, f"{target}_low", f"{target}_high")]
-    assert list(columns) == ["malignancy_logit", "malignancy_probability", *per_target]
+    assert list(columns) == [*probability, *per_target]
 
 
 def test_predictions_do_not_depend_on_the_batch(make_run, hu):

@@ -146,7 +146,8 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
             yield from _interval(estimate)
             if nodule.doubts:
                 yield Measurement(own_concept("Reasons for doubt, see the report"), len(nodule.doubts), codes.COUNT)
-            yield from map(_figure, nodule.figures)
+            for figure in nodule.figures:
+                yield from _figure(figure)
         if estimate.readers is not None and estimate.name != "diameter":
             yield Measurement(
                 own_concept(f"{_words(estimate)}, readers' mean"),
@@ -179,11 +180,14 @@ def _interval(estimate: Estimate) -> Iterator[Measurement]:
             yield Measurement(own_concept(f"{_words(estimate)}, 90 % interval {end}"), round(value, 1), _unit(estimate))
 
 
-def _figure(figure: NamedValue) -> Measurement:
-    if figure.percent:
-        return Measurement(own_concept(shorten(figure.name, 64)), round(figure.value * 100, 1), codes.PERCENT)
-    name = shorten(figure.name, 55) + " (1 = yes)" if figure.answer else shorten(figure.name, 64)
-    return Measurement(own_concept(name), round(figure.value, 2), codes.RATIO)
+def _figure(figure: NamedValue) -> Iterator[Measurement]:
+    """A number and the ends of its interval."""
+    unit, factor, digits = (codes.PERCENT, 100, 1) if figure.percent else (codes.RATIO, 1, 2)
+    for end, value in (("", figure.value), (", from", figure.low), (", to", figure.high)):
+        if value is not None:
+            note = f"{end} (1 = yes)" if figure.answer else end
+            name = shorten(figure.name, 64 - len(note)) + note
+            yield Measurement(own_concept(name), round(value * factor, digits), unit)
 
 
 def _evaluations(nodule: NoduleSummary) -> Iterator[QualitativeEvaluation]:
