@@ -116,16 +116,15 @@ def units() -> dict[str, Unit]:
 
 def cohort() -> dict[str, float]:
     """What a scan of LIDC-IDRI has on the average, by the tables of `ctxai manifest`."""
+    from ctxai.data.settings import ViewConfig
     from ctxai.lidc.annotations import load_tables, used_rows
-    from ctxai.run.explanation import slice_offsets
 
     tables = load_tables()
     used = used_rows(tables)
-    images = sum(3 * len(slice_offsets(diameter, 32.0)) for diameter in used.diameter_mm)
     return {
         "slices": tables["scans"].slices.mean(),
         "nodules": len(used) / len(tables["scans"]),
-        "images": images / len(used),
+        "images": float(len(ViewConfig().views)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from abc import ABC, abstractmethod
@@ -84,6 +85,12 @@ class Attribution(ABC):
         """What the method was made with, apart from the model, by argument name."""
         parameters = list(inspect.signature(type(self).__init__).parameters)[2:]
         return {name: getattr(self, name) for name in parameters if hasattr(self, name)}
+
+    def changed(self, change: Callable[[nn.Module], nn.Module]) -> Attribution:
+        """The same method on another model, that ``change`` makes of its own."""
+        other = copy.copy(self)
+        other.model = change(self.model)
+        return other
 
     def attribute(self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None) -> Tensor:
         """Explain ``images`` (N, C, H, W), preprocessed as the model expects.

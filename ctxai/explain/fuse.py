@@ -19,7 +19,7 @@ spread their standard deviation; where no view covers it, both are 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -39,11 +39,13 @@ class ViewStack:
         maps: (slice, h, w).
         offsets_mm: (slice,), the slices' positions along the view's normal, relative to the patch centre, ascending.
         field_of_view_mm: side of the square that an image covers, centred on the patch centre.
+        reach_mm: how far the first and the last slice reach outwards; the rule above when not given.
     """
 
     maps: Tensor
     offsets_mm: Tensor
     field_of_view_mm: float
+    reach_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def fuse_views(
     shape: tuple[int, int, int] = (64, 64, 64),
     spacing_mm: float = 1.0,
     in_plane: Literal["nearest", "linear"] = "nearest",
+    centre_mm: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> FusedMap:
     """Fuse the stacks of a patch's views, by name ("axial", "coronal", "sagittal"), on the patch grid.
 
@@ -101,6 +104,7 @@ def fuse_views(
         shape: voxels along (superior, posterior, left); the patch centre is at index (n - 1) / 2 of each axis.
         spacing_mm: side of a voxel.
         in_plane: how an image is read between its pixels' centres.
+        centre_mm: where the images lie, (superior, posterior, left) from the patch centre.
 
     Raises:
         InputError: for an unknown view, no view at all, or a stack whose parts do not fit together.
@@ -109,14 +113,16 @@ def fuse_views(
         raise InputError(f"expected stacks of {', '.join(_VIEWS)}, found {sorted(stacks) or 'none'}")
     if len(shape) != 3 or min(shape) < 1 or not spacing_mm > 0:
         raise InputError(f"expected three axis lengths and a positive spacing, found {shape} and {spacing_mm} mm")
-    centres: list[NDArray[np.float64]] = [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * spacing_mm for n in shape]
+    centres: list[NDArray[np.float64]] = [
+        (np.arange(n, dtype=np.float64) - (n - 1) / 2) * spacing_mm - middle
+        for n, middle in zip(shape, centre_mm, strict=True)
+    ]
     values, covered = [], []
     for name, stack in stacks.items():
         view = _VIEWS[name]
         maps, offsets = _checked(name, stack)
-        reach = spacing_mm / 2
         samples = (
-            _between_slices(centres[view.normal], offsets, reach),
+            _between_slices(centres[view.normal], offsets, _reach(offsets, stack.reach_mm, spacing_mm)),
             _in_image(view.row_direction * centres[view.rows], maps.shape[1], stack.field_of_view_mm, in_plane),
             _in_image(centres[view.columns], maps.shape[2], stack.field_of_view_mm, in_plane),
         )
@@ -148,14 +154,22 @@ def _checked(name: str, stack: ViewStack) -> tuple[NDArray[np.float64], NDArray[
     return maps, offsets
 
 
-def _between_slices(centres: NDArray[np.float64], offsets: NDArray[np.float64], reach: float) -> _Samples:
+def _reach(offsets: NDArray[np.float64], given_mm: float | None, spacing_mm: float) -> tuple[float, float]:
+    """How far the first and the last slice reach outwards."""
+    if given_mm is not None:
+        return given_mm, given_mm
+    if len(offsets) == 1:
+        return spacing_mm / 2, spacing_mm / 2
+    return (offsets[1] - offsets[0]) / 2, (offsets[-1] - offsets[-2]) / 2
+
+
+def _between_slices(centres: NDArray[np.float64], offsets: NDArray[np.float64], reach: tuple[float, float]) -> _Samples:
     last = len(offsets) - 1
     upper = np.searchsorted(offsets, centres).clip(1, max(last, 1)).clip(max=last)
     lower = (upper - 1).clip(0)
     gap = np.where(upper > lower, offsets[upper] - offsets[lower], 1.0)
     weight = ((centres - offsets[lower]) / gap).clip(0, 1)
-    low_reach, high_reach = ((offsets[1] - offsets[0]) / 2, (offsets[-1] - offsets[-2]) / 2) if last else (reach, reach)
-    inside = (centres >= offsets[0] - low_reach) & (centres <= offsets[-1] + high_reach)
+    inside = (centres >= offsets[0] - reach[0]) & (centres <= offsets[-1] + reach[1])
     return _Samples(lower, upper, weight, inside)
 
 

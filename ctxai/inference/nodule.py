@@ -31,8 +31,8 @@ class ExplainedNodule:
         inside: the readers' 50 % consensus on the patch, bool (superior, posterior, left); None for a point.
         prediction: the run's prediction, by column name.
         maps: fused map of each (method name, target name).
-        trust: how far each map can be believed, by the same names, assessed on the views' central slices; empty where
-            it was not asked for, and without contrasts and concepts, which are no outputs of the model.
+        trust: how far each map can be believed, by the same names; empty where it was not asked for, and without
+            contrasts and concepts, which are no outputs of the model.
     """
 
     candidate: NoduleCandidate
@@ -64,7 +64,7 @@ def explain_nodule(
     views: Sequence[str],
     trust: bool = False,
 ) -> ExplainedNodule:
-    """Predict a nodule and explain every target by every method, on all slices through the nodule in each view.
+    """Predict a nodule and explain every target by every method, on the slices of each view that the run reads.
 
     Args:
         series: the CT.
@@ -82,16 +82,17 @@ def explain_nodule(
     moved = run.recentre(patch.hu[None])[0].double().numpy()
     if moved.any():
         patch = extract_patch(series, candidate.centre_lps + moved[::-1], spacing_mm=PATCH_SPACING_MM)
-    found = explain_patch(run, patch.hu, methods, targets, views, candidate.diameter_mm)
+    spacing = np.abs(series.grid.affine[:3, :3]).max(axis=1)[::-1]
+    found = explain_patch(run, patch.hu, methods, targets, views, spacing_mm=spacing)
     assessed = {}
     if trust and methods:
         device = run.model.device
-        reliability = MapReliability(run.model, found.central.to(device), run.views, run.target_names)
+        reliability = MapReliability(run.model, found.images.to(device), run.views, run.target_names)
         for method in methods:
             for target in targets:
                 if isinstance(target, str):
                     key = method.name, target
-                    assessed[key] = reliability.assess(method, target, found.central_maps[key].to(device))
+                    assessed[key] = reliability.assess(method, target, found.image_maps[key].to(device))
     inside = _inside(candidate.masks, series, patch)
     return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed)
 

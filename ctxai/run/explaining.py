@@ -1,16 +1,23 @@
-"""Explanation methods for a run: on its one network, or as the mean over the networks of an ensemble."""
+"""Explanation methods of what a run predicts: the mean over an ensemble's networks and over an image's turns."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ctxai.data.views import turn, turn_back
+from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Target, Targets
 from ctxai.models.ensemble import EnsembleClassifier
+
+_METADATA = ("name", "signed", "class_specific", "resolution", "needs", "reference", "dtype", "complete", "upsampling")
 
 
 def method_on(model: nn.Module, kind: type[Attribution], **options: Any) -> Attribution:
@@ -29,7 +36,19 @@ def method_on(model: nn.Module, kind: type[Attribution], **options: Any) -> Attr
     return kind(model, **options)
 
 
-class MeanOverMembers(Attribution):
+class _Mean(Attribution):
+    """A mean of maps of other methods, whose metadata it has."""
+
+    def __init__(self, model: nn.Module, method: Attribution) -> None:
+        self.model = model
+        for field in _METADATA:
+            setattr(self, field, getattr(method, field))
+
+    def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
+        raise NotImplementedError("it has no network of its own")
+
+
+class MeanOverMembers(_Mean):
     """The mean of the maps of an ensemble's members, each in the units of its own output.
 
     Malignancy is one logit in all of them; a biomarker's maps are brought to the scale of the ensemble's output.
@@ -41,17 +60,21 @@ class MeanOverMembers(Attribution):
     """
 
     def __init__(self, model: EnsembleClassifier, kind: type[Attribution], **options: Any) -> None:
-        self.model, self._ensemble = model, model
         zero = torch.zeros(1, 3, 1, 1, device=model.device)
         self._methods = [kind(member, **options) for member, _ in model.each(zero)]
-        for field in ("name", "signed", "class_specific", "resolution", "needs", "reference", "complete", "upsampling"):
-            if hasattr(kind, field):
-                setattr(self, field, getattr(self._methods[0], field))
+        self._ensemble = model
+        super().__init__(model, self._methods[0])
 
     @property
     def options(self) -> dict[str, Any]:
         """The members' options."""
         return self._methods[0].options | {"members": len(self._methods)}
+
+    def changed(self, change: Callable[[nn.Module], nn.Module]) -> Attribution:
+        """As `Attribution.changed`, for every member."""
+        other = copy.copy(self)
+        other._methods = [method.changed(change) for method in self._methods]
+        return other
 
     def attribute(self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None) -> Tensor:
         """As `Attribution.attribute`: the mean over the members."""
@@ -61,5 +84,50 @@ class MeanOverMembers(Attribution):
         ]
         return torch.stack(maps).mean(0)
 
-    def _maps(self, network: Network, images: Tensor, targets: Targets) -> Tensor:
-        raise NotImplementedError("each member has its own network")
+
+class MeanOverTurns(_Mean):
+    """The mean of the maps of an image's quarter turns and mirror images, each turned back.
+
+    It explains a prediction that is the mean output over these turns.
+
+    Args:
+        method: explains one image.
+        turns: how many of the eight.
+    """
+
+    def __init__(self, method: Attribution, turns: int) -> None:
+        super().__init__(method.model, method)
+        self._method, self._turns = method, turns
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options."""
+        return self._method.options | {"turns": self._turns}
+
+    def changed(self, change: Callable[[nn.Module], nn.Module]) -> Attribution:
+        """As `Attribution.changed`."""
+        return MeanOverTurns(self._method.changed(change), self._turns)
+
+    def attribute(self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None) -> Tensor:
+        """As `Attribution.attribute`: the mean over the turns.
+
+        Raises:
+            InputError: for images that are not square.
+        """
+        if images.ndim != 4 or images.shape[2] != images.shape[3]:
+            raise InputError(f"expected square images (N, C, H, H) to turn, found shape {tuple(images.shape)}")
+        turned = torch.cat([turn(images, number) for number in range(self._turns)])
+        maps = self._method.attribute(turned, _repeated(target, self._turns), size)
+        back = [turn_back(part, number) for number, part in enumerate(maps.split(len(images)))]
+        return torch.stack(back).mean(0)
+
+
+def _repeated(target: Target, count: int) -> Target:
+    """A target of images for so many copies of all of them."""
+    if isinstance(target, list | tuple):
+        return [_repeated(one, count) for one in target]  # type: ignore[misc]  # one level deep
+    if isinstance(target, Tensor | np.ndarray) and target.ndim:
+        return torch.as_tensor(target).repeat(count)
+    if callable(target):
+        return lambda outputs: torch.cat([target(part) for part in outputs.split(len(outputs) // count)])
+    return target

@@ -10,7 +10,7 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.base import Attribution, get_method
 from ctxai.explain.clinical_baselines import ImageScale
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-from ctxai.run.explaining import method_on
+from ctxai.run.explaining import MeanOverTurns, method_on
 from ctxai.run.gates import load_gates
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] | None = None) -> Attribution:
     """A method for the run's model, with what was trained for it where it needs that.
+
+    Its maps explain the mean over the turns of an image that the run's predictions average over.
 
     Args:
         run: the model.
@@ -32,14 +34,20 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         return method
     kind = get_method(method)
     if issubclass(kind, VisionDiffMask):
-        return load_gates(run)
+        return _over_turns(load_gates(run), run)
     if "training" in kind.needs:
         raise ModelError(f"{kind.name} has to be trained for a run, which only Python code can do; choose another")
     views = run.views
     scale = ImageScale(views.mean, views.std, views.field_of_view_mm / views.pixels)
-    options = {**kind.options_for(scale, views.turns), **(options or {})}
+    own = kind.options_for(scale, views.turns)
+    options = {**own, **(options or {})}
     try:
         inspect.signature(kind).bind(run.model, **options)
     except TypeError as error:
         raise InputError(f"{kind.name}: {error}; docs/methods has its options") from None
-    return method_on(run.model, kind, **options)
+    made = method_on(run.model, kind, **options)
+    return made if "turns" in own else _over_turns(made, run)
+
+
+def _over_turns(method: Attribution, run: Run) -> Attribution:
+    return method if run.views.turns == 1 else MeanOverTurns(method, run.views.turns)

@@ -367,23 +367,21 @@ class Run:
         targets: Sequence[str | NamedTarget] = ("malignancy",),
         *,
         views: Sequence[str] | None = None,
-        diameter_mm: float | None = None,
     ) -> PatchExplanation:
         """Predict and explain one patch, without a CT.
 
         Args:
-            hu: (superior, posterior, left) at 1 mm, HU, the nodule in its centre; air where nothing was scanned.
+            hu: (superior, posterior, left) at 1 mm, HU, the nodule's mark in its centre; air where nothing was scanned.
             methods: names of explanation methods, or methods made for :attr:`model`.
             targets: names of outputs or of differences of two, or concepts.
             views: out of axial, coronal, sagittal; the run's own when not given.
-            diameter_mm: size of the nodule, whose slices are explained; 12 mm when not given.
 
         Raises:
             InputError: for another shape, values that are not finite, or an unknown name.
         """
         made = [make_method(self, method) for method in methods]
         named = [parse_targets([one], self.target_names)[0] if isinstance(one, str) else one for one in targets]
-        return explain_patch(self, hu, made, named, views or self.views.views, diameter_mm)
+        return explain_patch(self, hu, made, named, views or self.views.views, recentre=True)
 
 
 def round_weights(model: torch.nn.Module) -> None:

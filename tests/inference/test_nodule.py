@@ -3,8 +3,14 @@ import pytest
 import torch
 
 from ctxai.ct.grid import Grid
+from ctxai.ct.series import read_series
+from ctxai.data.settings import VIEWS, ViewConfig
+from ctxai.data.views import turn
 from ctxai.errors import RunError
-from ctxai.run.explanation import slice_offsets
+from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.options import make_options
+from ctxai.inference.results import explain_series
+from ctxai.models.heads import HeadsConfig
 
 from runs import untrained_run
 from sphere import SPHERE, centred_grid, nodule_at, sphere_hu
@@ -31,25 +37,62 @@ def test_the_same_anatomy_in_another_scan_geometry_gives_the_same_answer(sphere_
     span = abs(reference.prediction["malignancy_logit"] - empty)
     moved = abs(other.prediction["malignancy_logit"] - reference.prediction["malignancy_logit"])
     assert moved < 0.05 * span
-    maps = [nodule.maps["cdam", "malignancy"].values.ravel() for nodule in (reference, other)]
-    assert np.corrcoef(maps)[0, 1] > 0.999
-    if change == "permuted files":
-        np.testing.assert_array_equal(*maps)
+    for view in VIEWS:
+        run = untrained_run(views=ViewConfig(views=(view,), pixels=16))
+        found = [nodule_at(folder, SPHERE, run).maps["cdam", "malignancy"] for folder in (sphere_ct, tmp_path)]
+        both = found[0].covered & found[1].covered
+        maps = [one.values[both] for one in found]
+        assert np.corrcoef(maps)[0, 1] > 0.999
+        if change == "permuted files":
+            np.testing.assert_array_equal(*maps)
 
 
-def test_explained_slices_pass_through_the_nodule():
-    assert slice_offsets(6.0, 32) == [-3, -2, -1, 0, 1, 2, 3]
-    assert slice_offsets(2.0, 32) == [-2, -1, 0, 1, 2]
-    assert len(slice_offsets(80.0, 32)) == 31
-    assert slice_offsets(None, 32) == slice_offsets(12.0, 32)
+def test_the_prediction_is_the_mean_output_of_the_very_images_that_are_explained():
+    run = untrained_run(views=ViewConfig(pixels=16, slice_offsets_mm=(3.0, -2.0), turns=8))
+    found = run.explain(sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0)))
+    with torch.no_grad():
+        outputs = [run.model(turn(found.images, number))[:, 0] for number in range(8)]
+    assert found.prediction["malignancy_logit"] == pytest.approx(float(torch.stack(outputs).mean()), abs=1e-5)
+    assert found.image_maps["cdam", "malignancy"].shape == (6, 2, 2)
+
+
+@pytest.mark.parametrize(("distance", "slices"), [(5.0, [-2.5, 2.5]), (4.0, [0.0])])
+def test_the_map_lies_on_the_slices_of_the_ct_that_the_prediction_reads(tmp_path, distance, slices):
+    grid = Grid((9, 96, 96), np.diag([0.8, 0.8, distance, 1.0]))
+    affine = grid.affine.copy()
+    affine[:3, 3] = SPHERE - grid.centre + np.array([0, 0, slices[-1]])
+    grid = Grid(grid.shape, affine)
+    write_ct(tmp_path, sphere_hu(grid), grid)
+    run = untrained_run(views=ViewConfig(views=("axial",), pixels=16))
+    found = explain_series(
+        read_series(tmp_path), [NoduleCandidate("sphere", SPHERE)], make_options(run, ["cdam"], ["malignancy"])
+    )
+    volume = np.abs(found.maps["cdam", "malignancy"]).max(axis=(1, 2))
+    z = np.array([grid.to_lps(np.array([0, 0, k]))[2] for k in np.flatnonzero(volume)]) - SPHERE[2]
+    np.testing.assert_allclose(z, slices, atol=1e-9)
+    np.testing.assert_allclose(
+        volume[volume > 0], np.abs(found.nodules[0].maps["cdam", "malignancy"].values).max(), rtol=1e-5
+    )
+
+
+def test_a_patch_is_explained_about_the_middle_of_the_outline_that_the_run_sees(monkeypatch):
+    run = untrained_run(views=ViewConfig(views=("axial",), pixels=16, recentre_mm=8.0), heads=HeadsConfig(outline=1.0))
+    monkeypatch.setattr(run, "recentre", lambda hu: torch.tensor([[0.0, 4.0, -6.0]]).expand(len(hu), 3))
+    hu = sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0))
+    beside = run.explain(np.roll(hu, (4, -6), axis=(1, 2)))
+    monkeypatch.setattr(run, "recentre", lambda hu: torch.zeros(len(hu), 3))
+    about = run.explain(hu)
+    assert beside.prediction["malignancy_logit"] == pytest.approx(about.prediction["malignancy_logit"], abs=1e-4)
+    moved = np.roll(beside.maps["cdam", "malignancy"], (-4, 6), axis=(1, 2))
+    np.testing.assert_allclose(moved, about.maps["cdam", "malignancy"], atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["cdam", "smooth_cdam", "agcam", "integrated_gradients"])
 def test_a_map_is_the_same_to_the_last_bit_whatever_else_is_explained(method):
     run = untrained_run()
     patch = sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0))
-    alone = run.explain(patch, [method], ["malignancy"], diameter_mm=8.0)
-    among = run.explain(patch, [method], ["spiculation", "malignancy", "margin-texture"], diameter_mm=8.0)
+    alone = run.explain(patch, [method], ["malignancy"])
+    among = run.explain(patch, [method], ["spiculation", "malignancy", "margin-texture"])
     assert alone.maps[method, "malignancy"].tobytes() == among.maps[method, "malignancy"].tobytes()
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch, given
 from ctxai.evaluate.explanations.metric import Metric, option
 from ctxai.evaluate.explanations.randomise import cascade, randomised
 from ctxai.evaluate.explanations.similarity import spearman
+from ctxai.explain.base import Attribution
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,18 @@ class Randomisation(Metric):
 
     def _stages(self, batch: ExplanationBatch, seed: int) -> Tensor:
         if not self.cascading:
-            return self._correlation(batch, randomised(given(batch.method).model, seed))[:, None]
+            return self._correlation(batch, given(batch.method).changed(lambda model: randomised(model, seed)))[:, None]
+        method = given(batch.method)
         return torch.stack(
-            [self._correlation(batch, model) for model in cascade(given(batch.method).model, seed)], dim=1
+            [
+                self._correlation(batch, method.changed(lambda _, stage=stage: stage))
+                for stage in cascade(method.model, seed)
+            ],
+            dim=1,
         )
 
     @staticmethod
-    def _correlation(batch: ExplanationBatch, model: nn.Module) -> Tensor:
-        method = copy.copy(given(batch.method))
-        method.model = model
+    def _correlation(batch: ExplanationBatch, method: Attribution) -> Tensor:
         return spearman(batch.maps.flatten(1), batch.explain(batch.images, batch.target, method).flatten(1))
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
