@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch, given
@@ -50,16 +50,11 @@ class Randomisation(Metric):
         return torch.stack([self._stages(batch, batch.seed + draw) for draw in range(self.draws)])
 
     def _stages(self, batch: ExplanationBatch, seed: int) -> Tensor:
-        if not self.cascading:
-            return self._correlation(batch, given(batch.method).changed(lambda model: randomised(model, seed)))[:, None]
         method = given(batch.method)
-        return torch.stack(
-            [
-                self._correlation(batch, method.changed(lambda _, stage=stage: stage))
-                for stage in cascade(method.model, seed)
-            ],
-            dim=1,
-        )
+        if not self.cascading:
+            return self._correlation(batch, method.changed(lambda model: randomised(model, seed)))[:, None]
+        stages = cascade(method.model, seed)
+        return torch.stack([self._correlation(batch, _on(method, model)) for model in stages], dim=1)
 
     @staticmethod
     def _correlation(batch: ExplanationBatch, method: Attribution) -> Tensor:
@@ -67,3 +62,7 @@ class Randomisation(Metric):
 
     def _score(self, batch: ExplanationBatch) -> Tensor:
         return self.stages(batch).abs().mean(dim=(0, 2))
+
+
+def _on(method: Attribution, model: nn.Module) -> Attribution:
+    return method.changed(lambda _: model)
