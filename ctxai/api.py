@@ -42,7 +42,9 @@ Array: TypeAlias = tuple[np.ndarray, Sequence[float], Sequence[float], Sequence[
 Points: TypeAlias = Sequence[Sequence[float]] | Sequence[AnnotatedNodule] | np.ndarray | pd.DataFrame | Path | str
 
 
-def open_series(source: Path | str | sitk.Image | Array, series_uid: str | None = None) -> CT:
+def open_series(
+    source: Path | str | sitk.Image | Array, series_uid: str | None = None, acquisitions: Sequence[str] = ()
+) -> CT:
     """Open a CT.
 
     Args:
@@ -51,6 +53,7 @@ def open_series(source: Path | str | sitk.Image | Array, series_uid: str | None 
             and its direction (3x3) as SimpleITK has them. Origin and direction may be left out: then the first voxel
             lies at 0, 0, 0, and columns run to the left, rows to posterior, slices to superior.
         series_uid: which series, where the folder holds several.
+        acquisitions: of a series with several acquisitions the one with this value, such as ``"2"``.
 
     Raises:
         InputError: when there is no CT series, or several and none was named.
@@ -58,7 +61,7 @@ def open_series(source: Path | str | sitk.Image | Array, series_uid: str | None 
     """
     if isinstance(source, str | Path):
         volume = suffix_of(Path(source)) and Path(source).is_file()
-        return CTVolume.from_file(Path(source)) if volume else read_series(source, series_uid)
+        return CTVolume.from_file(Path(source)) if volume else read_series(source, series_uid, acquisitions)
     if isinstance(source, sitk.Image):
         return CTVolume.from_image(source)
     if isinstance(source, tuple) and 2 <= len(source) <= 4:

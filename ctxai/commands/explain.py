@@ -20,6 +20,7 @@ def explain(
     patients: list[str] | None = None,
     points: Path | None = None,
     xml: Path | None = None,
+    acquisition: list[str] = [],  # noqa: B006
     method: list[str] | None = None,
     target: list[str] = ["malignancy"],  # noqa: B006 (never changed)
     concept: Path | None = None,
@@ -51,6 +52,8 @@ def explain(
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
         xml: LIDC's XML annotation (a file or a folder of them) instead of points.
+        acquisition: of a series with several acquisitions or phases the one with this value, such as 2 or
+            AcquisitionNumber=2; without it the largest. The acquisitions are named in a warning.
         method: explanation methods, such as cdam, agcam or smooth_cdam, with options as smooth_cdam:n_samples=20;
             vision_diffmask needs train-diffmask first. Without it cdam, after path_gradients for a run that finds the
             nodule's middle itself, as the run of the package does: its maps passed the check most often.
@@ -121,5 +124,6 @@ def explain(
         concept=concept if maps else None,
         shard=shard,
         headers=headers,
+        acquisitions=acquisition,
         resume=resume,
     )

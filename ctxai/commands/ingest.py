@@ -26,6 +26,7 @@ def ingest(
     crops: Path | None = None,
     repair: list[str] = ["missing-slice", "duplicated-position", "non-uniform-spacing"],  # noqa: B006 (never changed)
     max_gap_mm: float = 5.0,
+    acquisition: list[str] = [],  # noqa: B006
     shard: Annotated[str, CLUSTER] = "0/1",
     prepare: Annotated[bool, CLUSTER] = False,
     headers: Annotated[Path | None, CLUSTER] = None,
@@ -57,6 +58,8 @@ def ingest(
         repair: faults that are repaired, others are refused; also mixed-orientation, mixed-size-or-pixel-spacing,
             wrong-modality, unknown-rescale.
         max_gap_mm: nodules whose patch touches a wider gap of missing slices are refused.
+        acquisition: of a series with several acquisitions or phases the one with this value, such as 2 or
+            AcquisitionNumber=2; without it the largest. The acquisitions are named in report.csv.
         shard: i/n, the i-th of n equal parts of the series (0/1 is all); afterwards run ``ctxai ingest --merge``.
         prepare: only write the manifest and the empty store, before the shards.
         headers: file that --prepare keeps the headers of the tree in, PatientID among them, and that shards read
@@ -91,7 +94,7 @@ def ingest(
         store = import_crops(crops, target := _required(store_dir or dicom_dir, "STORE_DIR"))
         console.print(f"{len(store)} crops -> {target}", highlight=False, markup=False, soft_wrap=True)
         return
-    rules = GeometryRules.named(repair, max_gap_mm)
+    rules = GeometryRules.named(repair, max_gap_mm, acquisition)
     index, count = parse_shard(shard)
     if luna is not None:
         store_dir = _required(store_dir or dicom_dir, "STORE_DIR")

@@ -200,7 +200,7 @@ def check_store_against_dicom(path: Path, series: dict[str, list[SliceHeader]]) 
     import pandas as pd
 
     from ctxai.ingestion.bookkeeping import MANIFEST, part_of
-    from ctxai.ingestion.extraction import image_digest
+    from ctxai.ingestion.extraction import image_digest, images_of
 
     file = path / MANIFEST
     if not file.is_file():
@@ -213,7 +213,7 @@ def check_store_against_dicom(path: Path, series: dict[str, list[SliceHeader]]) 
             made_from = json.loads(part_of(path, uid).read_text())["images"]
         except (OSError, ValueError, KeyError):
             continue  # told by the check of the store
-        images = {header.sop_uid for header in series[uid]}
+        images = images_of(series[uid])
         if len(images) != made_from["count"] or image_digest(images) != made_from["digest"]:
             yield f"{path}: the series {uid} was made from {made_from['count']} other image(s), {len(images)} found"
 

@@ -40,17 +40,45 @@ def without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], di
     return kept, faults
 
 
-def one_acquisition(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], dict[Fault, str]]:
-    """The largest of several acquisitions that cover the same part of the body, told apart by their attributes.
+def one_acquisition(
+    slices: Sequence[SliceHeader], chosen: Sequence[str] = ()
+) -> tuple[list[SliceHeader], dict[Fault, str]]:
+    """One of several acquisitions that cover the same part of the body, told apart by their attributes.
 
-    Acquisitions that follow one another, as in step-and-shoot scans, are one volume. Of acquisitions of one size, the
-    first by number or text is used.
+    Acquisitions that follow one another, as in step-and-shoot scans, are one volume. The largest is used, of equally
+    large ones the first by number or text.
+
+    Args:
+        slices: images of one series.
+        chosen: values, such as ``2`` or ``AcquisitionNumber=2``, of the acquisition to use instead.
 
     Returns:
-        The images, and the fault that names the acquisitions, their sizes and the one that is used.
+        The images, and the faults: the acquisitions, their sizes and the one that is used; a value that none has.
     """
-    slices = list(slices)
+    slices, told, left = list(slices), [], list(chosen)
+    while (division := _division(slices)) is not None:
+        keyword, groups = division
+        wanted = [(value, name) for value in groups for name in left if _is_named(keyword, value, name)]
+        used = wanted[0][0] if wanted else min(groups, key=lambda value: (-len(groups[value]), _order(value)))
+        left = [name for name in left if name not in [name for _, name in wanted]]
+        sizes = ", ".join(f"{value or 'none'}: {len(groups[value])}" for value in sorted(groups, key=_order))
+        told.append(f"{len(groups)} acquisitions by {keyword} (slices of {sizes}); used: {used or 'none'}")
+        slices = groups[used]
+    if not told:
+        return slices, {}
+    faults = {Fault.SEVERAL_ACQUISITIONS: "; ".join(told) + " (another by --acquisition)"}
+    if left:
+        faults[Fault.NO_SUCH_ACQUISITION] = f"{', '.join(left)}: {told[0]}"
+    return slices, faults
+
+
+def _division(slices: Sequence[SliceHeader]) -> tuple[str, dict[str, list[SliceHeader]]] | None:
+    """The first attribute that divides the images into volumes over the same range, and the volumes by its values.
+
+    Where no attribute leaves one image a position, the first that divides them at all: others divide its parts.
+    """
     normal = np.cross(slices[0].orientation[:3], slices[0].orientation[3:])
+    part: tuple[str, dict[str, list[SliceHeader]]] | None = None
     for number, keyword in enumerate(ACQUISITION):
         groups: dict[str, list[SliceHeader]] = {}
         for header in slices:
@@ -59,13 +87,25 @@ def one_acquisition(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], d
         if not 1 < len(groups) <= min(_MOST, len(slices) // 2) or min(map(len, groups.values())) < 2:
             continue
         positions = [np.sort([header.position @ normal for header in group]) for group in groups.values()]
-        if any((np.diff(each) < _SAME_POSITION_MM).any() for each in positions) or not _overlap(positions):
+        if not _overlap(positions):
             continue
-        used = min(groups, key=lambda value: (-len(groups[value]), _order(value)))
-        sizes = ", ".join(f"{value or 'none'}: {len(groups[value])}" for value in sorted(groups, key=_order))
-        text = f"{len(groups)} acquisitions by {keyword} (slices of {sizes}); used: {used or 'none'}"
-        return groups[used], {Fault.SEVERAL_ACQUISITIONS: text}
-    return slices, {}
+        if not any((np.diff(each) < _SAME_POSITION_MM).any() for each in positions):
+            return keyword, groups
+        if part is None and all(_is_doubled(each) for each in positions):
+            part = keyword, groups
+    return part
+
+
+def _is_doubled(positions: np.ndarray) -> bool:
+    """Whether every position is there as often as the others, and more than once: several whole volumes."""
+    _, counts = np.unique(np.round(positions / _SAME_POSITION_MM), return_counts=True)
+    return bool(counts.min() > 1 and counts.min() == counts.max())
+
+
+def _is_named(keyword: str, value: str, name: str) -> bool:
+    """Whether a name stands for a value of an attribute: itself, an equal number, or with the attribute's name."""
+    plain = name.removeprefix(f"{keyword}=")
+    return plain == value or (_order(plain)[0] == _order(value)[0] < float("inf"))
 
 
 def _overlap(positions: Sequence[np.ndarray]) -> bool:

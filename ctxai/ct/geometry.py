@@ -36,6 +36,7 @@ class Fault(StrEnum):
     SEVERAL_ACQUISITIONS = "several acquisitions"
     SPARSE = "gaps between slices"
     FEW_SLICES = "few slices"
+    NO_SUCH_ACQUISITION = "no such acquisition"
 
 
 #: Faults that change nothing in the volume: the affine carries a tilt, spacing is measured, a localizer, a copy and all
@@ -79,7 +80,7 @@ FEW_SLICES = 5
 
 @dataclass(frozen=True)
 class GeometryRules:
-    """Which faults of a series are repaired; all other harmful ones are refused.
+    """Which faults of a series are repaired, and which acquisition is used; all other harmful faults are refused.
 
     Attributes:
         repair: faults out of :data:`REPAIRABLE`. Missing slices and non-uniform spacing: patches are interpolated
@@ -87,10 +88,13 @@ class GeometryRules:
             orientation, size or pixel spacing: the images of the most frequent kind are kept. Wrong modality: taken as
             CT. Unknown rescale: stored values are taken as Hounsfield units.
         max_gap_mm: a patch that touches a wider gap of missing slices is refused.
+        acquisitions: of a series with several acquisitions the one with this value, such as ``2`` or
+            ``AcquisitionNumber=2``; the largest when not given. Several values choose step by step.
     """
 
     repair: frozenset[Fault] = frozenset({Fault.MISSING_SLICE, Fault.DUPLICATED_POSITION, Fault.NON_UNIFORM_SPACING})
     max_gap_mm: float = 5.0
+    acquisitions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.repair <= REPAIRABLE:
@@ -100,7 +104,7 @@ class GeometryRules:
             raise InputError(f"max_gap_mm is {self.max_gap_mm}, expected millimetres")
 
     @classmethod
-    def named(cls, repair: Iterable[str], max_gap_mm: float = 5.0) -> GeometryRules:
+    def named(cls, repair: Iterable[str], max_gap_mm: float = 5.0, acquisitions: Iterable[str] = ()) -> GeometryRules:
         """Rules from the faults' names, with ``-`` or a blank between words.
 
         Raises:
@@ -112,7 +116,7 @@ class GeometryRules:
             known = sorted(fault.replace(" ", "-") for fault in REPAIRABLE)
             meant = did_you_mean(unknown[0], known)
             raise InputError(f"{unknown[0]}: no such fault; expected some of {', '.join(known)}{meant}")
-        return cls(frozenset(faults[name.replace(" ", "-")] for name in repair), max_gap_mm)
+        return cls(frozenset(faults[name.replace(" ", "-")] for name in repair), max_gap_mm, tuple(acquisitions))
 
 
 #: Repairs nothing: for results that must lie on the CT's own regular grid.

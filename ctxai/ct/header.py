@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,6 +66,9 @@ _HEADER = [
 ]
 #: Their tags, with keywords.
 HEADER_TAGS = {tag: keyword for keyword in _HEADER if (tag := tag_for_keyword(keyword)) is not None}
+
+#: Fields of a header that say nothing of the image.
+_OF_THE_FILE = {"path", "searched", "pixels_at", "patient_id"}
 
 
 def series_key(series_uid: str) -> str:
@@ -131,6 +134,13 @@ class SliceHeader:
             return str(self.path)
         which = self.sop_uid if self.instance_number is None else self.instance_number
         return f"{self.source_label}, image {which}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the header says of the image, wherever the file lies; the patient is not part of it."""
+        said = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _OF_THE_FILE}
+        plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in said.items()}
+        return hashlib.sha256(repr(plain).encode()).hexdigest()
 
 
 def read_header(path: Path, searched: Path | None = None) -> SliceHeader | None:

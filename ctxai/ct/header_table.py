@@ -85,23 +85,6 @@ def read_headers(path: Path, folder: Path, series_uids: Collection[str] | None =
     return _grouped(table.to_pylist(), path, folder)
 
 
-def read_images(path: Path, series_uids: Collection[str]) -> dict[str, set[str]]:
-    """SOP Instance UIDs of series, by Series Instance UID: what tells whether a series is the one that was seen.
-
-    Args:
-        path: file that :func:`write_headers` wrote.
-        series_uids: which series; those that the file lacks are left out.
-
-    Raises:
-        InputError: as :func:`read_headers`.
-    """
-    if not series_uids:
-        return {}
-    table = _read(path, columns=["series_uid", "sop_uid"], filters=[("series_uid", "in", sorted(series_uids))])
-    groups = table.group_by("series_uid").aggregate([("sop_uid", "list")])
-    return {group["series_uid"]: set(group["sop_uid_list"]) for group in groups.to_pylist()}
-
-
 class Owner(NamedTuple):
     """Whose a series is."""
 

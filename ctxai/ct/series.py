@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -165,12 +166,13 @@ class CTSeries:
         return [open_dataset(header.path, stop_before_pixels=True) for header in self.headers]
 
 
-def read_series(folder: Path | str, series_uid: str | None = None) -> CTSeries:
+def read_series(folder: Path | str, series_uid: str | None = None, acquisitions: Sequence[str] = ()) -> CTSeries:
     """The CT series in ``folder``.
 
     Args:
         folder: where the images are, at any depth, under any names.
         series_uid: which one, where there are several.
+        acquisitions: which acquisition, where it has several.
 
     Raises:
         InputError: when there is none, or several and none was named.
@@ -183,4 +185,4 @@ def read_series(folder: Path | str, series_uid: str | None = None) -> CTSeries:
         series_uid = next(iter(found))
     if series_uid not in found:
         raise InputError(f"{folder}: no CT series with the UID {series_uid} among the {len(found)} found")
-    return CTSeries(found[series_uid])
+    return CTSeries(found[series_uid], replace(STRICT, acquisitions=tuple(acquisitions)))

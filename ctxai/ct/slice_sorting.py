@@ -80,7 +80,7 @@ def stack(headers: Sequence[SliceHeader], rules: GeometryRules) -> Stack:
         faults[Fault.LOCALIZER] = f"{len(headers) - len(slices)} localizer image(s) left out"
     slices, repeated = without_copies(slices)
     faults |= repeated
-    slices, several = one_acquisition(slices)
+    slices, several = one_acquisition(slices, rules.acquisitions)
     faults |= several
     faults |= _content_faults(slices)
     kinds = Counter(map(_kind, slices))

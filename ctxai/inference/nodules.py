@@ -11,7 +11,7 @@ import numpy as np
 
 from ctxai.annotations.base import AnnotatedNodule, CTDescription
 from ctxai.annotations.lidc import LidcIdri
-from ctxai.ct.geometry import STRICT, Fault
+from ctxai.ct.geometry import STRICT, Fault, GeometryRules
 from ctxai.ct.header import SliceHeader
 from ctxai.ct.point_diagnostics import extent, suggest_coordinate_fix
 from ctxai.ct.series import CTSeries
@@ -54,35 +54,41 @@ class NoduleCandidate:
     readings: tuple[Mapping[str, int], ...] = ()
 
 
-def describe_series(groups: Iterable[Sequence[SliceHeader]], names: Pseudonymizer | None = None) -> list[CTDescription]:
+def describe_series(
+    groups: Iterable[Sequence[SliceHeader]], names: Pseudonymizer | None = None, rules: GeometryRules = STRICT
+) -> list[CTDescription]:
     """What annotation sources need of some series; those without a CT slice are left out.
 
     Args:
         groups: headers of each series.
         names: names of patients, where the names of nodules derive from them.
+        rules: which acquisition is used.
     """
     described = []
     for headers in groups:
         with contextlib.suppress(GeometryError):  # told when the series is opened
-            slices = stack(headers, STRICT).headers
+            slices = stack(headers, rules).headers
             described.append(CTDescription.of_slices(slices, "" if names is None else names(slices[0])))
     return described
 
 
-def open_series(headers: Sequence[SliceHeader], nodules: Sequence[AnnotatedNodule] | None) -> CTSeries:
+def open_series(
+    headers: Sequence[SliceHeader], nodules: Sequence[AnnotatedNodule] | None, rules: GeometryRules = STRICT
+) -> CTSeries:
     """A CT to explain; where slices are missing, the regular part about its nodules, as long as no patch reaches a gap.
 
     Args:
         headers: the images of the series.
         nodules: its annotated nodules; None takes LIDC-IDRI's annotation.
+        rules: which acquisition is used.
 
     Raises:
         GeometryError: for any other fault, or a missing slice near a nodule.
     """
     try:
-        return CTSeries(headers)
+        return CTSeries(headers, rules)
     except GeometryError:
-        found = stack(headers, STRICT)
+        found = stack(headers, rules)
         if found.report.blocking.keys() != {Fault.MISSING_SLICE}:
             raise
         if nodules is None:

@@ -12,6 +12,7 @@ from ctxai.annotations import AnnotatedNodule, AnnotationSource, CTDescription, 
 from ctxai.annotations.lidc import LidcXml
 from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
+from ctxai.ct.geometry import STRICT
 from ctxai.ct.slice_sorting import is_volume
 from ctxai.ct.volume import CT, CTVolume
 from ctxai.ct.volume_file import suffix_of
@@ -44,6 +45,7 @@ def explain_tree(
     concept: Path | None = None,
     shard: str | None = None,
     headers: Path | None = None,
+    acquisitions: Sequence[str] = (),
     resume: bool = True,
 ) -> None:
     """Explain the nodules of every CT series of a tree, and write the results.
@@ -58,6 +60,7 @@ def explain_tree(
         concept: folder of example nodules of a concept that is explained besides the targets.
         shard: i/n, the i-th of n equal parts of the series.
         headers: file of the tree's headers, read instead of them.
+        acquisitions: which acquisition is used, of series with several.
         resume: leave series that are done.
 
     Raises:
@@ -76,6 +79,7 @@ def explain_tree(
         shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
     else:
         forget_shards(out_dir, index, count)
+    rules = replace(STRICT, acquisitions=tuple(acquisitions))
     explained: dict[str, int] = {}
     failures: dict[str, InputError] = {}
     left_out: dict[str, str] = {}
@@ -90,7 +94,7 @@ def explain_tree(
             told = ", ".join(group[0].source_label for group in series if not is_volume(group))
             logger.warning("%d series that are no CT volume left out: %s", len(series) - len(volumes), told)
             series = volumes
-        cts = describe_series(series, options.names if xml else None) if annotations else []
+        cts = describe_series(series, options.names if xml else None, rules) if annotations else []
         marked = annotate(annotations, cts, total) if annotations else None
         if annotations and marked and shard is None:
             require_some(annotations, marked, cts)
@@ -98,7 +102,7 @@ def explain_tree(
             nodules = marked.of(group[0].series_uid) if marked else None
             key = options.key_of(group[0].series_uid)
             try:
-                explained[key] = _explain(open_series(group, nodules), out_dir, nodules, options, resume)
+                explained[key] = _explain(open_series(group, nodules, rules), out_dir, nodules, options, resume)
             except InputError as error:
                 failures[key] = error
                 hidden = options.confidentiality is not None

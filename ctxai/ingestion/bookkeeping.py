@@ -95,13 +95,15 @@ def check_rules(store_dir: Path, rules: GeometryRules) -> None:
 
 
 def _as_json(rules: GeometryRules) -> dict[str, Any]:
-    return {"repair": sorted(map(str, rules.repair)), "max_gap_mm": float(rules.max_gap_mm)}
+    plain: dict[str, Any] = {"repair": sorted(map(str, rules.repair)), "max_gap_mm": float(rules.max_gap_mm)}
+    return plain | ({"acquisitions": [*rules.acquisitions]} if rules.acquisitions else {})
 
 
 def _as_options(rules: dict[str, Any]) -> str:
     """Rules as ``ctxai ingest`` takes them."""
     repair = " ".join(name.replace(" ", "-") for name in rules["repair"])
-    return f"--repair {repair or '[]'} --max_gap_mm {rules['max_gap_mm']:g}"
+    chosen = " --acquisition " + " ".join(rules["acquisitions"]) if rules.get("acquisitions") else ""
+    return f"--repair {repair or '[]'} --max_gap_mm {rules['max_gap_mm']:g}{chosen}"
 
 
 def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:

@@ -90,13 +90,13 @@ def ingest_series(
 
 
 def images_of(source: Source) -> set[str]:
-    """SOP Instance UIDs of a series, or the name of a MetaImage file."""
-    return {source.name} if isinstance(source, Path) else {header.sop_uid for header in source}
+    """What the headers of a series say, a digest an image, or the name of a MetaImage file."""
+    return {source.name} if isinstance(source, Path) else {header.fingerprint for header in source}
 
 
-def image_digest(uids: set[str]) -> str:
+def image_digest(images: set[str]) -> str:
     """SHA-256 of the images that a part was made from, in any order."""
-    return hashlib.sha256("\n".join(sorted(uids)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(images)).encode()).hexdigest()
 
 
 def _ingest_nodule(

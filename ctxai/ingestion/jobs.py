@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.ct.geometry import GeometryRules
-from ctxai.ct.header_table import read_headers, read_images
+from ctxai.ct.header_table import read_headers
 from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError, StoreError
 from ctxai.ingestion.bookkeeping import MANIFEST, check_rules, part_of, read_manifest
@@ -77,12 +77,12 @@ def ingest_prepared(
         raise StoreError(f"{store_dir}: not prepared (no {MANIFEST}); run `ctxai ingest --prepare --headers {headers}`")
     check_rules(store_dir, rules)
     rows = shard_rows(read_manifest(store_dir), *shard)
-    images = read_images(headers, set(rows.series_uid))
-    if missing := set(rows.series_uid) - images.keys():
+    sources: Mapping[str, Source] = read_headers(headers, dicom_dir, set(rows.series_uid))
+    if missing := set(rows.series_uid) - sources.keys():
         raise InputError(f"{headers}: lacks {len(missing)} series of the manifest of {store_dir}; prepare both again")
+    images = {uid: images_of(source) for uid, source in sources.items()}
     waiting = _waiting(store_dir, rows, images, rules, resume)
     nodules = {} if {"x", "y", "z"} <= set(rows) else nodules_by_series(waiting)
-    sources = read_headers(headers, dicom_dir, waiting.keys())
     _ingest(store_dir, rows, waiting, sources, nodules, rules, workers)
 
 
@@ -92,8 +92,8 @@ def shard_rows(rows: pd.DataFrame, index: int, count: int) -> pd.DataFrame:
 
 
 def digest_of(rows: str, images: set[str], rules: GeometryRules) -> str:
-    """SHA-256 of the inputs of a part: the manifest's rows, the images in any order, and the rules of repair."""
-    content = [rows, image_digest(images), *sorted(rules.repair), str(rules.max_gap_mm)]
+    """SHA-256 of the inputs of a part: the manifest's rows, the images' headers in any order, and the rules."""
+    content = [rows, image_digest(images), *sorted(rules.repair), str(rules.max_gap_mm), *rules.acquisitions]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

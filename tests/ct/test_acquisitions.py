@@ -1,10 +1,13 @@
 """Series whose images belong to several volumes."""
 
 import shutil
+from itertools import product
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ctxai.ct.geometry import Fault, GeometryRules
 from ctxai.ct.search import find_series
@@ -14,6 +17,15 @@ from ctxai.errors import GeometryError
 from synthetic_ct import ct_grid, write_ct
 
 LENIENT = GeometryRules()
+#: Attributes that tell volumes apart, and values of two.
+VALUES = {
+    "AcquisitionNumber": (1, 2),
+    "TemporalPositionIdentifier": (1, 2),
+    "NominalPercentageOfCardiacPhase": (30, 75),
+    "KVP": ("80", "140"),
+    "ConvolutionKernel": ("B30f", "B70f"),
+    "AcquisitionTime": ("120000", "120500"),
+}
 
 
 def voxels(seed: int = 0, slices: int = 12) -> np.ndarray:
@@ -73,6 +85,58 @@ def test_acquisitions_that_follow_one_another_are_one_volume(tmp_path):
     series = read_series(tmp_path)
     np.testing.assert_array_equal(series.read(), hu)
     assert Fault.SEVERAL_ACQUISITIONS not in series.report.faults
+
+
+@pytest.mark.parametrize("name", ["2", "2.0", "AcquisitionNumber=2"])
+def test_the_acquisition_that_is_named_is_used(tmp_path, name):
+    _, second = phases(tmp_path, "AcquisitionNumber", (1, 2))
+    np.testing.assert_array_equal(read_series(tmp_path, acquisitions=[name]).read(), second)
+
+
+def test_an_acquisition_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    phases(tmp_path, "AcquisitionNumber", (1, 2))
+    with pytest.raises(GeometryError, match=r"no such acquisition: 3: 2 acquisitions by Acqu.* \(slices of 1"):
+        read_series(tmp_path, acquisitions=["3"])
+
+
+def test_a_series_of_one_acquisition_needs_no_choice(tmp_path):
+    hu = voxels()
+    write_ct(tmp_path, hu)
+    np.testing.assert_array_equal(read_series(tmp_path, acquisitions=["3"]).read(), hu)
+
+
+def volumes_of(folder, attributes, sizes, offset_mm, order):
+    """Volumes in one series, one for each set of attributes; each voxel's value tells its volume."""
+    for number, (each, slices) in enumerate(zip(attributes, sizes, strict=True)):
+        hu = np.full((slices, 4, 4), 100 * (number + 1), np.int16)
+        grid = ct_grid(hu.shape, origin_lps=(-50, -40, -120 + number * offset_mm))
+        shared = {"SeriesInstanceUID": "1.2.3", "FrameOfReferenceUID": "1.2.4"}
+        write_ct(folder / f"{order[number]}-{number}", hu, grid, seed=str(number), attributes=shared | each)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_volumes_are_never_mixed_whatever_tells_them_apart(tmp_path_factory, data):
+    """Up to four volumes by up to two attributes, of different sizes, shifted by a part of a slice or not at all."""
+    keywords = data.draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=2, unique=True))
+    attributes = [dict(zip(keywords, each, strict=True)) for each in product(*(VALUES[name] for name in keywords))]
+    equal = data.draw(st.booleans())
+    sizes = [9] * len(attributes) if equal else [data.draw(st.integers(6, 12)) for _ in attributes]
+    offset = data.draw(st.sampled_from([0.0, 0.0, 1.25, 0.6]))
+    folder = tmp_path_factory.mktemp("ct")
+    volumes_of(folder, attributes, sizes, offset, data.draw(st.permutations(range(len(attributes)))))
+    try:
+        series = read_series(folder)
+    except GeometryError as error:
+        assert "tells apart" in str(error) or "spacing" in str(error) or "duplicated" in str(error)
+        assert len(keywords) > 1  # one attribute always tells
+        return
+    found = np.unique(series.read())
+    assert len(found) == 1 and len(series.headers) == sizes[int(found[0]) // 100 - 1]
+    assert series.report.faults[Fault.SEVERAL_ACQUISITIONS]
+    if equal and len(keywords) == 2 and offset == 0:
+        last = [f"{name}={value}" for name, value in attributes[-1].items()]
+        assert (read_series(folder, acquisitions=last).read() == 100 * len(attributes)).all()
 
 
 @pytest.mark.parametrize("instance", ["absent", "equal", "all doubled"])
