@@ -20,6 +20,7 @@ _MODULES = {
     "RESEARCH_USE_ONLY": "ctxai.disclaimer",
     "SegmentedNodule": "ctxai.export.dicom.segmentation",
     "SourceSeries": "ctxai.export.dicom.source",
+    "colour_scale_of": "ctxai.export.overlay",
     "merge_maps": "ctxai.export.overlay",
     "merge_masks": "ctxai.export.overlay",
     "outline_of_mask": "ctxai.export.outline",

@@ -12,6 +12,8 @@ from ctxai.ct.patch import inside, resample
 from ctxai.errors import GeometryError, InputError
 from ctxai.export.provenance import Provenance
 
+COLOUR_PERCENTILE = 99
+
 
 @dataclass(frozen=True)
 class Block:
@@ -124,6 +126,20 @@ def scale_of(volume: np.ndarray) -> float:
     if not np.isfinite(largest):
         raise InputError("map holds values that are not finite; the explanation failed, run it again")
     return largest or 1.0
+
+
+def colour_scale_of(values: np.ndarray) -> float:
+    """The magnitude that is drawn in the strongest colour: 99 % of a nodule's magnitudes other than 0 are at most that.
+
+    A few extreme voxels would otherwise take all colour from the rest; capped at the 99th percentile as by Smilkov et
+    al. 2017, "SmoothGrad". 1 where all is 0.
+
+    Raises:
+        InputError: as :func:`scale_of`.
+    """
+    scale_of(values)
+    magnitudes = np.abs(values[values != 0])
+    return float(np.percentile(magnitudes, COLOUR_PERCENTILE, method="lower")) if magnitudes.size else 1.0
 
 
 def require_sign(volume: np.ndarray, provenance: Provenance) -> None:

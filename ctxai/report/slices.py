@@ -9,23 +9,23 @@ from ctxai.report.tiles import evidence_colours
 
 _WINDOW_HU = (-1350.0, 150.0)
 _STRONGEST_ALPHA = 0.7
-_WEAKEST_SHARE = 0.05
+_WEAKEST_SHARE = 0.1
 
 
 def fused_slice(hu: np.ndarray, share: np.ndarray, words: str) -> np.ndarray:
     """Colours uint8 [row, column, (red, green, blue)] of a slice in the lung window.
 
-    Evidence is the more opaque the stronger it is; below 5 % of the largest nothing is drawn.
+    Evidence is the more opaque the stronger it is; below 10 % of the scale nothing is drawn.
 
     Args:
         hu: Hounsfield units [row, column].
-        share: the map / its largest magnitude in the study, -1 to 1, same shape.
+        share: the map / the scale of its colours, same shape; what is beyond -1 and 1 is drawn as these.
         words: written in the lower left corner.
     """
     low, high = _WINDOW_HU
     grey = np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255
     picture = np.repeat(grey[..., None], 3, axis=2)
-    strength = np.abs(share)
+    strength = np.abs(share).clip(max=1)
     drawn = strength > _WEAKEST_SHARE
     colours = np.array([evidence_colours()[side] for side in ("for", "against")], dtype=np.float32)
     index = np.rint(strength[drawn] * 255).astype(int).clip(max=255)

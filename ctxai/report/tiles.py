@@ -7,6 +7,8 @@ from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image, ImageDraw, ImageFont
 
+from ctxai.export.overlay import colour_scale_of
+
 _WINDOW_HU = (-1200.0, 1000.0)
 _ZOOM = 4
 _GAP = 6
@@ -19,7 +21,7 @@ _MARKS = (235, 235, 235)
 _LETTERS = ("APRL", "HFRL", "HFAP")
 _SCALE_BAR_MM = 10
 _STRONGEST_ALPHA = 0.75
-_WEAKEST_SHARE = 0.05
+_WEAKEST_SHARE = 0.1
 
 
 def evidence_colours() -> dict[str, list[list[int]]]:
@@ -34,7 +36,7 @@ def evidence_colours() -> dict[str, list[list[int]]]:
 def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, reach_mm: int = 20) -> Image.Image:
     """Two rows of three planes through the patch centre: axial, coronal, sagittal; below, with the map over them.
 
-    The map is scaled by its own largest magnitude; weak evidence is transparent. The readers' consensus is outlined in
+    The map is scaled by `colour_scale_of`; weak evidence is transparent. The readers' consensus is outlined in
     green. Coronal and sagittal planes have the head at the top; the patient's left is on the right, as in radiology.
     Letters name the directions, a bar is 10 mm long.
 
@@ -44,7 +46,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
         inside: the readers' consensus, same shape; None draws no outline.
         reach_mm: half the side of the square that is shown.
     """
-    largest = float(np.abs(values).max()) or 1.0
+    scale = colour_scale_of(values)
     rows = []
     for with_map in (False, True):
         tiles = []
@@ -52,7 +54,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
             grey = _grey(_cut(hu, plane, reach_mm))
             picture = np.repeat(grey[..., None], 3, axis=2)
             if with_map:
-                picture = _blend(picture, _cut(values, plane, reach_mm) / largest)
+                picture = _blend(picture, _cut(values, plane, reach_mm) / scale)
             if inside is not None:
                 picture = _draw_outline(picture, _cut(inside, plane, reach_mm))
             picture = _draw_marks(picture, plane)
@@ -70,7 +72,7 @@ def plane_picture(hu: np.ndarray, values: np.ndarray, inside: np.ndarray) -> np.
         inside: what is outlined, same shape.
     """
     picture = np.repeat(_grey(hu)[..., None], 3, axis=2)
-    picture = _blend(picture, values / (float(np.abs(values).max()) or 1.0))
+    picture = _blend(picture, values / colour_scale_of(values))
     return _draw_outline(picture, inside)
 
 
@@ -91,9 +93,9 @@ def _grey(hu: np.ndarray) -> np.ndarray:
 
 
 def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Lay evidence, -1..1 of the largest magnitude, over a picture."""
+    """Lay evidence, in shares of its scale, over a picture."""
     share = np.repeat(np.repeat(share, _ZOOM, axis=0), _ZOOM, axis=1)
-    strength = np.abs(share)
+    strength = np.abs(share).clip(max=1)
     colour = np.where((share >= 0)[..., None], _FOR(strength), _AGAINST(strength))[..., :3] * 255
     alpha = (np.sqrt(strength) * _STRONGEST_ALPHA * (strength > _WEAKEST_SHARE))[..., None]
     return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)

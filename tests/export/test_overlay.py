@@ -5,7 +5,7 @@ import pytest
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
-from ctxai.export import merge_maps, merge_masks, scale_of, to_ct_grid
+from ctxai.export import colour_scale_of, merge_maps, merge_masks, scale_of, to_ct_grid
 
 from synthetic_ct import SCANS, ct_grid
 
@@ -112,6 +112,17 @@ def test_masks_become_labels_and_the_first_keeps_a_voxel_that_two_claim():
 def test_scale_is_the_largest_magnitude_and_one_for_an_empty_map():
     assert scale_of(np.array([[-3.0, 2.0]])) == 3
     assert scale_of(np.zeros((2, 2))) == 1
+
+
+def test_a_few_extreme_voxels_do_not_set_the_scale_of_the_colours():
+    values = np.zeros((10, 10, 10), np.float32)
+    values[:5] = np.linspace(-1, 1, 500).reshape(5, 10, 10)
+    assert colour_scale_of(values) == pytest.approx(0.99, abs=0.01)
+    values[0, 0, :4] = [50, -70, 90, 60]  # less than 1 % of what is not 0
+    assert 0.9 < colour_scale_of(values) <= 1
+    assert colour_scale_of(np.zeros((2, 2))) == 1
+    with pytest.raises(InputError, match="not finite"):
+        colour_scale_of(np.array([np.nan, 1.0]))
 
 
 def test_wrong_inputs_are_refused_in_one_line():

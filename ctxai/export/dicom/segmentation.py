@@ -42,8 +42,9 @@ class HeatBand:
     """A range of evidence that is drawn in one colour.
 
     Attributes:
-        low: shares of the study's largest magnitude, from ``low`` …
-        high: … to below ``high``; the highest band includes it. Negative for evidence against the target.
+        low: shares of the scale, from ``low`` …
+        high: … to below ``high``; bands that end at 1 or -1 have what is beyond, too. Negative for evidence against the
+            target.
         colour: red, green, blue, 0 to 255.
     """
 
@@ -55,7 +56,8 @@ class HeatBand:
         """What a person reads in the list of segments, at most the 64 characters that DICOM allows."""
         side = "against" if self.high <= 0 else "for"
         low, high = sorted((abs(self.low), abs(self.high)))
-        share = f"{low:.0%} to {high:.0%} of maximum".replace("%", " %")
+        share = f"{low:.0%} of scale and more" if high == 1 else f"{low:.0%} to {high:.0%} of scale"
+        share = share.replace("%", " %")
         words = f": evidence {side}, {share}"
         if len(target) + len(words) > 64:
             words = f": {side}, {share}"
@@ -148,8 +150,8 @@ def write_heat_bands(
         source: the CT.
         provenance: how the map was made; of an unsigned method, only bands of positive values are written.
         scale: the value that counts as 100 %; the volume's largest magnitude when not given.
-        nodule_scales: where the volume holds shares of each nodule's own largest magnitude: these magnitudes, by nodule
-            id, for the segments' description.
+        nodule_scales: where the volume holds shares of each nodule's own scale (`colour_scale_of`): these scales, by
+            nodule id, for the segments' description.
 
     Returns:
         A reference to the object.
@@ -178,7 +180,7 @@ def write_heat_bands(
     if nodule_scales:
         each = "; ".join(f"{nodule_id}: {value:.3g}" for nodule_id, value in nodule_scales.items())
         for segment in segments:
-            segment.SegmentDescription = shorten(f"100 % is the largest magnitude in each nodule. {each}", 1024)
+            segment.SegmentDescription = shorten(f"Scale of each nodule: 99 % of the map is at most {each}", 1024)
     title = f"{provenance.method} {provenance.target}: bands"
     return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
 

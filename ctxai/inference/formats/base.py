@@ -16,7 +16,7 @@ from ctxai.ct.volume import CT
 from ctxai.errors import InputError
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.nodule_summary import NoduleSummary
-from ctxai.export.overlay import merge_maps, scale_of, to_ct_grid
+from ctxai.export.overlay import colour_scale_of, merge_maps, scale_of, to_ct_grid
 from ctxai.export.provenance import Provenance
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.summary import summarise_nodule
@@ -163,12 +163,12 @@ class MapOverlay:
 
     @cached_property
     def nodule_scales(self) -> dict[str, float]:
-        """Largest magnitude of the map in each nodule's patch, by nodule id; 1 where it is 0 everywhere."""
-        return {nodule.candidate.nodule_id: scale_of(nodule.maps[self.key].values) for nodule in self.nodules}
+        """Scale of the colours in each nodule's patch, by nodule id; see `colour_scale_of`."""
+        return {nodule.candidate.nodule_id: colour_scale_of(nodule.maps[self.key].values) for nodule in self.nodules}
 
     @property
     def shares(self) -> np.ndarray:
-        """The map as shares of the largest magnitude in each nodule, float32 [slice, row, column], -1 to 1."""
+        """The map as shares of the scale of the colours in each nodule, float32 [slice, row, column]."""
         maps = [
             (nodule.maps[self.key].values / np.float32(scale), nodule.patch.grid)
             for nodule, scale in zip(self.nodules, self.nodule_scales.values(), strict=True)

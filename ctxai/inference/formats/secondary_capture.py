@@ -23,10 +23,10 @@ class SecondaryCapture(OutputFormat):
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write every slice that a nodule touches; reports do not cite them."""
-        provenance, read = overlay.provenance, output.series.read
+        provenance, read, shares = overlay.provenance, output.series.read, overlay.shares
         words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}"
         numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
-        pictures = {n: fused_slice(read(n, n + 1)[0], overlay.values[n] / overlay.scale, words) for n in numbers}
+        pictures = {n: fused_slice(read(n, n + 1)[0], shares[n], words) for n in numbers}
         write_secondary_capture(output.dicom / "sc", pictures, output.source, provenance)
         return []
 

@@ -3,7 +3,7 @@
 
 const OUTLINE = "#50ff78", FOR_LINE = "#c81e00", AGAINST_LINE = "#0038d0";
 const LINE_SHARE = 0.5;
-const WEAKEST_SHARE = 0.05;
+const WEAKEST_SHARE = 0.1;
 const SCALE_BAR_MM = 10;
 
 class PlaneView {
@@ -20,10 +20,10 @@ class PlaneView {
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
-  /** The map of this row and its largest magnitude. */
+  /** The map of this row and the scale of its colours. */
   get shown() {
-    const { map, largest, second, secondLargest } = this.viewer;
-    return this.canvas.dataset.compare ? { map: second, largest: secondLargest } : { map, largest };
+    const { map, scale, second, secondScale } = this.viewer;
+    return this.canvas.dataset.compare ? { map: second, scale: secondScale } : { map, scale };
   }
 
   get index() {
@@ -58,7 +58,7 @@ class PlaneView {
 
   draw() {
     const { ct, readers, field } = this.viewer;
-    const { map, largest } = this.shown;
+    const { map, scale } = this.shown;
     const side = Math.round(this.canvas.clientWidth * devicePixelRatio);
     if (!ct || side === 0) return;
     this.canvas.width = this.canvas.height = side;
@@ -75,12 +75,12 @@ class PlaneView {
     if (map && this.viewer.opacity > 0) {
       const heat = sliceOf(map, this.plane, this.index, field);
       context.imageSmoothingEnabled = false; // a map's own voxels, not a smoothness that it does not have
-      const paint = (row, column) => evidenceColour(heat.at(row, column) / largest, this.viewer.opacity);
+      const paint = (row, column) => evidenceColour(heat.at(row, column) / scale, this.viewer.opacity);
       context.drawImage(raster(heat.rows, heat.columns, paint), 0, 0, side, side);
       context.imageSmoothingEnabled = true;
       // Lines survive where colour does not: on white, in print, and for eyes that do not tell red from blue apart.
-      this.drawOutline(context, heat, side, (value) => value / largest >= LINE_SHARE, FOR_LINE, 1);
-      this.drawOutline(context, heat, side, (value) => value / largest <= -LINE_SHARE, AGAINST_LINE, 1, [4, 3]);
+      this.drawOutline(context, heat, side, (value) => value / scale >= LINE_SHARE, FOR_LINE, 1);
+      this.drawOutline(context, heat, side, (value) => value / scale <= -LINE_SHARE, AGAINST_LINE, 1, [4, 3]);
     }
     if (readers && this.viewer.outline) {
       const mask = sliceOf(readers, this.plane, this.index, field);
@@ -168,7 +168,7 @@ class PlaneView {
   }
 }
 
-/** Colour [r, g, b, a] of evidence as a share, -1 to 1, of the largest magnitude; no evidence is transparent. */
+/** Colour [r, g, b, a] of evidence as a share of its scale; weak evidence is transparent. */
 function evidenceColour(share, opacity) {
   const strength = Math.min(Math.abs(share), 1);
   if (!(strength > WEAKEST_SHARE)) return [0, 0, 0, 0];

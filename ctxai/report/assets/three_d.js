@@ -70,8 +70,8 @@ async function updateThreeD(viewer) {
     volumes.push(
       await Image.loadFromBase64({
         base64: map.nifti, name: "map.nii.gz", colormap: "evidence-for", colormapNegative: "evidence-against",
-        cal_min: SHOWN_SHARE * viewer.largest, cal_max: viewer.largest,
-        cal_minNeg: -SHOWN_SHARE * viewer.largest, cal_maxNeg: -viewer.largest,
+        cal_min: SHOWN_SHARE * viewer.scale, cal_max: viewer.scale,
+        cal_minNeg: -SHOWN_SHARE * viewer.scale, cal_maxNeg: -viewer.scale,
       }),
     );
   while (drawn.volumes.length) drawn.removeVolume(drawn.volumes[drawn.volumes.length - 1]);

@@ -55,7 +55,7 @@ class NoduleViewer {
     if (!this.ct) return;
     const number = this.chosen;
     this.map = this.maps[number];
-    this.largest = this.map ? largestOf(this.map) || 1 : 1;
+    this.scale = this.map ? colourScaleOf(this.map) : 1;
     this.compare();
     this.opacity = this.control("opacity") ? this.control("opacity").valueAsNumber / 100 : 0;
     this.window = WINDOWS[this.element.querySelector("input[data-control=window]:checked").value];
@@ -73,19 +73,19 @@ class NoduleViewer {
     if (!choice) return;
     const wanted = choice.value === "" ? -1 : Number(choice.value);
     this.second = this.maps[wanted];
-    this.secondLargest = this.second ? largestOf(this.second) || 1 : 1;
+    this.secondScale = this.second ? colourScaleOf(this.second) : 1;
     const row = this.element.querySelector(".compared");
     row.hidden = !this.second;
     if (!this.second) return;
     const { method, target, warnings } = this.data.maps[wanted];
     const doubt = warnings.length ? ` Do not rely on it: ${warnings.join("; ")}.` : "";
-    this.tell("compared", `Above: the map that is chosen. Here: ${method.replaceAll("_", " ")}, ${target}, on its own scale of ${this.secondLargest.toPrecision(3)}.${doubt}`);
+    this.tell("compared", `Above: the map that is chosen. Here: ${method.replaceAll("_", " ")}, ${target}, on its own scale of ${this.secondScale.toPrecision(3)}.${doubt}`);
   }
 
   tellMap(map) {
     this.tell("legend-low", map.signed ? `against ${map.target}` : "none");
     this.tell("legend-high", map.signed ? `for ${map.target}` : `most for ${map.target}`);
-    this.tell("legend-largest", this.largest.toPrecision(3));
+    this.tell("legend-scale", this.scale.toPrecision(3));
     this.element.querySelector(".bar").style.background = gradient(map.signed, this.opacity);
     this.tell("opacity-value", `${Math.round(this.opacity * 100)} %`);
     const failed = map.warnings.length;
@@ -111,7 +111,7 @@ class NoduleViewer {
     const [s, p, l] = this.cursor;
     const place = (s * this.ct.shape[1] + p) * this.ct.shape[2] + l;
     const parts = [`${this.ct.values[place]} HU`];
-    if (this.map) parts.push(`map ${((this.map.values[place] / this.largest) * 100).toFixed(0)} % of its largest`);
+    if (this.map) parts.push(`map ${((this.map.values[place] / this.scale) * 100).toFixed(0)} % of its scale`);
     this.tell("cursor", parts.join(" · ").replaceAll("-", "−"));
   }
 

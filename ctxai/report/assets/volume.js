@@ -28,11 +28,10 @@ async function readVolume(base64) {
   return { shape: [slices, rows, columns], values: new kind(buffer, start, slices * rows * columns) };
 }
 
-/** Largest magnitude of a volume's values. */
-function largestOf(volume) {
-  let largest = 0;
-  for (const value of volume.values) largest = Math.max(largest, Math.abs(value));
-  return largest;
+/** The magnitude that is drawn in the strongest colour: 99 % of the magnitudes other than 0 are at most that. */
+function colourScaleOf(volume) {
+  const magnitudes = volume.values.filter((value) => value !== 0).map(Math.abs).sort();
+  return magnitudes.length ? magnitudes[Math.floor(0.99 * (magnitudes.length - 1))] : 1;
 }
 
 // How each plane is looked at: patch axes (0 superior, 1 posterior, 2 left) of its normal, rows and columns; whether

@@ -100,10 +100,10 @@ def test_heat_bands_have_labels_codes_and_colours_a_person_understands(source, s
     write_heat_bands(tmp_path / "bands.dcm", signed_map, source, provenance)
     dataset = pydicom.dcmread(tmp_path / "bands.dcm")
     assert [segment.SegmentLabel for segment in dataset.SegmentSequence] == [
-        "malignancy: evidence for, 25 % to 50 % of maximum",
-        "malignancy: evidence for, 50 % to 75 % of maximum",
-        "malignancy: evidence for, 75 % to 100 % of maximum",
-        "malignancy: evidence against, 25 % to 100 % of maximum",
+        "malignancy: evidence for, 25 % to 50 % of scale",
+        "malignancy: evidence for, 50 % to 75 % of scale",
+        "malignancy: evidence for, 75 % of scale and more",
+        "malignancy: evidence against, 25 % of scale and more",
     ]
     for segment, band in zip(dataset.SegmentSequence, HEAT_BANDS, strict=True):
         colour = CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue).to_rgb()

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pydicom
 
 from ctxai.inference.formats.secondary_capture import SecondaryCapture, slices_of
 
-from made_up_readings import marked, outlined, output_of, overlay_of, scan
+from made_up_readings import KEY, marked, outlined, output_of, overlay_of, scan
 
 
 def test_the_slices_of_a_nodule_are_those_that_any_reader_drew_or_within_its_radius(tmp_path):
@@ -13,15 +15,15 @@ def test_the_slices_of_a_nodule_are_those_that_any_reader_drew_or_within_its_rad
 
 def test_colour_slices_show_the_map_on_every_slice_of_the_nodules(tmp_path):
     series = scan(tmp_path / "ct")
-    both = [outlined(series), marked(series)]
+    against = outlined(series)
+    against = replace(against, maps={KEY: replace(against.maps[KEY], values=-against.maps[KEY].values)})
+    both = [against, marked(series)]
     overlay = overlay_of(series, both)
-    overlay.values[:] = 0
-    overlay.values[3, 10, 11], overlay.values[8, 12, 30] = 0.5, -0.25
     SecondaryCapture().write_map(output_of(tmp_path, series, both), overlay)
     folder = tmp_path / "dicom" / "sc"
     files = sorted(path.name for path in folder.iterdir())
     assert files == [f"cdam_malignancy_{number:04d}.dcm" for number in (2, 3, 4, 7, 8, 9, 10)]
     warm = pydicom.dcmread(folder / "cdam_malignancy_0003.dcm").pixel_array.astype(int)
-    assert warm[10, 11, 0] > warm[10, 11, 2] + 50
+    assert warm[21, 20, 0] > warm[21, 20, 2] + 50
     blue = pydicom.dcmread(folder / "cdam_malignancy_0008.dcm").pixel_array.astype(int)
-    assert blue[12, 30, 2] > blue[12, 30, 0] + 20
+    assert blue[25, 26, 2] > blue[25, 26, 0] + 20
