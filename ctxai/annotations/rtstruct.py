@@ -18,6 +18,8 @@ from ctxai.ct.identity import exact_text
 from ctxai.ct.mask import VoxelMask
 from ctxai.errors import InputError, kind_of
 
+#: A pixel's centre this near a contour, in pixels, lies on it: much software draws through the centres of its pixels.
+_ON_CONTOUR = 0.01
 #: RT ROI Interpreted Types that are no nodule.
 _OTHER_TYPES = {"EXTERNAL", "ORGAN", "SUPPORT", "FIXATION", "AVOIDANCE", "CONTROL", "DOSE_REGION", "PTV", "CTV"}
 
@@ -101,7 +103,7 @@ def _regions(dataset: pydicom.Dataset) -> list[tuple[int, str, list[np.ndarray]]
 
 
 def _rasterised(contours: Sequence[np.ndarray], grid: Grid) -> VoxelMask | None:
-    """Voxels whose centre lies in a contour of their slice, by the even-odd rule; None where there is none."""
+    """Voxels whose centre lies in a contour of their slice or on it, by the even-odd rule; None where there is none."""
     index = [grid.to_index(points) for points in contours if len(points) > 2]  # [column, row, slice]
     if not index:
         return None
@@ -114,7 +116,14 @@ def _rasterised(contours: Sequence[np.ndarray], grid: Grid) -> VoxelMask | None:
     for points in index:
         number = int(np.rint(points[:, 2].mean())) - low[2]
         if 0 <= number < len(voxels):
-            voxels[number] ^= Polygon(points[:, :2]).contains_points(centres).reshape(rows.shape)
+            voxels[number] ^= _inside(points[:, :2], centres).reshape(rows.shape)
     if not voxels.any():
         return None
     return VoxelMask(voxels, grid.crop(low[::-1].tolist(), voxels.shape))
+
+
+def _inside(contour: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Whether each centre (centre, 2) lies in a contour (point, 2) or on it, bool (centre,), whichever way it turns."""
+    polygon = Polygon(contour)
+    reach = 2 * _ON_CONTOUR  # matplotlib widens by half of it, or narrows, by the way that the contour turns
+    return polygon.contains_points(centres, radius=reach) | polygon.contains_points(centres, radius=-reach)

@@ -15,10 +15,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from rt_utils import RTStructBuilder
 
 from ctxai.annotations import CTDescription, annotate, open_annotations
 from ctxai.ct.series import CTSeries, read_series
 from ctxai.errors import InputError
+from ctxai.export import Provenance, SourceSeries, write_nodule_segmentation
+from ctxai.export.dicom.segmentation import SegmentedNodule
+from ctxai.export.dicom.structured_report import write_structured_report
+from ctxai.export.nodule_summary import Estimate, NoduleSummary
+from ctxai.export.outline import outline_of_mask, outline_of_point
 from ctxai.inference.nodules import candidates_of
 
 from synthetic_ct import SCANS, ct_grid, write_ct
@@ -40,6 +46,11 @@ def scan(request, tmp_path):
 def axial(tmp_path):
     write_ct(tmp_path / "ct", np.zeros(SHAPE, np.int16), ct_grid(SHAPE, SPACING))
     return read_series(tmp_path / "ct")
+
+
+@pytest.fixture
+def provenance() -> Provenance:
+    return Provenance("readers", "outlines", explained=("a",))
 
 
 def centre(series: CTSeries, index=(30.0, 22.0, 11.0)) -> np.ndarray:
@@ -154,11 +165,11 @@ def test_segments_that_are_no_nodules_are_left_out(axial, tmp_path):
     assert_found(tmp_path / "seg.dcm", axial, *centres)
 
 
-def test_a_segmentation_of_dcmqi(axial, tmp_path):
+def test_a_segmentation_of_dcmqi(scan, tmp_path):
     tool = shutil.which("itkimage2segimage") or shutil.which("itkimage2segimage", path=".venv/bin")
     if tool is None:
         pytest.skip("no dcmqi")
-    sitk.WriteImage(image_of(axial, sphere(axial, centre(axial)).astype(np.uint8)), str(tmp_path / "mask.nrrd"))
+    sitk.WriteImage(image_of(scan, sphere(scan, centre(scan)).astype(np.uint8)), str(tmp_path / "mask.nrrd"))
     code = {"CodeValue": "27925004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Nodule"}
     meta = {
         "SeriesDescription": "s",
@@ -184,7 +195,7 @@ def test_a_segmentation_of_dcmqi(axial, tmp_path):
     command = [tool, "--inputImageList", tmp_path / "mask.nrrd", "--inputDICOMDirectory", tmp_path / "ct"]
     command += ["--inputMetadata", tmp_path / "meta.json", "--outputDICOM", tmp_path / "seg.dcm", "--skip"]
     subprocess.run(command, check=True, capture_output=True)
-    assert_found(tmp_path / "seg.dcm", axial, centre(axial))
+    assert_found(tmp_path / "seg.dcm", scan, centre(scan))
 
 
 def write_rtstruct(series: CTSeries, path, regions: dict[str, list[np.ndarray]], frame=None, kind="GTV") -> None:
@@ -236,6 +247,48 @@ def test_an_rt_structure_set(scan, tmp_path):
         scan, tmp_path / "rt.dcm", {"GTV 1": circles(scan, centre(scan)), "BODY": circles(scan, centre(scan), 18)}
     )
     assert_found(tmp_path / "rt.dcm", scan, centre(scan))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("approximate", [True, False], ids=["fewer points", "all points"])
+@pytest.mark.parametrize("name", ORIENTED)
+def test_an_rt_structure_set_of_rt_utils(tmp_path, name, approximate):
+    """Of square pixels: rt-utils takes the distance of rows for that of columns."""
+    orientation = {k: v for k, v in SCANS[name].items() if k == "orientation"}
+    write_ct(tmp_path / "ct", np.zeros(SHAPE, np.int16), ct_grid(SHAPE, (0.8, 0.8, 2.0), **orientation))
+    scan = read_series(tmp_path / "ct")
+    structures = RTStructBuilder.create_new(dicom_series_path=str(tmp_path / "ct"))
+    order = [str(image.SOPInstanceUID) for image in structures.series_data]
+    numbers = [[header.sop_uid for header in scan.headers].index(uid) for uid in order]
+    mask = sphere(scan, centre(scan))[numbers].transpose(1, 2, 0)
+    structures.add_roi(mask, name="GTV nodule", approximate_contours=approximate)
+    structures.save(str(tmp_path / "rt.dcm"))
+    assert_found(tmp_path / "rt.dcm", scan, centre(scan))
+
+
+def test_a_segmentation_of_our_own(scan, tmp_path, provenance):
+    centres = centre(scan, (14, 12, 7)), centre(scan, (40, 34, 16))
+    labels = sum(number * sphere(scan, one).astype(np.uint8) for number, one in enumerate(centres, start=1))
+    named = [SegmentedNodule("a"), SegmentedNodule("b")]
+    write_nodule_segmentation(tmp_path / "seg.dcm", labels, named, SourceSeries.from_series(scan), provenance)
+    assert_found(tmp_path / "seg.dcm", scan, *centres)
+    assert [one.nodule_id for one in nodules(tmp_path / "seg.dcm", scan)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("outlined", [True, False], ids=["outline", "circle"])
+@pytest.mark.parametrize("measured", [True, False], ids=["measured", "not measured"])
+def test_a_structured_report_of_our_own(scan, tmp_path, provenance, outlined, measured):
+    at = centre(scan)
+    outline = outline_of_mask(sphere(scan, at)) if outlined else outline_of_point(scan.grid, at, 2 * RADIUS)
+    summary = NoduleSummary(
+        "a",
+        outline,
+        estimates=(Estimate("malignancy", 3.2, 2.1, 4.3), Estimate("diameter", 25.0, 20.0, 30.0, scale=(0, np.inf))),
+        diameter_mm=2 * RADIUS if measured else None,
+    )
+    write_structured_report(tmp_path / "sr.dcm", [summary], SourceSeries.from_series(scan), provenance)
+    assert_found(tmp_path / "sr.dcm", scan, at)
+    assert [one.nodule_id for one in nodules(tmp_path / "sr.dcm", scan)] == ["a"]
 
 
 def test_a_hole_of_an_rt_structure_is_no_nodule(axial, tmp_path):

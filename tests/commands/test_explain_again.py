@@ -33,6 +33,21 @@ def test_what_is_marked_no_longer_goes_and_a_persons_own_files_stay(sphere_ct, r
     assert all(path.read_text() == "mine" for path in own)
 
 
+def test_the_objects_of_a_map_are_the_same_files_whatever_else_is_explained(
+    sphere_ct, run_folder, tmp_path, write_points
+):
+    common = ["--run", str(run_folder), "--no-trust", "--points", str(write_points()), "--formats", "nifti,pmap,seg,sc"]
+    found = []
+    for more in ([], ["--target", "spiculation", "malignancy", "--method", "agcam", "cdam"]):
+        out = tmp_path / f"out{len(found)}"
+        command = ["explain", str(sphere_ct), str(out), *common]
+        assert main([*command, *(more or ["--method", "cdam"])]) == 0
+        found.append({path.name: path.read_bytes() for path in out.rglob("*cdam_malignancy*") if path.is_file()})
+    assert set(found[0]) <= set(found[1])
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == set()
+    assert {"cdam_malignancy_for.dcm", "cdam_malignancy_bands.dcm", "cdam_malignancy.nii.gz"} <= set(found[0])
+
+
 def test_results_of_two_models_are_told_apart_in_the_table(sphere_ct, run_folder, tmp_path, write_points):
     out = tmp_path / "out"
     common = ["explain", str(sphere_ct), str(out), "--points", str(write_points()), "--no-maps"]

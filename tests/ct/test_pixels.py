@@ -1,12 +1,16 @@
 """Values of every bit layout in every transfer syntax, against GDCM (through SimpleITK)."""
 
 import shutil
+import struct
 import subprocess
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -146,3 +150,69 @@ def test_a_padding_value_within_a_range_covers_no_other_value():
     containers = np.array([[-2001, -2000, -1995, -1990, -1989]], np.int16).view(np.uint16)
     padded = layout.padded(containers, layout.values(containers))
     assert padded.tolist() == [[False, True, True, True, False]]
+
+
+def by_the_standard(
+    container: int, stored: int, high: int, signed: bool, padding: tuple[int, int] | None
+) -> int | None:
+    """A stored value bit by bit (PS3.5 8.1.1); None for padding (PS3.3 C.7.5.1.1.2)."""
+    bits = [container >> (high - stored + 1 + number) & 1 for number in range(stored)]
+    value = sum(bit << number for number, bit in enumerate(bits))
+    value -= (1 << stored) if signed and bits[-1] else 0
+    return None if padding is not None and min(padding) <= value <= max(padding) else value
+
+
+@st.composite
+def layouts(draw):
+    """Bits, sign, rescaling and padding of an image, and random containers, with bits that belong to no value."""
+    allocated = draw(st.sampled_from([8, 16, 16, 16, 32]))
+    stored = draw(st.integers(2, allocated))
+    high = draw(st.sampled_from([stored - 1, stored - 1, allocated - 1]))
+    signed = draw(st.booleans())
+    low, top = (-(1 << stored - 1), (1 << stored - 1) - 1) if signed else (0, (1 << stored) - 1)
+    padding = None
+    if allocated == 16 and draw(st.booleans()):
+        padding = draw(st.tuples(st.integers(low, top), st.integers(low, top)))
+    slope = draw(st.sampled_from([1.0, 1.0, 2.0, 0.5, -1.0, 0.25]))
+    intercept = draw(st.sampled_from([-1024.0, 0.0, -1000.5, -8192.0]))
+    containers = draw(st.lists(st.integers(0, (1 << allocated) - 1), min_size=16, max_size=16))
+    return allocated, stored, high, signed, padding, slope, intercept, containers
+
+
+def run_lengths(pixels: bytes, size: int) -> bytes:
+    """A frame of 4x4 containers as literal runs, a segment a byte, the highest first (PS3.5 G)."""
+    segments = []
+    for byte in reversed(range(size)):
+        part = pixels[byte::size]
+        segments.append(b"".join(bytes([3]) + part[row : row + 4] for row in range(0, 16, 4)))
+    starts = [64 + sum(map(len, segments[:number])) for number in range(size)]
+    return struct.pack("<16L", size, *starts, *[0] * (15 - size)) + b"".join(segments)
+
+
+@settings(max_examples=150, deadline=None)
+@given(layout=layouts(), syntax=st.sampled_from([*NATIVE[:2], DeflatedExplicitVRLittleEndian, RLELossless]))
+def test_any_layout_gives_what_the_standard_says_bit_by_bit(tmp_path_factory, layout, syntax):
+    allocated, stored, high, signed, padding, slope, intercept, containers = layout
+    folder = tmp_path_factory.mktemp("ct")
+    (file,) = write_ct(folder, np.zeros((1, 4, 4), np.int16))
+    dataset = pydicom.dcmread(file)
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = allocated, stored, high
+    dataset.PixelRepresentation = int(signed)
+    dataset.RescaleSlope, dataset.RescaleIntercept = str(slope), str(intercept)
+    dataset.PixelData = np.array(containers, f"<u{allocated // 8}").tobytes()
+    dataset["PixelData"].VR = "OW"
+    if padding is not None:
+        kind = "SS" if signed else "US"
+        dataset.add_new("PixelPaddingValue", kind, padding[0])
+        dataset.add_new("PixelPaddingRangeLimit", kind, padding[1])
+    if syntax == RLELossless:
+        dataset.PixelData = encapsulate([run_lengths(dataset.PixelData, allocated // 8)])
+        dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(file, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
+    expected = []
+    for container in containers:
+        value = by_the_standard(container, stored, high, signed, padding)
+        hu = -1024 if value is None else np.rint(value * slope + intercept)
+        expected.append(min(max(int(hu), -1024), 32767))
+    np.testing.assert_array_equal(hounsfield(read_header(file))[0].ravel(), expected)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from dicom_peer import dicom_peer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from ctxai.errors import PacsError
 from ctxai.pacs.client import Outcome
 from ctxai.pacs.dicomweb import DicomWebPeer
 from ctxai.pacs.dimse import DimsePeer
+from ctxai.pacs.stow_answer import read_stow_answer
 
 from .web_server import answering
 
@@ -94,6 +98,80 @@ def test_a_stow_answer_counts_as_what_it_says_of_the_object(
         except PacsError:
             found = NO_ANSWER
     assert found == expected
+
+
+UIDS = st.sampled_from(["1.2.3.4", "1.2.3.4", "1.2.3.5", ""])
+REASONS = st.sampled_from([0, 0x0110, 0x0122, 0xA700, 0xB000, 0xC000])
+
+
+@st.composite
+def answers(draw) -> Dataset:
+    """Store responses that name objects as stored, as failed, as both, or say something else."""
+    response = Dataset()
+    for keyword, reason in (
+        ("ReferencedSOPSequence", "WarningReason"),
+        ("FailedSOPSequence", "FailureReason"),
+        ("OtherFailuresSequence", "FailureReason"),
+    ):
+        items = []
+        for uid in draw(st.lists(UIDS, max_size=2)):
+            item = Dataset()
+            if uid:
+                item.ReferencedSOPInstanceUID = uid
+            if draw(st.booleans()):
+                setattr(item, reason, draw(REASONS))
+            items.append(item)
+        if items or draw(st.booleans()):
+            setattr(response, keyword, items)
+    if draw(st.booleans()):
+        response.RetrieveURL = "http://archive/studies/1"
+    return response
+
+
+@settings(max_examples=200, deadline=None)
+@given(response=answers(), cut=st.one_of(st.none(), st.integers(0, 200)), listed=st.booleans())
+def test_no_answer_counts_as_stored_that_does_not_name_the_object(response: Dataset, cut: int | None, listed: bool):
+    """Read by pydicom: stored is what the answer names as such and neither names as failed nor leaves open."""
+    text = response.to_json()
+    text = f"[{text}]" if listed else text
+    found = read_stow_answer((text if cut is None else text[:cut]).encode(), JSON)
+    if cut is not None and cut < len(text):
+        assert found is None
+        return
+    again = Dataset.from_json(response.to_json())
+
+    def named(keyword: str) -> set[str]:
+        return {str(item.get("ReferencedSOPInstanceUID", "")) for item in again.get(keyword, [])}
+
+    failed = named("FailedSOPSequence") | named("OtherFailuresSequence")
+    outcome = found.outcome(Path("a.dcm"), "1.2.3.4")
+    if "1.2.3.4" in failed or "" in failed:
+        assert outcome is not None and not outcome.accepted
+    elif "1.2.3.4" in named("ReferencedSOPSequence"):
+        assert outcome is not None and outcome.accepted
+    else:
+        assert outcome is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    value=st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8), st.just("1.2.3.4")),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(["00081199", "00081198", "00081155", "vr", "Value", "status"]), inner, max_size=3
+            ),
+        ),
+        max_leaves=12,
+    )
+)
+def test_no_json_ends_in_a_traceback(value: object):
+    found = read_stow_answer(json.dumps(value).encode(), JSON)
+    outcome = None if found is None else found.outcome(Path("a.dcm"), "1.2.3.4")
+    if outcome is not None and outcome.accepted:
+        (answer,) = value if isinstance(value, list) else [value]
+        assert '"1.2.3.4"' in json.dumps(answer["00081199"])
 
 
 C_STORE = [
