@@ -13,6 +13,7 @@ from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.evaluate.explanations.map_quality import MapReliability, Trust
 from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap
+from ctxai.inference.mark_check import check_mark
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import ReaderMasks
@@ -33,6 +34,7 @@ class ExplainedNodule:
         maps: fused map of each (method name, target name).
         trust: how far each map can be believed, by the same names; empty where it was not asked for, and without
             contrasts and concepts, which are no outputs of the model.
+        mark: whether a nodule lies there, by column name, see :func:`~ctxai.inference.mark_check.check_mark`.
     """
 
     candidate: NoduleCandidate
@@ -41,6 +43,7 @@ class ExplainedNodule:
     prediction: Mapping[str, float]
     maps: Mapping[tuple[str, str], FusedMap]
     trust: Mapping[tuple[str, str], Trust] = field(default_factory=dict)
+    mark: Mapping[str, float] = field(default_factory=dict)
 
     def share_inside(self, method: str, target: str) -> float:
         """Share of the map's positive evidence that lies inside the nodule; NaN without readers or without evidence."""
@@ -78,7 +81,7 @@ def explain_nodule(
     Raises:
         GeometryError: when the nodule's centre lies outside the CT.
     """
-    patch = extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM)
+    patch = marked = extract_patch(series, candidate.centre_lps, spacing_mm=PATCH_SPACING_MM)
     moved = run.recentre(patch.hu[None])[0].double().numpy()
     if moved.any():
         patch = extract_patch(series, candidate.centre_lps + moved[::-1], spacing_mm=PATCH_SPACING_MM)
@@ -94,7 +97,8 @@ def explain_nodule(
                     key = method.name, target
                     assessed[key] = reliability.assess(method, target, found.image_maps[key].to(device))
     inside = _inside(candidate.masks, series, patch)
-    return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed)
+    mark = check_mark(run, marked.hu, patch.hu, found.prediction.get("diameter"))
+    return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed, mark)
 
 
 def _inside(masks: ReaderMasks | None, series: CT, patch: Patch) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.report.explanation import write_report
-from ctxai.report.trust import NOVELTY_PERCENTILE_ALLOWED
+from ctxai.report.trust import Level, warnings_of
 from ctxai.results_folder import DATA_PACKAGE, PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
 from ctxai.run.run import Run
 from ctxai.run.targets import name_of
@@ -46,6 +46,7 @@ def prediction_row(series: CT, nodule: ExplainedNodule, options: ExplainOptions)
     row |= {"in_sample": options.names.learnt_by(run, series.headers[0]) if isinstance(series, CTSeries) else None}
     row |= {f"readers_{name}": value for name, value in candidate.ratings.items()}
     row |= {name: float(value) for name, value in nodule.prediction.items()}
+    row |= nodule.mark
     for method in options.methods:
         for target in map(name_of, options.targets):
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)
@@ -82,16 +83,12 @@ def _trust_columns(nodule: ExplainedNodule, method: str, target: str) -> dict[st
     return {f"{method}_{target}_{name}": getattr(trust, name) for name in names}
 
 
-def warn_of_novelty(rows: Sequence[dict[str, Any]]) -> None:
-    """Warn of nodules so unlike the training nodules that a prediction means little."""
+def log_warnings(rows: Sequence[dict[str, Any]]) -> None:
+    """Log why numbers of nodules are not to be used."""
     for row in rows:
-        percentile = row.get("novelty_percentile")
-        if percentile is not None and percentile > NOVELTY_PERCENTILE_ALLOWED:
-            logger.warning(
-                "%s, nodule %s: further from the training nodules than %.0f %% of their own; do not rely on what the "
-                "run %s says of it, and look whether it lies in the middle of its images",
-                *(row["series"], row["nodule_id"], percentile, row["run"]),
-            )
+        for warning in warnings_of(row):
+            if warning.level == Level.NUMBER:
+                logger.warning("%s, nodule %s: %s: %s", row["series"], row["nodule_id"], warning.level, warning.text)
 
 
 def made_by(run: Run) -> dict[str, str]:

@@ -28,7 +28,7 @@ from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
 from ctxai.inference.overview import write_overview
-from ctxai.inference.predictions import made_by, prediction_row, warn_of_novelty, write_tables
+from ctxai.inference.predictions import log_warnings, made_by, prediction_row, write_tables
 from ctxai.report.tiles import nodule_tile
 from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, is_nodule_id, picture_of
 from ctxai.run.targets import name_of
@@ -101,7 +101,7 @@ class Results:
         folder = out / options.key_of(self.series)
         digest = options.digest_of(self.series, [nodule.candidate for nodule in self.nodules])
         ct = None if options.confidentiality or options.input is None else str(options.input)  # as named by the user
-        warn_of_novelty(self.rows)
+        log_warnings(self.rows)
         with new_generation(folder, digest, ct, options.method_codes) as generation:
             generation.rows = self.rows
             if options.methods:

@@ -38,7 +38,8 @@ class Results:
 
 #: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
 _NUMBERS = re.compile(
-    r"[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|"
+    r"[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|roundness|"
+    r"nodule_at_mark|outline_at_border|"
     r".*_(low|high|inside|by_chance|fidelity|percentile|stability)"
 )
 _ANSWERS = re.compile(r"in_sample|.*_sanity")

@@ -29,7 +29,7 @@ def test_explain_warns_of_a_nodule_unlike_the_training_nodules(
     run.save(tmp_path / "run")
     with caplog.at_level(logging.WARNING, logger="ctxai"):
         explain(sphere_ct, tmp_path / "out", run=tmp_path / "run", points=write_points(), maps=False)
-    warned = [record.getMessage() for record in caplog.records if "further from the training nodules" in record.message]
+    warned = [record.getMessage() for record in caplog.records if "unlike the training nodules" in record.message]
     assert len(warned) == (percentile > 95)
     assert all("nodule sphere" in message for message in warned)
     assert pd.read_csv(tmp_path / "out" / "predictions.csv")["novelty_percentile"].tolist() == [percentile]

@@ -45,6 +45,22 @@ def test_a_prediction_is_doubted_for_known_patients_novel_nodules_and_untrained_
     assert "coronal" in warnings_of(row(untrained_views="coronal"))[0].text
 
 
+@pytest.mark.parametrize(
+    ("figures", "level", "words"),
+    [
+        ({"nodule_at_mark": 0.4}, Level.NUMBER, "no nodule at the mark"),
+        ({"roundness": 0.02}, Level.NUMBER, "a vessel"),
+        ({"outline_at_border": 0.8, "diameter": 14.0}, Level.NUMBER, "not lie in the middle"),
+        ({"outline_at_border": 0.8, "diameter": 33.0}, Level.NOTE, "the part beyond"),
+    ],
+)
+def test_a_mark_on_something_else_or_on_a_part_is_warned_of(figures, level, words):
+    calm = {"nodule_at_mark": 0.95, "roundness": 0.5, "outline_at_border": 0.01, "diameter": 9.0}
+    assert warnings_of(row(**calm)) == []
+    (found,) = warnings_of(row(**calm | figures))
+    assert found.level == level and words in found.text
+
+
 def test_warnings_have_three_levels_and_the_gravest_stands_first():
     found = warnings_of(row(in_sample=True, novelty_percentile=99.5, untrained_views="coronal"))
     assert [one.level for one in found] == [Level.NUMBER, Level.MAP, Level.NOTE]
