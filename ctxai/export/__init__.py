@@ -9,6 +9,7 @@ from typing import Any
 
 _MODULES = {
     "Block": "ctxai.export.overlay",
+    "Doubt": "ctxai.export.nodule_summary",
     "Estimate": "ctxai.export.nodule_summary",
     "Evidence": "ctxai.export.dicom.parametric_map",
     "HEAT_BANDS": "ctxai.export.dicom.segmentation",

@@ -72,6 +72,24 @@ class NamedValue:
         return f"{value:.0%}".replace("%", " %")
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A reason for care.
+
+    Attributes:
+        consequence: what to do or not to do, at most 64 characters, such as ``Do not use the map``.
+        reason: a sentence.
+    """
+
+    consequence: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Both, for people."""
+        return f"{self.consequence}: {self.reason}"
+
+
 @dataclass(frozen=True, eq=False)
 class NoduleSummary:
     """One nodule of a report.
@@ -84,7 +102,7 @@ class NoduleSummary:
         ratings: each reader's ratings (1, 2, …) by LIDC-IDRI's names.
         volume_mm3: of its mask; None where nobody outlined it.
         diameter_mm: measured by readers or the user; None where nobody did.
-        doubts: reasons not to believe a prediction or a map, in words; printed, and counted where only numbers fit.
+        doubts: reasons for care; printed, and counted by consequence where only numbers fit.
 
     Raises:
         InputError: when the id cannot stand in a DICOM object.
@@ -97,7 +115,7 @@ class NoduleSummary:
     ratings: tuple[Mapping[str, int], ...] = field(default=())
     volume_mm3: float | None = None
     diameter_mm: float | None = None
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         require_identifier(self.nodule_id)

@@ -131,7 +131,7 @@ def _nodule(page: NodulePage) -> Iterator[Flowable]:
     yield Paragraph(escape(nodule.nodule_id), _TITLE)
     yield Paragraph(escape("; ".join(sizes)), _QUIET)
     for doubt in nodule.doubts[:_DOUBTS]:
-        yield Paragraph(escape(doubt), _DOUBT)
+        yield Paragraph(escape(doubt.text), _DOUBT)
     if len(nodule.doubts) > _DOUBTS:
         yield Paragraph(f"and {len(nodule.doubts) - _DOUBTS} more reasons for doubt", _DOUBT)
     yield Spacer(1, 3 * mm)

@@ -8,12 +8,12 @@ from typing import Any, TypeGuard
 
 from ctxai.ct.volume import CT
 from ctxai.data.labels import SCALES
-from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
+from ctxai.export.nodule_summary import Doubt, Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.report.ratings import rated_names
-from ctxai.report.trust import map_trust, warnings_of
+from ctxai.report.trust import Level, map_trust, warnings_of
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 #: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
@@ -77,12 +77,14 @@ def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedV
                 yield NamedValue(name, float(value) / (whole or 1), percent=whole is not None, answer=answer)
 
 
-def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[str]:
-    for warning in warnings_of(row):
-        yield f"{warning.level.value}: {warning.text}"
+def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Doubt]:
+    """The gravest first."""
+    warnings = warnings_of(row)
+    yield from (Doubt(one.level.value, one.text) for one in warnings if one.level is not Level.NOTE)
     for method, target in nodule.maps:
         for reason in map_trust(row, f"{method}_{target}").warnings:
-            yield f"Do not use the map of {method.replace('_', ' ')} for {target}: {reason}."
+            yield Doubt(f"{Level.MAP.value} {method.replace('_', ' ')}, {target}", f"{reason}.")
+    yield from (Doubt(one.level.value, one.text) for one in warnings if one.level is Level.NOTE)
 
 
 def _known(value: Any) -> TypeGuard[float]:

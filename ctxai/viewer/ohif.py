@@ -15,6 +15,7 @@ OHIF_VERSION = "3.12.10"
 #: Folder of OHIF in a source checkout.
 _INSTALLED = Path(__file__).parents[2] / ".viewer" / "ohif"
 _VARIABLE = "CTXAI_OHIF"
+_FIRST_SCREEN = Path(__file__).with_name("first_screen.js")
 _MODES = ("@ohif/mode-longitudinal", "@ohif/mode-basic")
 
 
@@ -50,7 +51,8 @@ def viewer_url(root: str, study_uid: str, series_uid: str | None = None) -> str:
 def app_config() -> str:
     """OHIF's ``app-config.js``: one DICOMweb source on the viewer's own origin, and nothing from elsewhere.
 
-    Questions, tours and notices that would cover the first image are off.
+    Questions, tours and notices that would cover the first image are off. An extension (``first_screen.js``) goes to
+    the nodule and draws its outline.
     """
     source = {
         "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
@@ -96,4 +98,4 @@ def app_config() -> str:
         # The list of segments stands open beside the images: what is drawn, in which colour, and a switch for each.
         "modesConfiguration": {mode: {"routes": {"0": {"layoutInstance": panel}}} for mode in _MODES},
     }
-    return f"window.config = {json.dumps(config, indent=2)};\n"
+    return f"window.config = {json.dumps(config, indent=2)};\n{_FIRST_SCREEN.read_text(encoding='utf-8')}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctxai.export import Estimate, NamedValue, NodulePage, NoduleSummary, outline_of_mask, pdf_report
+from ctxai.export import Doubt, Estimate, NamedValue, NodulePage, NoduleSummary, outline_of_mask, pdf_report
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def page() -> NodulePage:
         ),
         ({"malignancy": 4}, {"malignancy": 3}),
         volume_mm3=123.4,
-        doubts=("The patient was seen in training.",),
+        doubts=(Doubt("Good to know", "The patient was seen in training."),),
     )
     return NodulePage(nodule, "image 57 of 133", Image.fromarray(np.zeros((6, 9, 3), np.uint8)), "What is seen.")
 
@@ -49,7 +49,7 @@ def test_a_page_says_what_was_predicted_what_readers_said_and_why_to_doubt_it(pa
     for words in (
         "Research use only, not for diagnosis",
         "phantom/1",
-        "The patient was seen in training.",
+        "Good to know: The patient was seen in training.",
         "3.2",
         "2.1 to 4.4",
         "3.8",
@@ -77,11 +77,11 @@ def test_there_is_a_page_per_nodule(page, provenance):
 def test_more_doubts_and_figures_than_fit_are_counted_or_left_out(page, provenance):
     many = dataclasses.replace(
         page.nodule,
-        doubts=tuple(f"reason {n}" for n in range(9)),
+        doubts=tuple(Doubt("Good to know", f"reason {n}") for n in range(9)),
         figures=tuple(NamedValue(f"figure {n}", float(n)) for n in range(200)),
     )
     found = texts(pdf_report([dataclasses.replace(page, nodule=many)], provenance))
     assert "and 4 more reasons for doubt" in found
-    assert "reason 4" in found
-    assert "reason 5" not in found
+    assert "Good to know: reason 4" in found
+    assert "Good to know: reason 5" not in found
     assert "1 of 1" in found

@@ -50,4 +50,4 @@ def test_a_mere_point_and_a_table_without_trust_are_summarised_too(tmp_path):
     assert said.ratings == ()
     assert not said.outline.drawn
     assert said.outline.slice_index == 3
-    assert "seen in training" in said.doubts[0]
+    assert "seen in training" in said.doubts[0].reason

@@ -16,7 +16,7 @@ from ctxai.ct.series import read_series
 from ctxai.inference.formats.base import format_names
 from ctxai.pacs.endpoint import peer_of
 
-from system.browser import opened_page
+from system.browser import opened_page, screenshot
 from system.ohif import coloured, is_there, look_at, open_series, started_viewer
 from system.orthanc import started_orthanc
 
@@ -79,10 +79,42 @@ def test_the_models_bands_and_the_four_readers_outlines_are_on_the_screen(lidc_0
         assert not coloured(look_at(page, far, "real bands far away")).any()
         for reading in range(1, 5):
             page.get_by_text(f"Nodules: reading {reading}").first.dblclick()
-            page.wait_for_function(f"services.segmentationService.getSegmentations().length == {1 + reading}")
+            page.wait_for_function(f"services.segmentationService.getSegmentations().length == {2 + reading}")
         outlines = look_at(page, fullest_slice(nodules, grid), "real readers", lambda image: is_there(coloured(image)))
         assert is_there(coloured(outlines))
         assert not coloured(look_at(page, far, "real readers far away")).any()
+
+
+def test_the_first_screen_shows_the_nodule_its_outline_and_a_map_and_one_click_shows_another(
+    lidc_0001, results, archive, chromium
+):
+    (bands,) = results.glob("*/dicom/seg/cdam_malignancy_bands.dcm")
+    (nodules,) = results.glob("*/dicom/seg/nodules.dcm")
+    middle = read_series(lidc_0001).grid.to_index(fullest_slice(nodules, read_series(lidc_0001).grid))[2]
+    with started_viewer(archive) as viewer, opened_page(chromium, 1600, 1000) as page:
+        open_series(page, viewer, bands)
+        buttons = page.get_by_role("toolbar", name="Maps").get_by_role("button")
+        buttons.first.wait_for()
+        assert buttons.all_inner_texts() == ["cdam malignancy", "path gradients malignancy"]
+        assert drawn(page) == ["Nodules: readers", "cdam malignancy: bands"]
+        shown = page.evaluate("cornerstone.getEnabledElements()[0].viewport.getCurrentImageIdIndex()")
+        last = read_series(lidc_0001).grid.shape[0] - 1
+        assert min(abs(shown - middle), abs(last - shown - middle)) <= 3  # the viewer counts from either end
+        page.wait_for_timeout(2000)
+        assert is_there(coloured(screenshot(page, "real first screen")[300:, 700:1100]))
+        buttons.last.click()
+        page.wait_for_function("document.querySelector('#ctxai-maps').lastChild.ariaPressed === 'true'")
+        assert drawn(page) == ["Nodules: readers", "path_gradients malignancy: bands"]
+
+
+def drawn(page) -> list[str]:
+    """What lies over the image, without the words that all descriptions end with."""
+    labels = page.evaluate(
+        """() => services.segmentationService
+            .getSegmentationRepresentations(services.viewportGridService.getActiveViewportId())
+            .map((one) => one.label)"""
+    )
+    return sorted(label.partition(" - ")[0] for label in labels)
 
 
 def fullest_slice(segmentation: Path, grid: Grid) -> np.ndarray:

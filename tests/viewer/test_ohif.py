@@ -17,7 +17,9 @@ def test_the_configuration_asks_its_own_origin_alone():
     text = app_config()
     assert text.startswith("window.config = ")
     assert "http" not in text
-    config = json.loads(text.removeprefix("window.config = ").rstrip(";\n"))
+    plain, _, extension = text.removeprefix("window.config = ").partition(";\n")
+    config = json.loads(plain)
+    assert "window.config.extensions.push({" in extension
     (source,) = config["dataSources"]
     assert config["defaultDataSourceName"] == source["sourceName"]
     assert {source["configuration"][root] for root in ("qidoRoot", "wadoRoot")} == {"/dicom-web"}

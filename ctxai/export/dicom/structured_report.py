@@ -6,6 +6,7 @@ number, rounded as people read it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -144,9 +145,11 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
         yield _estimate(estimate)
         if place == 0:
             yield from _interval(estimate)
-            if nodule.doubts:
-                yield Measurement(own_concept("Reasons for doubt, see the report"), len(nodule.doubts), codes.COUNT)
-            for figure in nodule.figures:
+            for figure in nodule.figures[:1]:
+                yield from _figure(figure)
+            for consequence, reasons in Counter(doubt.consequence for doubt in nodule.doubts).items():
+                yield Measurement(own_concept(shorten(f"{consequence}, reasons", 64)), reasons, codes.COUNT)
+            for figure in nodule.figures[1:]:
                 yield from _figure(figure)
         if estimate.readers is not None and estimate.name != "diameter":
             yield Measurement(

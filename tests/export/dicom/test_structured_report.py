@@ -11,6 +11,7 @@ from pydicom.sr.codedict import codes as dictionary
 
 from ctxai.errors import InputError
 from ctxai.export import (
+    Doubt,
     Estimate,
     NamedValue,
     NoduleSummary,
@@ -55,7 +56,7 @@ def nodules(mask, source) -> list[NoduleSummary]:
             READINGS,
             volume_mm3=123.5,
             diameter_mm=9.0,
-            doubts=("one reason", "another"),
+            doubts=(Doubt("Do not use the map", "one reason"), Doubt("Do not use the map", "another")),
         ),
         NoduleSummary(
             "point",
@@ -87,8 +88,8 @@ def test_all_that_a_reader_must_see_is_a_number_the_most_important_first(groups)
         ("Malignancy", (3.2, "{score}")),
         ("Malignancy, 90 % interval from", (2.1, "{score}")),
         ("Malignancy, 90 % interval to", (4.4, "{score}")),
-        ("Reasons for doubt, see the report", (2.0, "{counts}")),
         ("Probability of a median rating over 3", (62.0, "%")),
+        ("Do not use the map, reasons", (2.0, "{counts}")),
         ("cdam: fidelity", (0.3, "{ratio}")),
         ("Malignancy, readers' mean", (3.5, "{score}")),
         ("Spiculation", (1.5, "{score}")),
