@@ -107,6 +107,10 @@ class CTVolume:
         if image.GetNumberOfComponentsPerPixel() != 1:
             raise InputError(f"{path}: several values in a voxel; expected a CT in Hounsfield units")
         lowest = float(sitk.GetArrayViewFromImage(image).min())
+        if not np.isfinite(lowest):
+            raise InputError(
+                f"{path}: some of its values are no numbers (NaN or infinite); write it again with -1024 there"
+            )
         if not lowest <= _SOME_AIR_HU:
             raise InputError(
                 f"{path}: its lowest value is {lowest:g}, so these are no Hounsfield units, where air is about -1000; "

@@ -75,3 +75,56 @@ def test_a_file_that_is_no_volume_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(InputError, match="not a readable volume") as raised:
         read_image(tmp_path / name)
     assert "\n" not in str(raised.value)
+
+
+NRRD = "NRRD0004\ntype: int16\ndimension: 3\nsizes: 10 8 6\nendian: little\nencoding: raw\n"
+DIRECTIONS = "space directions: (0.7,0,0) (0,0.8,0) (0,0,2.5)\nspace origin: (1,2,3)\n"
+MHA = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+MATRIX = "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 1 2 3\n"
+END = "DimSize = 10 8 6\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+
+
+def written(tmp_path, text):
+    path = tmp_path / ("ct.nrrd" if text.startswith("NRRD") else "ct.mha")
+    path.write_bytes(text.encode() + (b"\n" if text.startswith("NRRD") else b"") + HU.astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        ("left-posterior-superior", (1, 1, 1)),
+        ("LPS", (1, 1, 1)),
+        ("RAS", (-1, -1, 1)),
+        ("right-anterior-superior", (-1, -1, 1)),
+        ("left-anterior-superior", (1, -1, 1)),
+    ],
+)
+def test_every_space_of_a_patient_that_nrrd_has_is_lps_afterwards(tmp_path, space, signs):
+    image, grid = read_image(written(tmp_path, f"{NRRD}space: {space}\n{DIRECTIONS}"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+    np.testing.assert_allclose(grid.affine[:3, :3], np.diag(signs) @ np.diag([0.7, 0.8, 2.5]))
+    np.testing.assert_allclose(grid.affine[:3, 3], np.array(signs) * (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{NRRD}spacings: 0.7 0.8 2.5\n", "space directions"),
+        (f"{NRRD}space dimension: 3\n{DIRECTIONS}", "LPS, RAS or LAS"),
+        (f"{NRRD}space: scanner-xyz\n{DIRECTIONS}", "LPS, RAS or LAS"),
+        (f"{MHA}ElementSpacing = 1 1 2\n{END}", "TransformMatrix"),
+        (f"{MHA}{MATRIX}{END}", "ElementSpacing"),
+        (f"{MHA}{MATRIX}ElementSpacing = 1 1 2\nElementToIntensityFunctionSlope = 2\n{END}", "are to be scaled"),
+        (f"{MHA}{MATRIX}ElementSpacing = 1 1 2\nElementToIntensityFunctionOffset = -1024\n{END}", "are to be scaled"),
+    ],
+)
+def test_a_header_that_leaves_place_or_values_open_is_refused(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        read_image(written(tmp_path, text))
+
+
+def test_an_intensity_function_that_changes_nothing_is_taken(tmp_path):
+    same = "ElementSpacing = 1 1 2\nElementToIntensityFunctionSlope = 1\nElementToIntensityFunctionOffset = 0.0\n"
+    image, _ = read_image(written(tmp_path, f"{MHA}{MATRIX}{same}{END}"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
