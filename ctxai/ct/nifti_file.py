@@ -51,7 +51,10 @@ class NiftiFile:
         self._path = path
         try:
             with LoggingOutputSuppressor():
-                self._image = nib.load(path, mmap=False)
+                loaded = nib.load(path, mmap=False)
+                if not isinstance(loaded, nib.Nifti1Pair):  # of which NIfTI-2 is a kind
+                    raise ImageFileError
+                self._image: nib.Nifti1Pair = loaded
                 header = self._image.header
                 shape = tuple(int(side) for side in self._image.shape)
                 unit = header.get_xyzt_units()[0]
