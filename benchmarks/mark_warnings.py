@@ -5,7 +5,8 @@
 CT_DIR is the series of LIDC-IDRI-0001: marks are drawn at random in its vessels, aerated lung, mediastinum, chest wall
 and bone, by HU, distance from the lungs' surface and position, 35 mm and more from its one nodule; and about that
 nodule, up to 5 mm aside. CROPS_DIR holds crops.npz and labels.csv, single slices of real nodules, of which those of
-patients that the shipped run has not learnt from are taken; they have no third dimension and so no roundness. Nodules in three dimensions are the phantom's, drawn into WORK_DIR.
+patients that the shipped run has not learnt from are taken; they have no third dimension and so no roundness. Nodules
+in three dimensions are the phantom's, drawn into WORK_DIR.
 
 Writes results/mark_warnings.csv: the share of marks with each reason not to use the numbers, and with any.
 """
