@@ -24,6 +24,8 @@ STABILITIES = (Stability(draws=1), MarkStability(draws=2), KernelStability())
 RANDOMISATION = Randomisation(cascading=False, draws=3)
 RANDOM_MAPS = 10
 """Random maps of each image; every one counts with both signs, so that the percentile has steps of 5."""
+RANDOM_GRID = (8, 8)
+"""Blocks of a random map, for tokens and pixels alike: random pixels would only be a test of scattered removal."""
 PERCENTILE_NEEDED = 100.0
 """A map passes when it is ahead of all 20: by chance 1 in 22 does, for it would have to be the largest of eleven in
 magnitude and have the right sign (an exact permutation test, p = 0.045)."""
@@ -81,32 +83,32 @@ class MapReliability:
     ) -> None:
         self._model, self._images, self._views, self._seed = model, images, views, seed
         self._target_names = list(target_names)
-        self._chance: dict[tuple[int, int], list[ExplanationBatch]] = {}
+        self._chance = self._random()
 
     def assess(self, method: Attribution, target: str, maps: Tensor) -> Trust:
         """The figures of a method's ``maps`` (N, h, w) for one of the model's outputs, as ``attribute`` gave them."""
         index = self._target_names.index(target)
         batch = self._batch(maps, target=index, method=method)
-        grid = (maps.shape[1], maps.shape[2]) if method.resolution == "patch" else _coarse(self._images)
-        if grid not in self._chance:
-            self._chance[grid] = self._random(grid)
-        random = [other.for_target(index, "identity") for other in self._chance[grid]]
+        random = self._chance.for_target(index, "identity")
         lung, blurred = (
-            percentile(_mean(metric.score(batch)), [_mean(metric.score(other)) for other in random])
+            percentile(_mean(metric.score(batch)), [*map(_mean, np.split(metric.score(random), RANDOM_MAPS))])
             for metric in (FIDELITY, FIDELITY_BLUR)
         )
         stability = min(_mean(metric.score(batch)) for metric in STABILITIES)
         return Trust(_mean(FIDELITY.score(batch)), lung, blurred, stability, _mean(RANDOMISATION.score(batch)))
 
-    def _random(self, grid: tuple[int, int]) -> list[ExplanationBatch]:
-        """Batches of random maps, each of which remembers the model's answers for every target."""
+    def _random(self) -> ExplanationBatch:
+        """Random maps of all images, one after another, which remember the model's answers for every target."""
         generator = torch.Generator().manual_seed(self._seed)
-        draws = torch.rand(RANDOM_MAPS, len(self._images), *grid, generator=generator)
-        return [self._batch(draw.to(self._images)) for draw in draws]
+        draws = torch.rand(RANDOM_MAPS * len(self._images), *RANDOM_GRID, generator=generator)
+        return self._batch(draws.to(self._images), copies=RANDOM_MAPS)
 
-    def _batch(self, maps: Tensor, target: int = 0, method: Attribution | None = None) -> ExplanationBatch:
+    def _batch(
+        self, maps: Tensor, target: int = 0, method: Attribution | None = None, copies: int = 1
+    ) -> ExplanationBatch:
+        images = self._images.repeat(copies, 1, 1, 1)
         return ExplanationBatch(
-            self._images, maps, self._model, target=target, views=self._views, method=method, seed=self._seed
+            images, maps, self._model, target=target, views=self._views, method=method, seed=self._seed
         )
 
 
@@ -114,11 +116,6 @@ def percentile(fidelity: float, chance: Sequence[float]) -> float:
     """Percentage of random maps, each with both signs, of a lower fidelity; ties count by half."""
     both = [*chance, *(-value for value in chance)]
     return 100 * float(np.mean([(value < fidelity) + 0.5 * (value == fidelity) for value in both]))
-
-
-def _coarse(images: Tensor) -> tuple[int, int]:
-    """A grid of eighths, for maps in pixels: random pixels would only be a test of scattered removal."""
-    return max(1, images.shape[2] // 8), max(1, images.shape[3] // 8)
 
 
 def _mean(scores: np.ndarray) -> float:

@@ -51,14 +51,19 @@ class MarkStability(Metric):
         if reach >= min(height, width):
             raise InputError(f"{self.name}: expected a shift within the image, found {self.shift_mm} mm")
         wide = F.pad(batch.images, (reach, reach, reach, reach), mode="replicate")
+        angles = [_FIRST_ANGLE + draw * _TURN for draw in range(self.draws)]
+        radius = self.shift_mm / batch.mm_per_pixel
+        shifts = [(round(radius * math.sin(angle)), round(radius * math.cos(angle))) for angle in angles]
+        moved = torch.cat(
+            [
+                wide[:, :, reach + down : reach + down + height, reach + right : reach + right + width]
+                for down, right in shifts
+            ]
+        )
+        maps = batch.explain(moved, batch.target)
+        others = ExplanationBatch(moved, maps, method=batch.method, upsampling=batch.upsampling).pixel_maps
         scores = []
-        for draw in range(self.draws):
-            angle = _FIRST_ANGLE + draw * _TURN
-            radius = self.shift_mm / batch.mm_per_pixel
-            down, right = round(radius * math.sin(angle)), round(radius * math.cos(angle))
-            moved = wide[:, :, reach + down : reach + down + height, reach + right : reach + right + width]
-            maps = batch.explain(moved, batch.target)
-            other = ExplanationBatch(moved, maps, method=batch.method, upsampling=batch.upsampling).pixel_maps
+        for (down, right), other in zip(shifts, others.split(len(batch)), strict=True):
             first = batch.pixel_maps[:, _from(down, height), _from(right, width)]
             second = other[:, _from(-down, height), _from(-right, width)]
             scores.append(spearman(first.flatten(1), second.flatten(1)))
