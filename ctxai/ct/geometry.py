@@ -37,6 +37,7 @@ class Fault(StrEnum):
     SPARSE = "gaps between slices"
     FEW_SLICES = "few slices"
     NO_SUCH_ACQUISITION = "no such acquisition"
+    SEVERAL_FRAMES = "several frames of reference"
 
 
 #: Faults that change nothing in the volume: the affine carries a tilt, spacing is measured, a localizer, a copy and all
@@ -52,10 +53,11 @@ HARMLESS = frozenset(
         Fault.SEVERAL_ACQUISITIONS,
         Fault.SPARSE,
         Fault.FEW_SLICES,
+        Fault.SEVERAL_FRAMES,
     }
 )
 #: Harmless faults that a reader of results has to know: told whenever a series is opened.
-WARNED = frozenset({Fault.COPIES, Fault.SEVERAL_ACQUISITIONS, Fault.SPARSE, Fault.FEW_SLICES})
+WARNED = frozenset({Fault.COPIES, Fault.SEVERAL_ACQUISITIONS, Fault.SPARSE, Fault.FEW_SLICES, Fault.SEVERAL_FRAMES})
 #: Faults that :class:`GeometryRules` may repair; all others that are not harmless are always refused.
 REPAIRABLE = frozenset(
     {

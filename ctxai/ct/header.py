@@ -31,6 +31,7 @@ ACQUISITION = (
     "AcquisitionTime",
     "ContentTime",
     "StackID",
+    "FrameOfReferenceUID",
 )
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
@@ -40,7 +41,6 @@ _HEADER = [
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "PatientID",
-    "FrameOfReferenceUID",
     "Manufacturer",
     "ImageType",
     "InstanceNumber",

@@ -47,7 +47,7 @@ def find_series(
         folder = folder.parent  # the index of a medium; the images lie beside it
     if not folder.exists():
         raise InputError(f"{label}: no such folder; give a folder of DICOM CT images")
-    files = [folder] if folder.is_file() else _files_below(folder)
+    files = [folder] if folder.is_file() else _files_below(folder, label)
     series: dict[str, list[SliceHeader]] = {}
     unread: dict[Path, str] = {}
     others: list[Path] = []
@@ -85,18 +85,30 @@ def find_series(
     return series
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """Files in the order of their paths, through links to folders, without hidden files and without results of ours."""
+def _files_below(folder: Path, label: Path) -> list[Path]:
+    """Files in the order of their paths, through links to folders, without hidden files and without results of ours.
+
+    Links that lead nowhere and folders that cannot be read are counted in a warning: images may be missing.
+    """
     files: list[Path] = []
     visited: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+    closed: list[OSError] = []
+    lost = 0
+    for root, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
         here = Path(root)
         real = os.path.realpath(root)
         if real in visited or (here != folder and kind_of(here) in (RESULTS, STORE)):
             folders.clear()
             continue
         visited.add(real)
-        files += [path for name in names if not name.startswith(".") and (path := here / name).is_file()]
+        paths = [here / name for name in names if not name.startswith(".")]
+        files += [path for path in paths if path.is_file()]
+        lost += sum(path.is_symlink() and not path.exists() for path in paths)
+    if lost:
+        logger.warning("%s: %d link(s) lead nowhere; the images behind them are not read", label, lost)
+    if closed:
+        reason = closed[0].strerror or type(closed[0]).__name__
+        logger.warning("%s: %d folder(s) cannot be read (%s); their images are missing", label, len(closed), reason)
     return sorted(files)
 
 

@@ -157,11 +157,14 @@ def _kind_faults(kinds: Counter) -> dict[Fault, str]:
 
 
 def _content_faults(slices: list[SliceHeader]) -> dict[Fault, str]:
-    """Images of several patients or studies, that are no CT, or do not say how values become Hounsfield units."""
+    """Images of several patients, studies or frames of reference, that are no CT, or do not say how values become Hounsfield units."""
     faults: dict[Fault, str] = {}
     owners = {(header.patient_id, header.study_uid) for header in slices}
     if len(owners) > 1:
         faults[Fault.MIXED_PATIENTS] = f"one Series Instance UID for images of {len(owners)} patients or studies"
+    frames = {header.frame_of_reference_uid for header in slices}
+    if len(frames) > 1:
+        faults[Fault.SEVERAL_FRAMES] = f"the images name {len(frames)}, so that their positions may not fit"
     other = [header.modality for header in slices if header.modality != "CT"]
     if other:
         faults[Fault.WRONG_MODALITY] = f"{len(other)} of {len(slices)} images have the Modality {other[0]!r}, not CT"

@@ -45,9 +45,10 @@ def phases(folder, keyword, values, *, offset_mm: float = 0.0, second_slices: in
     files = write_ct(folder / "a", first, attributes={keyword: values[0]})
     grid = ct_grid((second_slices, 24, 32), origin_lps=(-50, -40, -120 + offset_mm))
     others = write_ct(folder / "b", second, grid, seed="b", attributes={keyword: values[1]})
-    series = pydicom.dcmread(files[0]).SeriesInstanceUID
+    one = pydicom.dcmread(files[0])
+    shared = {name: one[name].value for name in ("SeriesInstanceUID", "FrameOfReferenceUID") if name != keyword}
     for file in others:
-        edit(file, SeriesInstanceUID=series)
+        edit(file, **shared)
     return first, second
 
 
@@ -61,6 +62,7 @@ def phases(folder, keyword, values, *, offset_mm: float = 0.0, second_slices: in
         ("KVP", ("80", "140")),
         ("ConvolutionKernel", ("B30f", "B70f")),
         ("AcquisitionTime", ("120000", "120500")),
+        ("FrameOfReferenceUID", ("1.2.3", "1.2.4")),
     ],
 )
 @pytest.mark.parametrize("offset_mm", [0.0, 1.25], ids=["same positions", "between"])
@@ -165,6 +167,13 @@ def test_one_uid_for_different_images_is_refused(tmp_path):
         edit(file, SOPInstanceUID=uid)
     with pytest.raises(GeometryError, match="repeated SOP Instance UID"):
         read_series(tmp_path)
+
+
+def test_images_of_several_frames_of_reference_are_told(tmp_path, caplog):
+    for file in write_ct(tmp_path, voxels())[6:]:
+        edit(file, FrameOfReferenceUID="1.2.3")
+    assert Fault.SEVERAL_FRAMES in read_series(tmp_path).report.faults
+    assert "several frames of reference: the images name 2" in caplog.text
 
 
 @pytest.mark.parametrize("spacing", [10.0, 20.0])

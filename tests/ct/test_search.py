@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,23 @@ def test_links_to_folders_of_patients_are_followed_once(tmp_path):
     (tmp_path / "study" / "loop").symlink_to(tmp_path / "study", target_is_directory=True)
     (found,) = find_series(tmp_path / "study").values()
     assert len(found) == 12
+
+
+def test_links_that_lead_nowhere_and_closed_folders_are_counted(tmp_path, caplog, monkeypatch):
+    write_ct(tmp_path / "ct", voxels())
+    for number in range(3):
+        (tmp_path / f"patient-{number}").symlink_to(tmp_path / "unmounted" / str(number))
+    (tmp_path / "ct" / "closed").mkdir(mode=0o000)
+    listed = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: _closed(path) if str(path).endswith("closed") else listed(path))
+    assert len(find_series(tmp_path)) == 1
+    assert "3 link(s) lead nowhere" in caplog.text and "1 folder(s) cannot be read (Permission denied)" in caplog.text
+    assert "patient-" not in caplog.text
+
+
+def _closed(path):
+    """As the system says it to anyone but root."""
+    raise PermissionError(13, "Permission denied", path)
 
 
 @pytest.mark.parametrize("meta", [True, False], ids=["with meta information", "bare"])

@@ -4,6 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ctxai.ct.geometry import Fault
 from ctxai.ct.pixels import stored_values
@@ -203,3 +205,26 @@ def test_pixels_that_need_a_decoder_say_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0",)})
     with pytest.raises(InputError, match=r"(?s)missing dependencies.*pip install 'ctxai\[codecs\]'"):
         stored_values(header)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    slopes=st.lists(st.sampled_from([1.0, 2.0, 0.5, -1.0]), min_size=6, max_size=6),
+    intercepts=st.lists(st.sampled_from([0.0, -1024.0, -1000.0]), min_size=6, max_size=6),
+    signed=st.lists(st.booleans(), min_size=6, max_size=6),
+    photometric=st.sampled_from(["MONOCHROME1", "MONOCHROME2"]),
+)
+def test_each_slice_is_read_by_its_own_header(tmp_path_factory, slopes, intercepts, signed, photometric):
+    """Rescaling and sign differ from slice to slice; MONOCHROME1 turns the display around, no value."""
+    folder = tmp_path_factory.mktemp("ct")
+    stored = np.random.default_rng(1).integers(0, 3000, (6, 4, 4))
+    window = {"WindowCenter": ["40", "-600"], "WindowWidth": ["400", "1500"], "PhotometricInterpretation": photometric}
+    files = write_ct(folder, np.zeros((6, 4, 4), np.int16), attributes=window)
+    for number, file in enumerate(files):
+        dataset = pydicom.dcmread(file)
+        dataset.RescaleSlope, dataset.RescaleIntercept = str(slopes[number]), str(intercepts[number])
+        dataset.PixelRepresentation = int(signed[number])
+        dataset.PixelData = stored[number].astype("<u2").tobytes()
+        dataset.save_as(file)
+    expected = np.rint(stored * np.array(slopes)[:, None, None] + np.array(intercepts)[:, None, None])
+    np.testing.assert_array_equal(read_series(folder).read(), np.clip(expected, -1024, 32767))
