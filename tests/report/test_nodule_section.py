@@ -40,9 +40,12 @@ def test_a_map_that_fails_a_check_is_called_doubtful_beside_the_others(tmp_path)
         text.partition('<th scope="row">agcam, malignancy</th>')[2],
         text.partition("cdam, malignancy</th>"),
     )
+    name = 'data-name="inside the nodule"'
     why = "5% of its evidence lies inside the nodule, by chance 10% would"
-    assert doubtful.startswith(f'<td class="verdict doubt">doubt</td><td class="doubt" title="{why}">5% (10%)</td>')
-    assert trusted[2].startswith('<td class="verdict">none failed</td><td>40% (10%)</td>')
+    assert doubtful.startswith(
+        f'<td class="verdict doubt" data-name="checks">doubt</td><td class="doubt" {name} title="{why}">5% (10%)</td>'
+    )
+    assert trusted[2].startswith(f'<td class="verdict" data-name="checks">none failed</td><td {name}>40% (10%)</td>')
 
 
 def test_how_a_map_was_made_is_told(tmp_path):
