@@ -1,13 +1,19 @@
 """Time and size of written objects for a 300-slice CT, as ratios to highdicom's own constructors on the same arrays.
 
-Run: ``python benchmarks/export.py [--slices N] [--repeats N]``. Prints a table; asserts nothing. Ours and the peer's
-take turns, so that a busy machine slows both. The last line is the whole default set of ``ctxai explain`` with five
-nodules, maps given, beside the time that pydicom takes to decode the CT.
+    python benchmarks/export.py [--slices N] [--repeats N] [--out FILE]
+
+Prints a table and writes it. Ours and the peer's take turns, so that a busy machine slows both. The last lines are the
+whole default set of ``ctxai explain`` with five nodules, and all formats of three methods by three targets, maps given,
+beside the time that pydicom takes to decode the CT and the bytes of the CT.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import os
+import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -33,7 +39,6 @@ from ctxai.export import (
     Provenance,
     SegmentedNodule,
     SourceSeries,
-    codes,
     merge_maps,
     outline_of_mask,
     write_fractional_evidence,
@@ -43,7 +48,9 @@ from ctxai.export import (
     write_secondary_capture,
     write_structured_report,
 )
+from ctxai.export.dicom import codes
 from ctxai.export.dicom.segmentation import heat_band_labels
+from ctxai.inference.formats.base import format_names
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
@@ -52,6 +59,9 @@ from ctxai.lidc.consensus import ReaderMasks
 from synthetic_ct import ct_grid, write_ct
 
 DEFAULT_SET = ("nifti", "pmap", "seg", "sr")
+ALL = tuple(name for name in format_names() if name not in ("ct", "pmap-plain"))
+METHODS = ("cdam", "path_gradients", "agcam")
+TARGETS = ("malignancy", "texture", "spiculation")
 
 
 @dataclass(frozen=True)
@@ -169,20 +179,25 @@ def make_case(folder: Path, slices: int) -> ExplanationBatch:
     return ExplanationBatch(series, SourceSeries.from_series(series), patches, merge_maps(patches, grid), labels)
 
 
-def write_default_set(folder: Path, case: ExplanationBatch) -> None:
+def write_set(
+    folder: Path, case: ExplanationBatch, formats: Sequence[str], methods: Sequence[str], targets: Sequence[str]
+) -> None:
     """What ``ctxai explain`` writes once the maps are there."""
+    shutil.rmtree(folder, ignore_errors=True)
     nodules, lines = [], []
     for number, (values, grid) in enumerate(case.patches, start=1):
         where = np.argwhere(case.labels == number)
         low, high = where.min(axis=0), where.max(axis=0) + 1
         mask = case.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] == number
         candidate = NoduleCandidate(f"nodule {number}", grid.centre, 12.0, ReaderMasks(mask[None], tuple(low.tolist())))
-        maps = {("cdam", "malignancy"): FusedMap(values, values * 0, np.ones(values.shape, bool))}
-        nodules.append(SimpleNamespace(candidate=candidate, patch=SimpleNamespace(grid=grid), maps=maps, inside=None))
+        fused = FusedMap(values, values * 0, np.ones(values.shape, bool))
+        patch = SimpleNamespace(grid=grid, hu=np.zeros(values.shape, np.int16))
+        maps = {(method, target): fused for method in methods for target in targets}
+        nodules.append(SimpleNamespace(candidate=candidate, patch=patch, maps=maps, inside=None))
         lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
     run = SimpleNamespace(name="run", weights_sha256="0" * 64)
-    method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
-    options = ExplainOptions(None, run, [method], ["malignancy"], (), DEFAULT_SET)
+    made = [SimpleNamespace(name=name, options={}, reference="a paper", signed=True) for name in methods]
+    options = ExplainOptions(None, run, made, targets, (), formats)
     write_overlays(folder, case.series, nodules, lines, options)
 
 
@@ -207,6 +222,7 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
     kinds = ("map", "seg", "bands", "graded", "sr")
     files = {name: (folder / f"{name}-ours.dcm", folder / f"{name}-peer.dcm") for name in kinds}
     (folder / "sc-peer").mkdir()
+    ct = Path(case.series.headers[0].path).parent
     return [
         Row(
             "five patches on the CT grid / each resampled on the whole CT",
@@ -251,38 +267,47 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
         ),
         Row(
             f"default set ({','.join(DEFAULT_SET)}) / pydicom decodes the CT",
-            lambda: write_default_set(folder / "set", case),
+            lambda: write_set(folder / "set", case, DEFAULT_SET, METHODS[:1], TARGETS[:1]),
             lambda: decode(case.series),
+            (folder / "set", ct),
+        ),
+        Row(
+            f"three methods by three targets in {','.join(ALL)} / pydicom decodes the CT",
+            lambda: write_set(folder / "all", case, ALL, METHODS, TARGETS),
+            lambda: decode(case.series),
+            (folder / "all", ct),
         ),
     ]
 
 
 def size(path: Path) -> int:
     """Bytes of a file or of all files in a folder."""
-    return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "export.csv")
     asked = parser.parse_args()
+    table = [["what", "ours_s", "peer_s", "ratio", "lowest", "highest", "size_ratio", "slices", "machine"]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        case = make_case(folder, asked.slices)
-        print(f"{asked.slices} x 512 x 512 voxels, five nodules, median of {asked.repeats} (range of the ratios)")
-        print("| what | ours, s | peer, s | ratio | size ratio |")
-        print("|---|---|---|---|---|")
-        for row in rows(case, folder):
+        for row in rows(make_case(folder, asked.slices), folder):
             ours, peer = seconds(row, asked.repeats)
             ratios = [a / b for a, b in zip(ours, peer, strict=True)]
-            sizes = "" if row.files is None else f"{size(row.files[0]) / size(row.files[1]):.2f}"
-            print(
-                f"| {row.title} | {statistics.median(ours):.2f} | {statistics.median(peer):.2f} | "
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {sizes} |",
-                flush=True,
-            )
+            numbers = [*map(statistics.median, (ours, peer, ratios)), min(ratios), max(ratios)]
+            sizes = "" if row.files is None else f"{size(row.files[0]) / size(row.files[1]):.3f}"
+            machine = f"{platform.machine()} {os.cpu_count()} cores"
+            table.append([row.title, *(f"{number:.2f}" for number in numbers), sizes, str(asked.slices), machine])
+            print(*table[-1], sep="  ", flush=True)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    with asked.out.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(table)
 
 
 if __name__ == "__main__":
