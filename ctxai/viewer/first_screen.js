@@ -27,6 +27,7 @@ class FirstScreen {
   async show() {
     const asked = new URLSearchParams(window.location.search).get("initialSeriesInstanceUID");
     const first = await until(() => this.displaySets().find((one) => one.SeriesInstanceUID === asked));
+    if (first?.Modality === "SR") return this.makeRoom();
     if (first?.Modality !== "SEG" && first?.Modality !== "PMAP") return;
     const drawn = () => first.Modality === "PMAP" || this.shown(first);
     const ready = () => this.viewport()?.getImageData?.() && this.viewport().getNumberOfSlices() > 1 && drawn();
@@ -38,6 +39,18 @@ class FirstScreen {
     }
     await this.goTo(nodules ?? (first.Modality === "SEG" ? first : this.bands()[0]));
     if (this.bands().includes(first)) this.offer(first);
+  }
+
+  /** Move the image aside where the numbers beside a nodule would run off the viewport. */
+  async makeRoom() {
+    const texts = () => [...document.querySelectorAll("[data-cy=viewport-pane] svg text")];
+    if (!(await until(() => this.viewport()?.getPan && texts().some((one) => one.textContent)))) return;
+    const right = Math.max(...texts().map((one) => one.getBoundingClientRect().right));
+    const beyond = right + 16 - document.querySelector("[data-cy=viewport-pane]").getBoundingClientRect().right;
+    if (beyond <= 0) return;
+    const [x, y] = this.viewport().getPan();
+    this.viewport().setPan([x - beyond, y]);
+    this.viewport().render();
   }
 
   described(words) {
