@@ -157,7 +157,7 @@ def _kind_faults(kinds: Counter) -> dict[Fault, str]:
 
 
 def _content_faults(slices: list[SliceHeader]) -> dict[Fault, str]:
-    """Images of several patients, studies or frames of reference, that are no CT, or do not say how values become Hounsfield units."""
+    """Images of several patients, studies or frames of reference, that are no CT, or of unknown rescaling."""
     faults: dict[Fault, str] = {}
     owners = {(header.patient_id, header.study_uid) for header in slices}
     if len(owners) > 1:
