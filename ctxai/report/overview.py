@@ -50,7 +50,8 @@ class Overview:
     def place(self) -> str:
         """Side and image number, in words."""
         side = "near the midline" if self.side is None else f"{self.side} side"
-        return f"{side}, image {self.image} of {self.images}"
+        of = f" of {self.images}" if self.image <= self.images else ""  # numbers may begin anywhere
+        return f"{side}, image {self.image}{of}"
 
     @property
     def series(self) -> str:
