@@ -76,3 +76,22 @@ def test_two_patients_whose_ids_differ_in_such_a_byte_have_two_pseudonyms(sphere
     series = [read_series(folder) for folder in (first, second)]
     assert series[0].patient_id != series[1].patient_id
     np.testing.assert_array_equal(series[0].read(0, 1), series[1].read(0, 1))
+
+
+def test_the_acquisition_that_is_named_is_explained(sphere_ct, run_folder, tmp_path, write_points, caplog):
+    """Two acquisitions in one series, of which the second is denser."""
+    both = edited(sphere_ct, tmp_path / "both", AcquisitionNumber=1)
+    second = edited(sphere_ct, tmp_path / "second", AcquisitionNumber=2, RescaleIntercept="-900")
+    for file in second.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.SOPInstanceUID = f"{dataset.SOPInstanceUID[:60]}.2"
+        dataset.save_as(both / f"second-{file.name}")
+    rest = ["--run", str(run_folder), "--points", str(write_points()), "--no-maps"]
+    found = []
+    for ct, more in ((both, []), (both, ["--acquisition", "2"]), (sphere_ct, []), (second, [])):
+        out = tmp_path / f"out{len(found)}"
+        assert main(["explain", str(ct), str(out), *rest, *more]) == 0
+        found.append(predictions(out)[0]["malignancy_logit"])
+    assert found[0] == found[2] != found[3] == found[1]
+    assert "2 acquisitions by AcquisitionNumber" in caplog.text
+    assert main(["explain", str(both), str(tmp_path / "none"), *rest, "--acquisition", "5"]) == 2

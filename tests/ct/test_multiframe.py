@@ -9,6 +9,8 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from enhanced_ct import write_enhanced
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 
 from ctxai.ct.geometry import Fault
@@ -179,3 +181,24 @@ def test_a_damaged_object_is_refused_in_one_line(tmp_path, damage, words):
     with pytest.raises(InputError, match=words) as error:
         read_series(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of an Enhanced CT of 4 frames."""
+    folder = tmp_path_factory.mktemp("whole")
+    return write_enhanced(folder / "ct.dcm", voxels()[:4, :6, :8], ct_grid((4, 6, 8))).read_bytes()
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_changed_byte_ends_in_anything_but_an_answer_or_one_line(whole, tmp_path_factory, data):
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(128, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "changed.dcm"
+    path.write_bytes(content[: len(content) - data.draw(st.sampled_from([0, 0, 0, 100, 1000]))])
+    try:
+        read_series(path).read()
+    except InputError as error:
+        assert "\n" not in str(error)
