@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ctxai.errors import InputError
-from ctxai.generations import dicom_objects
+from ctxai.generations import dicom_objects, series_folders
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
 
@@ -105,7 +105,10 @@ def watch(
             retain=retain,
             key=key,
         )
-        return dicom_objects(results)
+        objects = dicom_objects(results)
+        if not objects and series_folders(results):
+            raise InputError("explained, but no DICOM object can lie on this CT, so that nothing can be delivered")
+        return objects
 
     def results_of(series: str) -> Path:
         """Folder for the results of a series; its name tells the series only where the results do."""

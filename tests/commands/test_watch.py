@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from dicom_peer import dicom_peer
+from pydicom import dcmread
 
 from ctxai.cli import main
 from ctxai.pacs.dimse import DimsePeer
@@ -104,6 +105,26 @@ def test_a_killed_service_goes_on_when_it_is_started_again_and_the_pacs_is_back(
     with dicom_peer() as pacs, watching(spool, free_port(), *pacs_at(pacs.port), *options) as process:
         until(lambda: pacs.stored and not list((spool / "incoming").iterdir()), process)
         assert pacs.stored == len(list(spool.glob("results/*/*/dicom/**/*.dcm")))
+
+
+def test_a_ct_on_which_no_object_can_lie_is_kept_with_the_reason(tmp_path: Path, sphere_ct: Path, options: list[str]):
+    """NIfTI is written, but nothing reaches the PACS, so the images are not let go."""
+    (tmp_path / "ct").mkdir()
+    for file in sphere_ct.iterdir():
+        dataset = dcmread(file)
+        dataset.FrameOfReferenceUID = ""
+        dataset.save_as(tmp_path / "ct" / file.name)
+    port, spool = free_port(), tmp_path / "spool"
+    with (
+        dicom_peer() as pacs,
+        watching(spool, port, *pacs_at(pacs.port), *options, "--formats", "nifti,seg") as process,
+    ):
+        send_ct(port, tmp_path / "ct")
+        until(lambda: list(spool.glob("refused/*/reason.txt")), process)
+        assert pacs.stored == 0
+    assert "no DICOM object can lie on this CT" in next(spool.glob("refused/*/reason.txt")).read_text()
+    assert len(list(spool.glob("refused/*/*.dcm"))) == len(list(sphere_ct.iterdir()))
+    assert list(spool.glob("results/*/*/maps/*.nii.gz"))
 
 
 def test_a_series_that_nobody_marked_is_kept_with_the_reason(tmp_path: Path, sphere_ct: Path, run_folder: Path):
