@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ctxai.cli import main
 from ctxai.data.crops import import_crops, longest_diameter, resample_crop
 from ctxai.data.patches import AIR_HU
+from ctxai.data.store import NoduleStore
 from ctxai.errors import StoreError
 
 TRAITS = (
@@ -82,6 +84,18 @@ def test_a_collection_becomes_a_store_with_labels_and_patient_folds(tmp_path):
     assert store.agreement(0).max() == 1
     again = import_crops(tmp_path / "crops", tmp_path / "again").table
     pd.testing.assert_frame_equal(table, again)
+
+
+def test_a_collection_without_z_becomes_the_same_patches_and_the_end_is_told(tmp_path, capsys):
+    folder = collection(tmp_path / "crops")
+    import_crops(folder, tmp_path / "with")
+    labels = pd.read_csv(folder / "labels.csv")
+    labels.drop(columns="z_mm").to_csv(folder / "labels.csv", index=False)
+    assert main(["ingest", str(tmp_path / "without"), "--crops", str(folder)]) == 0
+    assert "20 crops -> " in capsys.readouterr().err
+    stores = [NoduleStore(tmp_path / name) for name in ("with", "without")]
+    np.testing.assert_array_equal(stores[0].hu(3), stores[1].hu(3))
+    assert stores[1].table["z"].isna().all() and (stores[0].table["z"] == -100).all()
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):
