@@ -6,7 +6,7 @@
 - ``LIDC-IDRI``: a phantom, with nodules of both kinds in each of the five folds; ``ct-folder``: one of its series;
   ``scan``: the same beside its annotation ``069.xml``; ``LUNA16``: the same again, as LUNA16 has it;
 - ``points.csv``: the nodule in ``ct-folder``; ``labelled.csv``: all nodules of ``LIDC-IDRI``, with labels;
-- ``store``, ``run``, ``results``: what ``ctxai`` makes of them; ``ct.nii.gz``;
+- ``store``, ``run``, ``results``: what ``ctxai`` makes of them; ``other-store``: of other patients; ``ct.nii.gz``;
 - ``crops``: a collection of 2-D crops; ``dino.pth``: a checkpoint of DINO's small vision transformer;
 - ``empty``: an empty folder;
 - ``.venv``: this interpreter's packages, with a ``ctxai`` that is warm; :data:`CHECKOUT`.
@@ -41,12 +41,16 @@ from system.slurm import wait_until
 # A malignant and a benign nodule in each of the folds 0 to 4, close together, and the patients whom pages name.
 PATIENTS = tuple(f"LIDC-IDRI-{number}" for number in ("0708", "0407", "0347", "0375", "0237", "0001", "0003"))
 CT_PATIENT = "LIDC-IDRI-0001"
+# Of another collection: nodules of both kinds, close together.
+OTHER_PATIENTS = ("LIDC-IDRI-0052", "LIDC-IDRI-0044")
 #: Folders of the repository that pages name.
 CHECKOUT = ("configs", "ctxai", "data_manifests", "pipelines")
 
 _SETTING_UP = f"""
 ctxai phantom LIDC-IDRI --patients {" ".join(PATIENTS)} --margin_mm 2
 ctxai ingest LIDC-IDRI store
+ctxai phantom OTHER --patients {" ".join(OTHER_PATIENTS)} --margin_mm 2
+ctxai ingest OTHER other-store
 ctxai train store run
 ctxai explain LIDC-IDRI/{CT_PATIENT} results --formats ct,nifti,pmap,seg,sr
 """

@@ -57,7 +57,7 @@ GIVEN = {
     "docs/how-to/report.md": "ct-folder points.csv",
     "docs/how-to/review.md": "ct-folder points.csv",
     "docs/how-to/supply-chain.md": ".local/share/bash-completion/completions=empty .zfunc=empty",
-    "docs/how-to/train.md": "STORE=store",
+    "docs/how-to/train.md": "STORE=store OTHER_STORE=other-store",
     "pipelines/README.md": "lidc.yaml",
 }
 
@@ -111,6 +111,7 @@ BRIEFLY = "--optim.epochs 1 --backbone.depth 2 --views.pixels 32 --backbone.pret
 BESIDES = {
     "train": BRIEFLY,
     "torchrun": BRIEFLY,
+    "train dino_deitsmall8_pretrain.pth": BRIEFLY.replace("--backbone.depth 2", "--backbone.depth 12"),  # of the file
     "train planted.yaml": "--accelerator cpu",  # whose benchmark refuses a model that has not learnt
     "planted": "--nodules 200",
     "pretrain": "--optim.epochs 1 --optim.batch_size 8 --windows 8 --accelerator cpu",
