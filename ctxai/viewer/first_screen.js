@@ -46,8 +46,9 @@ class FirstScreen {
     const texts = () => [...document.querySelectorAll("[data-cy=viewport-pane] svg text")];
     if (!(await until(() => this.viewport()?.getPan && texts().some((one) => one.textContent)))) return;
     const right = Math.max(...texts().map((one) => one.getBoundingClientRect().right));
-    const beyond = right + 16 - document.querySelector("[data-cy=viewport-pane]").getBoundingClientRect().right;
-    if (beyond <= 0) return;
+    const pane = document.querySelector("[data-cy=viewport-pane]").getBoundingClientRect();
+    const beyond = right + 16 - pane.right;
+    if (beyond <= 0 || beyond > pane.width / 4) return; // a small viewport has no room for both
     const [x, y] = this.viewport().getPan();
     this.viewport().setPan([x - beyond, y]);
     this.viewport().render();

@@ -145,12 +145,11 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
         yield _estimate(estimate)
         if place == 0:
             yield from _interval(estimate)
-            for figure in nodule.figures[:1]:
-                yield from _figure(figure)
+            numbers = [number for figure in nodule.figures for number in _figure(figure)]
+            yield from numbers[:1]
             for consequence, reasons in Counter(doubt.consequence for doubt in nodule.doubts).items():
                 yield Measurement(own_concept(shorten(f"{consequence}, reasons", 64)), reasons, codes.COUNT)
-            for figure in nodule.figures[1:]:
-                yield from _figure(figure)
+            yield from numbers[1:]
         if estimate.readers is not None and estimate.name != "diameter":
             yield Measurement(
                 own_concept(f"{_words(estimate)}, readers' mean"),
