@@ -10,7 +10,7 @@ import numpy as np
 from ctxai.ct.patch import Patch, extract_patch
 from ctxai.ct.volume import CT
 from ctxai.data.views import PATCH_SPACING_MM
-from ctxai.evaluate.explanations.map_quality import MapReliability, Trust
+from ctxai.evaluate.map_quality import MapReliability, Trust
 from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap
 from ctxai.inference.mark_check import check_mark

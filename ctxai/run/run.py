@@ -172,13 +172,14 @@ class Run:
             found.append(torch.stack(turned).mean(0).unflatten(0, images.shape[:2]).float().cpu())
         return torch.cat(found)
 
-    def recentre(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """From the centres of patches to the middle of the outlines that the run sees there, mm (nodule, 3).
+    def recentre(self, hu: np.ndarray | torch.Tensor, marks_mm: torch.Tensor | None = None) -> torch.Tensor:
+        """From marks of nodules to the middle of the outlines that the run sees there, mm (nodule, 3).
 
         Axes superior, posterior, left; at most ``views.recentre_mm``, and 0 for a run that stays on the mark.
 
         Args:
             hu: as :meth:`outputs`.
+            marks_mm: where the marks lie (nodule, 3), from the patches' centres; there when not given.
 
         Raises:
             InputError: as :meth:`outputs`.
@@ -186,7 +187,7 @@ class Run:
         patches = self._checked(hu)
         if not self.views.recentre_mm or not len(patches):
             return torch.zeros(len(patches), 3)
-        outlines, side = self.outlines(patches).numpy(), self.views.field_of_view_mm
+        outlines, side = self.outlines(patches, marks_mm).numpy(), self.views.field_of_view_mm
         moved = np.stack([displacement_mm(outline, self.views.views, side) for outline in outlines])
         return within(torch.from_numpy(moved).float(), self.views.recentre_mm)
 

@@ -7,8 +7,8 @@ from tiny_vits import grid_of, linear_model, make_images, make_model, pixel_weig
 
 from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.explanations.batch import ExplanationBatch
-from ctxai.evaluate.explanations.map_quality import FIDELITY, PERCENTILE_NEEDED, MapReliability, percentile
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
+from ctxai.evaluate.map_quality import FIDELITY, PERCENTILE_NEEDED, MapReliability, percentile
 from ctxai.explain import CDAM, RandomMap
 
 VIEWS = ViewConfig()
