@@ -18,6 +18,7 @@ from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, read_subje
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.planted_check import PlantedCheck, check_planted
 from ctxai.evaluate.explanations.randomise import randomised
+from ctxai.evaluate.predictions.external import refuse_seen_patients
 from ctxai.explain.base import Attribution, get_method, list_methods
 from ctxai.files import json_sha256, sha256
 from ctxai.run.methods import make_method
@@ -111,12 +112,7 @@ def unseen_rows(run: Run, store: NoduleStore) -> tuple[np.ndarray, PlantedCheck 
         InputError: when the run has learnt from one of them, or has not learnt the planted trait.
     """
     rows = split_rows(store.table, run.config.folds).test
-    seen = sorted({patient for patient in store.table["patient_id"].iloc[rows] if run.in_sample(str(patient))})
-    if seen:
-        raise InputError(
-            f"{store.path}: {len(seen)} patients of its test fold were trained or calibrated on (first {seen[0]}); "
-            "give the store that the run was trained on"
-        )
+    refuse_seen_patients(run, store, rows)
     if not is_planted(store):
         return rows, None
     check = check_planted(run, PlantedTruth(store), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 _BASELINES, _EXTERNAL = "baselines", "external"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _DECIMALS = 6
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -69,7 +66,7 @@ def evaluate(
     from ctxai.data.labels import split_rows
     from ctxai.data.store import NoduleStore
     from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
-    from ctxai.evaluate.predictions.external import refuse_other_store
+    from ctxai.evaluate.predictions.external import refuse_other_store, refuse_seen_patients
     from ctxai.evaluate.predictions.plots import write_plots
     from ctxai.evaluate.predictions.worst_cases import write_worst_cases
     from ctxai.report.evaluation import write_evaluation_report
@@ -82,7 +79,7 @@ def evaluate(
         return
     table = store.table
     split = split_rows(table, run.config.folds)
-    _check_unseen(run, table, split, store_dir)
+    refuse_seen_patients(run, store, split.test)
     refuse_other_store(run, store, split.test)
     predictions = predict_rows(run, store, split.test)
     predictions = _with_scan_facts(predictions, table.iloc[split.test])
@@ -121,18 +118,6 @@ def _validate(run: Run, store: NoduleStore, name: str, seed: int) -> None:
         write_evaluation_report(folder / "evaluation.html", f"{run.name} on {name}", shown, folder / "plots")
     run.record_external(name, metrics)
     _print(run, metrics, run.folder / _EXTERNAL / name)
-
-
-def _check_unseen(run: Run, table: pd.DataFrame, split: Split, store_dir: Path) -> None:
-    if run.config.folds.unit == "nodule":
-        logger.warning("folds by nodule: patients lie on both sides of the split, and every figure is too good")
-        return
-    seen = sorted({p for p in table["patient_id"].iloc[split.test] if run.in_sample(p)})
-    if seen:
-        raise InputError(
-            f"{store_dir}: {len(seen)} patients of its test fold were trained or calibrated on (first {seen[0]}); "
-            "evaluate with the store the run was trained on"
-        )
 
 
 def _add_decisions(predictions: pd.DataFrame, validation: pd.DataFrame) -> dict[str, float]:

@@ -36,6 +36,7 @@ def explain(
     headers: Annotated[Path | None, CLUSTER] = None,
     merge: Annotated[Path | None, CLUSTER] = None,
     workers: int = 0,
+    device: str = "cpu",
     resume: bool = True,
 ) -> None:
     """Predict and explain the nodules of every CT series in INPUT, and write overlays in the CT's own geometry.
@@ -86,6 +87,7 @@ def explain(
         headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
         merge: write the tables and the report over the results given here, after all of their shards.
         workers: threads of the model; 0 takes every core.
+        device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
         resume: leave series that are done; --no-resume does them again.
     """
     import torch
@@ -103,7 +105,7 @@ def explain(
         return
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
-    model = Run.load(run)
+    model = Run.load(run).to(device)
     methods = model.default_methods if method is None else method
     options = replace(
         make_options(model, methods if maps else [], target, views=views, trust=trust, input=input),

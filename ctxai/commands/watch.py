@@ -37,6 +37,7 @@ def watch(
     retry_s: float = 30.0,
     keep_s: float | None = None,
     retry: bool = False,
+    device: str = "cpu",
 ) -> None:
     """Listen for CT images (C-STORE), explain each series once it is complete, and send the objects to a PACS.
 
@@ -72,6 +73,7 @@ def watch(
         keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 600, but with
             deidentify 0, that is none.
         retry: begin with what lies in SPOOL/refused.
+        device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
     """
     from ctxai.annotations import read_points
     from ctxai.commands.explain import explain
@@ -87,7 +89,7 @@ def watch(
         raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
-    Run.load(run)
+    Run.load(run).to(device)
     confidentiality = asked_for(deidentify, retain, key)
     for results in sorted((spool / RESULTS).glob("*")):
         refuse_mixture(results, confidentiality, spool)
@@ -104,6 +106,7 @@ def watch(
             deidentify=deidentify,
             retain=retain,
             key=key,
+            device=device,
         )
         objects = dicom_objects(results)
         if not objects and series_folders(results):

@@ -15,7 +15,7 @@ FIDELITY_PERCENTILE_NEEDED = 97.5
 STABILITY_NEEDED = 0.5
 #: Beyond this percentile of the training nodules' own distances a nodule is unlike what the model knows.
 NOVELTY_PERCENTILE_ALLOWED = 95.0
-#: Below this share of nodule near the mark there is none: 1 of 436 unseen nodules of three readers or more.
+#: Below this share of nodule near the mark there is none: 3 of 436 nodules of the validation and test folds.
 NODULE_AT_MARK_NEEDED = 0.7
 #: Below this roundness the mark is on a vessel or a wall.
 ROUNDNESS_NEEDED = 0.1

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,3 +51,16 @@ def test_a_run_that_has_seen_the_test_patients_is_refused(axial_run, crops_store
 def test_an_unknown_target_is_refused(axial_run, crops_store, tmp_path, capsys):
     assert main(["benchmark", str(axial_run), str(crops_store), str(tmp_path), "--targets", "halo"]) == 2
     assert "the run has malignancy" in capsys.readouterr().err
+
+
+def test_folds_by_nodule_are_scored_with_a_warning(axial_run, crops_store, tmp_path, caplog):
+    shutil.copytree(crops_store, tmp_path / "store")
+    run, store = Run.load(axial_run), NoduleStore(tmp_path / "store")
+    table = store.table
+    table["patient_id"] = table["patient_id"].iloc[0]  # who is in every fold
+    store.write_table(table)
+    run.provenance["patients"]["training"] = [str(table["patient_id"].iloc[0])]
+    run.config = replace(run.config, folds=replace(run.config.folds, unit="nodule"))
+    rows, _ = unseen_rows(run, store)
+    np.testing.assert_array_equal(rows, np.flatnonzero(table["fold"] == 0))
+    assert "patients lie on both sides of the split" in caplog.text

@@ -82,7 +82,7 @@ def train_folds(
             devices=devices,
             num_nodes=num_nodes,
             resume=resume,
-            overwrite=True,
+            overwrite=overwrite,
         )
         members.append(Run.load(folder))
     ensemble(members, config, store, run_dir.name).save(run_dir)

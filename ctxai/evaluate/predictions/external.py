@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from ctxai.evaluate.predictions.operating_points import calls
 from ctxai.files import sha256
 from ctxai.run.calibration import platt_scaling
 from ctxai.run.run import Run
+
+logger = logging.getLogger(__name__)
 
 _CERTAIN = 1e-6
 
@@ -42,6 +45,25 @@ def refuse_other_store(run: Run, store: NoduleStore, test_rows: np.ndarray) -> N
         raise InputError(
             f"{store.path}: not the store that the run was trained on (its {TABLE} has another checksum); give that "
             "one, or --external NAME to validate the run on this one"
+        )
+
+
+def refuse_seen_patients(run: Run, store: NoduleStore, test_rows: np.ndarray) -> None:
+    """Refuse a test fold with patients that the run was trained or calibrated on.
+
+    Folds by nodule have the same patients on both sides by design; a warning says so.
+
+    Raises:
+        InputError: naming how many patients, and the first.
+    """
+    if run.config.folds.unit == "nodule":
+        logger.warning("folds by nodule: patients lie on both sides of the split, and every figure is too good")
+        return
+    patients = store.table["patient_id"].iloc[test_rows].astype(str)
+    if seen := sorted({patient for patient in patients if run.in_sample(patient)}):
+        raise InputError(
+            f"{store.path}: {len(seen)} patients of its test fold were trained or calibrated on (first {seen[0]}); "
+            "give the store that the run was trained on"
         )
 
 

@@ -110,3 +110,12 @@ def test_two_folds_make_no_ensemble(tmp_path):
     few.write_table(table)
     with pytest.raises(StoreError, match="three or more"):
         train(few.path, tmp_path / "run", **OPTIONS)
+
+
+def test_the_checkpoint_of_an_interrupted_training_is_not_lost_by_a_changed_option(store, tmp_path):
+    left = tmp_path / ".run.folds" / ".fold0.training" / "0123456789ab" / "last.ckpt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a day of work")
+    with pytest.raises(RunError, match="an interrupted training of other options or of another store"):
+        train(store.path, tmp_path / "run", **OPTIONS)
+    assert left.exists()
