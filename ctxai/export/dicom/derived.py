@@ -7,29 +7,35 @@ ends with :func:`finish_and_write`.
 from __future__ import annotations
 
 import hashlib
+import struct
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import deflate
+import numpy as np
 from highdicom import ContributingEquipment
 from pydicom import config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, validate_file_meta
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from ctxai.disclaimer import RESEARCH_USE_ONLY
+from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.source import SourceSeries, slice_distance_mm
+from ctxai.export.overlay import content_rows
 from ctxai.export.provenance import Provenance, shorten
 from ctxai.files import atomic_path
 
 BODY_PART = "CHEST"
 
 _LEVEL = 1  # of libdeflate: a map is 0 nearly everywhere, and higher levels gain little
+_LONGEST = 2**32 - 2  # bytes of a value (PS3.5 7.1.1)
 _PLACEHOLDER = UID("2.25.0")
 _PIXELS = ("PixelData", "FloatPixelData")
 _STATED_BY_SOURCE = "LongitudinalTemporalInformationModified"
@@ -106,14 +112,33 @@ def state_slice_distance(dataset: Dataset, source: SourceSeries) -> None:
     measures.SpacingBetweenSlices = f"{slice_distance_mm(source.grid):.8g}"
 
 
-def finish_and_write(dataset: Dataset, source: SourceSeries, provenance: Provenance, path: Path | str) -> Dataset:
-    """:func:`finish_and_write_series` of a series of one object."""
-    (reference,) = finish_and_write_series([dataset], source, provenance, [path])
+def finish_and_write(
+    dataset: Dataset,
+    source: SourceSeries,
+    provenance: Provenance,
+    path: Path | str,
+    frames: np.ndarray | None = None,
+) -> Dataset:
+    """:func:`finish_and_write_series` of a series of one object.
+
+    Args:
+        dataset: the object.
+        source: the CT.
+        provenance: how the content was made.
+        path: file to write.
+        frames: pixels [frame, row, column], float32 or uint8, in place of the object's own: they are written from
+            where they lie, for copies of a whole volume are what memory is short of.
+    """
+    (reference,) = finish_and_write_series([dataset], source, provenance, [path], [frames])
     return reference
 
 
 def finish_and_write_series(
-    datasets: Sequence[Dataset], source: SourceSeries, provenance: Provenance, paths: Sequence[Path | str]
+    datasets: Sequence[Dataset],
+    source: SourceSeries,
+    provenance: Provenance,
+    paths: Sequence[Path | str],
+    frames: Sequence[np.ndarray | None] | None = None,
 ) -> list[Dataset]:
     """Give the objects of one series their dates and UIDs and write them, so that the same inputs make the same files.
 
@@ -123,13 +148,14 @@ def finish_and_write_series(
     Returns:
         For each object what another needs in order to refer to it: its class and its three UIDs.
     """
+    pixels = [None] * len(datasets) if frames is None else frames
     digests = []
-    for dataset in datasets:
+    for dataset, own in zip(datasets, pixels, strict=True):
         # New elements: those that are there belong to the source's images as well.
         with config.disable_value_validation():  # its warnings would quote them
             for keyword, value in source.identity.items():
                 dataset.add_new(keyword, dictionary_VR(keyword), value)
-        if any(keyword in dataset for keyword in _PIXELS):
+        if any(keyword in dataset for keyword in _PIXELS):  # highdicom's, also where ``frames`` replace them
             dataset.BodyPartExamined = BODY_PART
             dataset.DerivationDescription = provenance.describe(1024)
         dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
@@ -138,31 +164,78 @@ def finish_and_write_series(
         for item in dataset.get("ContributingEquipmentSequence", []):
             if item.get("ManufacturerModelName") == "highdicom":
                 del item.ContributionDateTime  # the moment of writing
-        digests.append(_digest(dataset))
+        if own is not None:
+            dataset.Rows, dataset.Columns = own.shape[1:]
+            del dataset[_keyword_of(own)]
+        digests.append(_digest(dataset, own))
     series_uid = content_uid("series", *digests)
-    for dataset, digest, path in zip(datasets, digests, paths, strict=True):
+    for dataset, digest, path, own in zip(datasets, digests, paths, pixels, strict=True):
         dataset.SOPInstanceUID = content_uid("instance", digest)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.SeriesInstanceUID = series_uid
         _set_dimension_organization(dataset, content_uid("dimensions", digest))
         with atomic_path(path) as temporary:
-            _save(dataset, temporary)
+            _save(dataset, temporary, own)
     return [_reference_to(dataset) for dataset in datasets]
 
 
-def _save(dataset: Dataset, path: Path) -> None:
+def _save(dataset: Dataset, path: Path, frames: np.ndarray | None) -> None:
     """Write a file; libdeflate deflates to the same bytes on every processor, and faster than pydicom's zlib."""
-    if not dataset.file_meta.TransferSyntaxUID.is_deflated:
+    deflated = dataset.file_meta.TransferSyntaxUID.is_deflated
+    if frames is None and not deflated:
         dataset.save_as(path, enforce_file_format=True)
         return
-    encoded = DicomBytesIO()
-    encoded.is_little_endian, encoded.is_implicit_VR = True, False
-    write_dataset(encoded, dataset)
-    deflated = deflate.deflate_compress(encoded.getvalue(), _LEVEL)
     validate_file_meta(dataset.file_meta, enforce_standard=True)
     meta = DicomBytesIO()
     write_file_meta_info(meta, dataset.file_meta, enforce_standard=True)
-    path.write_bytes(b"\0" * 128 + b"DICM" + meta.getvalue() + deflated + b"\0" * (len(deflated) % 2))
+    head = _encoded(dataset)
+    if frames is not None:  # the last element: all others have lower tags
+        head += _element_of(frames)
+    with path.open("wb") as file:
+        file.write(b"\0" * 128 + b"DICM" + meta.getvalue())
+        if deflated:
+            compressed = deflate.deflate_compress(_joined(head, frames), _LEVEL)
+            file.write(compressed + b"\0" * (len(compressed) % 2))
+        else:
+            assert frames is not None
+            file.write(head)
+            file.write(frames.data)
+            file.write(b"\0" * (frames.nbytes % 2))
+
+
+def _joined(head: bytes, frames: np.ndarray | None) -> np.ndarray:
+    """Both as bytes in a row; memory is taken only where frames are not 0."""
+    if frames is None:
+        return np.frombuffer(head, np.uint8)
+    pixels = frames.view(np.uint8)
+    content = np.zeros(len(head) + pixels.size + pixels.size % 2, np.uint8)
+    content[: len(head)] = np.frombuffer(head, np.uint8)
+    copy = content[len(head) :][: pixels.size].reshape(pixels.shape)
+    for number, rows in content_rows(pixels):
+        copy[number, rows] = pixels[number, rows]
+    return content
+
+
+def _keyword_of(frames: np.ndarray) -> str:
+    return "FloatPixelData" if frames.dtype.kind == "f" else "PixelData"
+
+
+def _element_of(frames: np.ndarray) -> bytes:
+    """Tag, value representation and length of frames, Explicit VR Little Endian (PS3.5 7.1.2)."""
+    tag = Tag(_keyword_of(frames))
+    length = frames.nbytes + frames.nbytes % 2
+    if length > _LONGEST:
+        raise InputError(f"pixels of {length / 2**30:.1f} GiB do not fit into a DICOM element; write nifti")
+    vr = b"OF" if frames.dtype.kind == "f" else b"OB"
+    return struct.pack("<HH2s2xL", tag.group, tag.element, vr, length)
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    """Explicit VR Little Endian."""
+    encoded = DicomBytesIO()
+    encoded.is_little_endian, encoded.is_implicit_VR = True, False
+    write_dataset(encoded, dataset)
+    return encoded.getvalue()
 
 
 def _reference_to(dataset: Dataset) -> Dataset:
@@ -178,7 +251,7 @@ def _set_dimension_organization(dataset: Dataset, uid: UID) -> None:
             item.DimensionOrganizationUID = uid
 
 
-def _digest(dataset: Dataset) -> str:
+def _digest(dataset: Dataset, frames: np.ndarray | None) -> str:
     """SHA-256 of all that an object says, besides the UIDs that are made from it."""
     _set_dimension_organization(dataset, _PLACEHOLDER)
     sha256 = hashlib.sha256()
@@ -188,8 +261,8 @@ def _digest(dataset: Dataset) -> str:
             sha256.update(element.value)
         else:
             rest.add(element)
-    encoded = DicomBytesIO()
-    encoded.is_little_endian, encoded.is_implicit_VR = True, False
-    write_dataset(encoded, rest)
-    sha256.update(encoded.getvalue())
+    if frames is not None:
+        sha256.update(frames)
+        sha256.update(b"\0" * (frames.nbytes % 2))
+    sha256.update(_encoded(rest))
     return sha256.hexdigest()

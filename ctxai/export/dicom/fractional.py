@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from highdicom import PlanePositionSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
@@ -22,12 +21,13 @@ from pydicom.dataset import Dataset
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
 from ctxai.export.dicom.parametric_map import Evidence
-from ctxai.export.dicom.segmentation import algorithm_of, slices_with_content
-from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.overlay import require_sign, scale_of
+from ctxai.export.dicom.segmentation import algorithm_of, planes_of, slices_with_content
+from ctxai.export.dicom.source import SourceSeries, slice_of
+from ctxai.export.overlay import content_rows, require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
 
 _SERIES_NUMBER = 9003
+_STEPS = 255
 _COLOURS = {Evidence.FOR: (221, 30, 30), Evidence.AGAINST: (66, 133, 244)}
 
 
@@ -59,15 +59,15 @@ def write_fractional_evidence(
     scale = max(scale_of(volume) if scale is None else scale, scale_of(volume))
     halves = list(Evidence) if provenance.signed else [Evidence.FOR]
     kept, anything = slices_with_content(volume)
-    share = volume[kept] / np.float32(scale)
-    values = np.stack([np.maximum(share if half is Evidence.FOR else -share, 0) for half in halves], axis=-1)
+    scales = [np.float32(scale if half is Evidence.FOR else -scale) for half in halves]
+    peaks = np.array([[(volume[number] / each).max().clip(0) for each in scales] for number in kept])
     title = f"{provenance.method} {provenance.target}: graded"
     dataset = Segmentation(
-        source_images=source.images,
-        pixel_array=values,
+        source_images=source.outlines,
+        pixel_array=peaks.reshape(len(kept), 1, 1, len(halves)),
         segmentation_type=SegmentationTypeValues.FRACTIONAL,
         fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
-        max_fractional_value=255,
+        max_fractional_value=_STEPS,
         segment_descriptions=[
             SegmentDescription(
                 segment_number=number,
@@ -82,11 +82,18 @@ def write_fractional_evidence(
             for number, half in enumerate(halves, start=1)
         ],
         omit_empty_frames=anything,
-        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
+        plane_positions=planes_of(source, kept),
         content_label="GRADED_EVIDENCE",
         content_description=shorten(title, 64),
         content_creator_name="",
         **shared_arguments(source, provenance, title, _SERIES_NUMBER),
     )
     state_slice_distance(dataset, source)
-    return finish_and_write(dataset, source, provenance, path)
+    rows_of = dict(content_rows(volume))
+    frames = np.zeros((dataset.NumberOfFrames, *volume.shape[1:]), np.uint8)
+    for frame, item in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        number = slice_of(item.PlanePositionSequence[0], source.grid)
+        if rows := rows_of.get(number):
+            share = volume[number, rows] / scales[item.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
+            frame[rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
+    return finish_and_write(dataset, source, provenance, path, frames)

@@ -17,7 +17,7 @@ from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
 from ctxai.export.dicom.source import SourceSeries, position_along_normal
-from ctxai.export.overlay import require_sign, scale_of
+from ctxai.export.overlay import content_rows, require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
 
 
@@ -105,13 +105,14 @@ def write_parametric_map(
     if not scale > 0 or (scale < largest and volume.any()):
         raise InputError(f"scale is {scale:g}, expected at least the map's largest magnitude, {largest:g}")
     sign = 1.0 if evidence is Evidence.FOR else -1.0
-    stored = np.divide(volume, np.float32(sign * scale), dtype=np.float32)
-    np.maximum(stored, 0, out=stored)
-    stored += 0  # makes 0 of -0, so that equal values are equal bytes
+    stored = np.zeros(volume.shape, np.dtype("<f4"))
+    for number, rows in content_rows(volume):
+        values = np.divide(volume[number, rows], np.float32(sign * scale), dtype=np.float32)
+        stored[number, rows] = np.maximum(values, 0) + 0  # makes 0 of -0, so that equal values are equal bytes
     title = f"{provenance.method} {provenance.target}: evidence {evidence}"
     dataset = ParametricMap(
-        source_images=source.images,
-        pixel_array=stored,
+        source_images=source.outlines,
+        pixel_array=np.zeros((len(stored), 1, 1), np.float32),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
             RealWorldValueMapping(
@@ -130,27 +131,20 @@ def write_parametric_map(
         content_creator_name="",
         **shared_arguments(source, provenance, title, _SERIES_NUMBER[evidence]),
     )
-    _put_frames_in_ascending_order(dataset, stored, source)
+    _put_frames_in_ascending_order(dataset, source)
     _state_anatomy(dataset)
     if deflated:
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    return finish_and_write(dataset, source, provenance, path)
+    return finish_and_write(dataset, source, provenance, path, stored)
 
 
-def _put_frames_in_ascending_order(dataset: Dataset, stored: np.ndarray, source: SourceSeries) -> None:
-    """Order frames and pixels together along +normal, whatever order the constructor chose.
-
-    Args:
-        dataset: the Parametric Map.
-        stored: its values [slice, row, column], ascending along the normal.
-        source: the CT.
-    """
+def _put_frames_in_ascending_order(dataset: Dataset, source: SourceSeries) -> None:
+    """Order frames along +normal, as the volume's slices are, whatever order the constructor chose."""
     frames = list(dataset.PerFrameFunctionalGroupsSequence)
     frames.sort(key=lambda frame: position_along_normal(frame.PlanePositionSequence[0], source.grid))
     for number, frame in enumerate(frames, start=1):
         frame.FrameContentSequence[0].DimensionIndexValues = number
     dataset.PerFrameFunctionalGroupsSequence = frames
-    dataset.FloatPixelData = stored.astype("<f4", copy=False).tobytes()
     state_slice_distance(dataset, source)
 
 

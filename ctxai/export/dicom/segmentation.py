@@ -16,7 +16,7 @@ from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
 from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.overlay import require_sign, scale_of
+from ctxai.export.overlay import content_rows, require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
 
 _NODULES_SERIES_NUMBER = 9001
@@ -102,9 +102,11 @@ def write_nodule_segmentation(
         raise InputError(f"{path}: labels are {labels.dtype}, expected uint8 or uint16")
     if not nodules:
         raise InputError(f"{path}: no nodule to write")
-    voxels = np.bincount(labels[labels > 0], minlength=len(nodules) + 1)
-    if len(voxels) > len(nodules) + 1:
-        raise InputError(f"{path}: labels go up to {len(voxels) - 1}, but {len(nodules)} nodule(s) are named")
+    if labels.max(initial=0) > len(nodules):
+        raise InputError(f"{path}: labels go up to {labels.max()}, but {len(nodules)} nodule(s) are named")
+    voxels = np.zeros(len(nodules) + 1, int)
+    for where in content_rows(labels):
+        voxels += np.bincount(labels[where].ravel(), minlength=len(voxels))
     segments = []
     for number, nodule in enumerate(nodules, start=1):
         require_identifier(nodule.nodule_id)
@@ -163,7 +165,10 @@ def write_heat_bands(
     source.require_shape(volume.shape)
     require_sign(volume, provenance)
     bands = [band for band in HEAT_BANDS if provenance.signed or band.high > 0]
-    labels = heat_band_labels(volume, scale_of(volume) if scale is None else scale, bands)
+    scale = scale_of(volume) if scale is None else scale
+    labels = np.zeros(volume.shape, np.uint8)
+    for where in content_rows(volume):
+        labels[where] = heat_band_labels(volume[where], scale, bands)
     segments = [
         SegmentDescription(
             segment_number=number,
@@ -207,14 +212,18 @@ def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand]
     return labels
 
 
-def slices_with_content(volume: np.ndarray) -> tuple[slice, bool]:
-    """From the first slice with a value other than 0 to the last, of [slice, row, column]; and whether there is one.
+def slices_with_content(volume: np.ndarray) -> tuple[list[int], bool]:
+    """Slices with a value other than 0, of [slice, row, column]; and whether there is one.
 
     The middle slice where all is 0, because a Segmentation without a frame is not allowed.
     """
-    used = np.flatnonzero(volume.any(axis=(1, 2)))
-    first, last = (used[0], used[-1]) if used.size else (len(volume) // 2, len(volume) // 2)
-    return slice(first, last + 1), bool(used.size)
+    used = [number for number, _ in content_rows(volume)]
+    return used or [len(volume) // 2], bool(used)
+
+
+def planes_of(source: SourceSeries, slices: Sequence[int]) -> list[PlanePositionSequence]:
+    """Positions of some slices."""
+    return [PlanePositionSequence("PATIENT", source.images[number].ImagePositionPatient) for number in slices]
 
 
 def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
@@ -239,7 +248,7 @@ def _write(
     content_label: str,
     series_number: int,
 ) -> Dataset:
-    """Write the slices that hold a label; highdicom then looks at these only."""
+    """Write the slices with a label; highdicom then looks at these only."""
     kept, anything = slices_with_content(labels)
     dataset = Segmentation(
         source_images=source.images,
@@ -247,7 +256,7 @@ def _write(
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         omit_empty_frames=anything,
-        plane_positions=[PlanePositionSequence("PATIENT", image.ImagePositionPatient) for image in source.images[kept]],
+        plane_positions=planes_of(source, kept),
         content_label=content_label,
         content_description=shorten(title, 64),
         content_creator_name="",

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,24 @@ class SourceSeries:
     def first(self) -> Dataset:
         """The lowest image along the normal."""
         return self.images[0]
+
+    @cached_property
+    def outlines(self) -> tuple[Dataset, ...]:
+        """The images as if they had one pixel each.
+
+        highdicom's constructors take an array of the images' size and copy it several times. Given these, they
+        describe the frames, and the pixels are put in when the object is written
+        (:func:`ctxai.export.dicom.derived.finish_and_write`).
+        """
+        images = []
+        for image in self.images:
+            small = Dataset()
+            small.update(image)
+            small.file_meta = image.file_meta
+            for keyword in ("Rows", "Columns"):
+                small.add_new(keyword, "US", 1)  # new elements: the others are the image's own
+            images.append(small)
+        return tuple(images)
 
     @property
     def created(self) -> tuple[str, str]:
@@ -199,6 +218,11 @@ def _series_date(dataset: Dataset) -> tuple[str, str]:
             time = str(dataset.get(f"{kind}Time") or "")
             return date, time if _TIME.fullmatch(time) else "000000"
     return _EPOCH
+
+
+def slice_of(dataset: Dataset, grid: Grid) -> int:
+    """Number of the slice of the CT on which an image or a frame's plane lies."""
+    return round(float(grid.to_index(np.array([float(v) for v in dataset.ImagePositionPatient]))[2]))
 
 
 def position_along_normal(dataset: Dataset, grid: Grid) -> float:

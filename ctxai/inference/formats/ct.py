@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydicom.dataset import Dataset
 
-from ctxai.export.nifti import write_nifti
+from ctxai.export.nifti import write_nifti_slices
 from ctxai.inference.formats.base import OutputFormat, SeriesOutput
 from ctxai.results_folder import CT_NIFTI
 
@@ -19,5 +20,7 @@ class CTCopy(OutputFormat):
 
     def write_nodules(self, output: SeriesOutput) -> list[Dataset]:
         """Write the CT in Hounsfield units."""
-        write_nifti(output.folder / CT_NIFTI, output.series.read(), output.series.grid)
+        series = output.series
+        slices = (series.read(number, number + 1)[0] for number in range(series.grid.shape[0]))
+        write_nifti_slices(output.folder / CT_NIFTI, slices, np.dtype(np.int16), series.grid)
         return []
