@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import deflate
 import nibabel as nib
@@ -14,15 +14,15 @@ import numpy as np
 from ctxai.ct.grid import Grid
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import GeometryError, InputError
-from ctxai.export.overlay import content_rows
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import content_rows, zeros
 from ctxai.files import atomic_path, write_json
 
 _LOG = logging.getLogger(__name__)
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LEVEL = 1  # of libdeflate: smaller than zlib's, in less than half of its time, and the same bytes on every processor
-_VOXELS = 352  # where they begin: behind the header and four bytes that say that no extension follows
+_VOXELS = 352  # the byte where they begin, behind header and sign of extensions
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _INTENT = {"f": "estimate", "u": "label"}
 _CONTENT = {"f": "explanation map", "u": "mask", "i": "CT, Hounsfield units"}
@@ -55,38 +55,43 @@ def write_nifti(path: Path | str, array: np.ndarray, grid: Grid, provenance: Pro
         array = array.view(np.uint8)
     if array.dtype not in (np.float32, np.uint8, np.uint16, np.int16):
         raise InputError(f"{path}: values are {array.dtype}, expected float32, bool, uint8, uint16 or int16")
-    write_nifti_slices(path, array, array.dtype, grid, provenance)
+    content = zeros([_VOXELS + array.nbytes], np.uint8)
+    voxels = content[_VOXELS:].view(array.dtype).reshape(array.shape)
+    for where in content_rows(array):  # the rest takes no memory
+        voxels[where] = array[where]
+    largest = max(voxels.max(initial=0), -voxels.min(initial=0)) if array.dtype.kind == "f" else 0
+    content[:_VOXELS] = np.frombuffer(_header(grid, array.dtype, largest), np.uint8)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(deflate.gzip_compress(content, _LEVEL) if path.suffix == ".gz" else content.data)
+    _write_sidecar(path, array.dtype, grid, provenance)
 
 
-def write_nifti_slices(
-    path: Path, slices: Iterable[np.ndarray], dtype: np.dtype, grid: Grid, provenance: Provenance | None = None
-) -> None:
-    """:func:`write_nifti` of slices that are taken one after another, [row, column] each and of ``dtype``.
+def write_nifti_ct(path: Path, slices: Iterable[np.ndarray], grid: Grid) -> None:
+    """Write a CT, compressed slice by slice: it would fill memory several times.
 
-    The file is put together in memory once; what is 0 takes none.
+    Args:
+        path: ``*.nii.gz``.
+        slices: Hounsfield units, int16 [row, column] each, in the grid's order.
+        grid: where the voxels are.
     """
-    place = Path(path)
-    content = np.zeros(_VOXELS + int(np.prod(grid.shape)) * dtype.itemsize, np.uint8)
-    voxels = content[_VOXELS:].view(dtype).reshape(grid.shape)
-    for number, plane in enumerate(slices):
-        for _, rows in content_rows(plane[None]):
-            voxels[number, rows] = plane[rows]
-    sheared = is_sheared(grid)
-    header = _header(grid, voxels, sheared)
-    content[:_VOXELS] = np.frombuffer(header.binaryblock.ljust(_VOXELS, b"\0"), np.uint8)
-    with atomic_path(place) as temporary:
-        temporary.write_bytes(deflate.gzip_compress(content, _LEVEL) if place.suffix == ".gz" else content.data)
-    if sheared:
-        _LOG.info("%s: slices are stacked off their normal; the file has an sform and no qform", place.name)
-    write_json(sidecar_of(place), _sidecar(dtype, sheared, provenance))
+    dtype = np.dtype(np.int16)
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("wb") as file,
+        gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as compressed,
+    ):
+        compressed.write(_header(grid, dtype))
+        for plane in slices:
+            compressed.write(np.ascontiguousarray(plane, dtype).data)
+    _write_sidecar(path, dtype, grid)
 
 
-def _header(grid: Grid, voxels: np.ndarray, sheared: bool) -> nib.Nifti1Header:
-    """The header of a single file."""
-    image = nib.Nifti1Image(voxels.transpose(2, 1, 0), None)
+def _header(grid: Grid, dtype: np.dtype, largest: float = 0) -> bytes:
+    """Header of a single file and the four bytes that say that no extension follows."""
+    image = nib.Nifti1Image(np.broadcast_to(np.zeros((), dtype), grid.shape[::-1]), None)
     affine = _LPS_TO_RAS @ grid.affine
     image.set_sform(affine, code=_SCANNER)
-    if sheared:
+    if is_sheared(grid):
         image.header.set_qform(None, code=0)
     else:
         image.set_qform(affine, code=_SCANNER)
@@ -95,11 +100,10 @@ def _header(grid: Grid, voxels: np.ndarray, sheared: bool) -> nib.Nifti1Header:
     header.set_slope_inter(1, 0)
     header["descrip"] = f"ctxai; {NOTICE}".encode()
     header["magic"], header["vox_offset"] = header.single_magic, _VOXELS
-    if voxels.dtype.kind in _INTENT:
-        header.set_intent(_INTENT[voxels.dtype.kind])
-    if voxels.dtype.kind == "f":
-        header["cal_max"] = max(voxels.max(initial=0), -voxels.min(initial=0))
-    return header
+    if dtype.kind in _INTENT:
+        header.set_intent(_INTENT[dtype.kind])
+    header["cal_max"] = largest
+    return header.binaryblock.ljust(_VOXELS, b"\0")
 
 
 def is_sheared(grid: Grid) -> bool:
@@ -114,11 +118,15 @@ def sidecar_of(path: Path | str) -> Path:
     return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
-def _sidecar(dtype: np.dtype, sheared: bool, provenance: Provenance | None) -> dict[str, Any]:
-    return {
+def _write_sidecar(path: Path, dtype: np.dtype, grid: Grid, provenance: Provenance | None = None) -> None:
+    sheared = is_sheared(grid)
+    if sheared:
+        _LOG.info("%s: slices are stacked off their normal; the file has an sform and no qform", path.name)
+    content = {
         "content": _CONTENT[dtype.kind],
         "notice": NOTICE,
         "space": "scanner, RAS mm",
         "sform_only": sheared,
         "provenance": None if provenance is None else provenance.as_dict(),
     }
+    write_json(sidecar_of(path), content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from ctxai.ct.grid import Grid
 from ctxai.ct.patch import inside, resample
 from ctxai.errors import GeometryError, InputError
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import zeros
 
 COLOUR_PERCENTILE = 99
 
@@ -88,7 +89,7 @@ def merge_maps(maps: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> np.nda
     Raises:
         GeometryError, InputError: as :func:`to_ct_grid`.
     """
-    volume = np.zeros(ct_grid.shape, dtype=np.float32)
+    volume = zeros(ct_grid.shape, np.float32)
     for values, patch_grid in maps:
         block = to_ct_grid(values, patch_grid, ct_grid)
         part = volume[block.place]
@@ -108,27 +109,12 @@ def merge_masks(masks: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> np.n
     Raises:
         GeometryError: as :func:`to_ct_grid`.
     """
-    labels = np.zeros(ct_grid.shape, dtype=np.uint16)
+    labels = zeros(ct_grid.shape, np.uint16)
     for label, (mask, patch_grid) in enumerate(masks, start=1):
         block = to_ct_grid(mask.astype(bool), patch_grid, ct_grid, nearest=True)
         part = labels[block.place]
         part[(block.values > 0.5) & (part == 0)] = label
     return labels
-
-
-def content_rows(volume: np.ndarray) -> Iterator[tuple[int, slice]]:
-    """Every slice with a value other than 0, and its rows from the first such value to the last.
-
-    A volume made by ``np.zeros`` takes memory only where something was written. What touches these rows alone keeps it
-    so: a map covers a hundredth of its CT.
-
-    Args:
-        volume: [slice, row, column].
-    """
-    for number, plane in enumerate(volume):
-        rows = np.flatnonzero(plane.any(axis=1))
-        if rows.size:
-            yield number, slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 def scale_of(volume: np.ndarray) -> float:

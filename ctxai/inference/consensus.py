@@ -8,6 +8,7 @@ import numpy as np
 
 from ctxai.ct.grid import Grid
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import zeros
 from ctxai.inference.nodule import ExplainedNodule
 
 #: How the outlines came to be.
@@ -24,7 +25,7 @@ def consensus_labels(grid: Grid, nodules: Sequence[ExplainedNodule]) -> tuple[np
     Returns:
         Labels 1, 2, …, uint16 [slice, row, column], and the ids of the nodules that they stand for.
     """
-    labels = np.zeros(grid.shape, dtype=np.uint16)
+    labels = zeros(grid.shape, np.uint16)
     outlined: list[str] = []
     for nodule in nodules:
         masks = nodule.candidate.masks

@@ -29,6 +29,7 @@ from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
 from ctxai.inference.overview import write_overview
 from ctxai.inference.predictions import log_warnings, made_by, prediction_row, write_tables
+from ctxai.memory import return_freed_memory
 from ctxai.report.tiles import nodule_tile
 from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, is_nodule_id, picture_of
 from ctxai.run.targets import name_of
@@ -102,6 +103,7 @@ class Results:
         digest = options.digest_of(self.series, [nodule.candidate for nodule in self.nodules])
         ct = None if options.confidentiality or options.input is None else str(options.input)  # as named by the user
         log_warnings(self.rows)
+        return_freed_memory()
         with new_generation(folder, digest, ct, options.method_codes) as generation:
             generation.rows = self.rows
             if options.methods:

@@ -28,8 +28,8 @@ from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.source import SourceSeries, slice_distance_mm
-from ctxai.export.overlay import content_rows
 from ctxai.export.provenance import Provenance, shorten
+from ctxai.export.sparse import content_rows, zeros
 from ctxai.files import atomic_path
 
 BODY_PART = "CHEST"
@@ -126,8 +126,8 @@ def finish_and_write(
         source: the CT.
         provenance: how the content was made.
         path: file to write.
-        frames: pixels [frame, row, column], float32 or uint8, in place of the object's own: they are written from
-            where they lie, for copies of a whole volume are what memory is short of.
+        frames: pixels [frame, row, column] or [frame, row, column, colour], float32 or uint8, in place of the object's
+            own: they are written from where they lie, for copies of a whole volume are what memory is short of.
     """
     (reference,) = finish_and_write_series([dataset], source, provenance, [path], [frames])
     return reference
@@ -144,6 +144,13 @@ def finish_and_write_series(
 
     The UIDs are made from all that the objects say, pixels included: an object that differs in anything has another
     SOP Instance UID, and a series that differs in any object another Series Instance UID.
+
+    Args:
+        datasets: the objects.
+        source: the CT.
+        provenance: how the content was made.
+        paths: files to write.
+        frames: as in :func:`finish_and_write`, for each object; taken twice.
 
     Returns:
         For each object what another needs in order to refer to it: its class and its three UIDs.
@@ -165,7 +172,7 @@ def finish_and_write_series(
             if item.get("ManufacturerModelName") == "highdicom":
                 del item.ContributionDateTime  # the moment of writing
         if own is not None:
-            dataset.Rows, dataset.Columns = own.shape[1:]
+            dataset.Rows, dataset.Columns = own.shape[1:3]
             del dataset[_keyword_of(own)]
         digests.append(_digest(dataset, own))
     series_uid = content_uid("series", *digests)
@@ -188,11 +195,11 @@ def _save(dataset: Dataset, path: Path, frames: np.ndarray | None) -> None:
     validate_file_meta(dataset.file_meta, enforce_standard=True)
     meta = DicomBytesIO()
     write_file_meta_info(meta, dataset.file_meta, enforce_standard=True)
-    head = _encoded(dataset)
-    if frames is not None:  # the last element: all others have lower tags
-        head += _element_of(frames)
     with path.open("wb") as file:
         file.write(b"\0" * 128 + b"DICM" + meta.getvalue())
+        head = _encoded(dataset)
+        if frames is not None:  # the last element: all others have lower tags
+            head += _element_of(frames)
         if deflated:
             compressed = deflate.deflate_compress(_joined(head, frames), _LEVEL)
             file.write(compressed + b"\0" * (len(compressed) % 2))
@@ -208,7 +215,7 @@ def _joined(head: bytes, frames: np.ndarray | None) -> np.ndarray:
     if frames is None:
         return np.frombuffer(head, np.uint8)
     pixels = frames.view(np.uint8)
-    content = np.zeros(len(head) + pixels.size + pixels.size % 2, np.uint8)
+    content = zeros([len(head) + pixels.size + pixels.size % 2], np.uint8)
     content[: len(head)] = np.frombuffer(head, np.uint8)
     copy = content[len(head) :][: pixels.size].reshape(pixels.shape)
     for number, rows in content_rows(pixels):

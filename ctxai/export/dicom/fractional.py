@@ -23,8 +23,9 @@ from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state
 from ctxai.export.dicom.parametric_map import Evidence
 from ctxai.export.dicom.segmentation import algorithm_of, planes_of, slices_with_content
 from ctxai.export.dicom.source import SourceSeries, slice_of
-from ctxai.export.overlay import content_rows, require_sign, scale_of
+from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
+from ctxai.export.sparse import content_rows, zeros
 
 _SERIES_NUMBER = 9003
 _STEPS = 255
@@ -90,10 +91,12 @@ def write_fractional_evidence(
     )
     state_slice_distance(dataset, source)
     rows_of = dict(content_rows(volume))
-    frames = np.zeros((dataset.NumberOfFrames, *volume.shape[1:]), np.uint8)
+    frames = zeros((dataset.NumberOfFrames, *volume.shape[1:]), np.uint8)
+    shared = dataset.SharedFunctionalGroupsSequence[0]  # of a single segment
     for frame, item in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         number = slice_of(item.PlanePositionSequence[0], source.grid)
         if rows := rows_of.get(number):
-            share = volume[number, rows] / scales[item.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
+            segment = (item.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence)[0]
+            share = volume[number, rows] / scales[segment.ReferencedSegmentNumber - 1]
             frame[rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
     return finish_and_write(dataset, source, provenance, path, frames)

@@ -17,8 +17,9 @@ from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
 from ctxai.export.dicom.source import SourceSeries, position_along_normal
-from ctxai.export.overlay import content_rows, require_sign, scale_of
+from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
+from ctxai.export.sparse import content_rows, zeros
 
 
 class Evidence(StrEnum):
@@ -105,7 +106,7 @@ def write_parametric_map(
     if not scale > 0 or (scale < largest and volume.any()):
         raise InputError(f"scale is {scale:g}, expected at least the map's largest magnitude, {largest:g}")
     sign = 1.0 if evidence is Evidence.FOR else -1.0
-    stored = np.zeros(volume.shape, np.dtype("<f4"))
+    stored = zeros(volume.shape, "<f4")
     for number, rows in content_rows(volume):
         values = np.divide(volume[number, rows], np.float32(sign * scale), dtype=np.float32)
         stored[number, rows] = np.maximum(values, 0) + 0  # makes 0 of -0, so that equal values are equal bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,8 @@ def write_secondary_capture(
 
     Args:
         folder: where; the files are named by method, target and slice.
-        pictures: uint8 [row, column, (red, green, blue)] of the CT's rows and columns, by slice of the CT's grid.
+        pictures: uint8 [row, column, (red, green, blue)] of the CT's rows and columns, by slice of the CT's grid; each
+            is taken twice, and none is kept.
         source: the CT.
         provenance: how the pictures' content was made.
 
@@ -44,25 +45,36 @@ def write_secondary_capture(
     if not pictures:
         raise InputError(f"{folder}: no slice to show")
     numbers = sorted(pictures)
-    for number in numbers:
-        picture = pictures[number]
-        if picture.dtype != np.uint8 or picture.shape != (*source.grid.shape[1:], 3):
-            raise InputError(
-                f"picture of slice {number}: expected uint8 {(*source.grid.shape[1:], 3)}, found {picture.dtype} "
-                f"{picture.shape}"
-            )
     datasets = [
-        _image(pictures[number], source.images[number], place, source, provenance)
-        for place, number in enumerate(numbers, start=1)
+        _image(source.images[number], place, source, provenance) for place, number in enumerate(numbers, start=1)
     ]
     paths = [Path(folder) / f"{provenance.stem}_{number:04d}.dcm" for number in numbers]
-    return finish_and_write_series(datasets, source, provenance, paths)
+    return finish_and_write_series(datasets, source, provenance, paths, _Frames(pictures, source.grid.shape[1:]))
 
 
-def _image(picture: np.ndarray, image: Dataset, number: int, source: SourceSeries, provenance: Provenance) -> SCImage:
+class _Frames(Sequence[np.ndarray]):
+    """The pictures in the order of their slices, [frame, row, column, colour] each, one in memory at a time."""
+
+    def __init__(self, pictures: Mapping[int, np.ndarray], shape: Sequence[int]) -> None:
+        self._pictures, self._numbers, self._shape = pictures, sorted(pictures), (*shape, 3)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+        number = self._numbers[index]
+        picture = self._pictures[number]
+        if picture.dtype != np.uint8 or picture.shape != self._shape:
+            raise InputError(
+                f"picture of slice {number}: expected uint8 {self._shape}, found {picture.dtype} {picture.shape}"
+            )
+        return np.ascontiguousarray(picture)[None]
+
+
+def _image(image: Dataset, number: int, source: SourceSeries, provenance: Provenance) -> SCImage:
     title = f"{provenance.method} {provenance.target} on CT"
     dataset = SCImage(
-        pixel_array=picture,
+        pixel_array=np.zeros((1, 1, 3), np.uint8),  # the picture is put in when the object is written
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",

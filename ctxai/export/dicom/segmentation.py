@@ -16,8 +16,9 @@ from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
 from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.overlay import content_rows, require_sign, scale_of
+from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
+from ctxai.export.sparse import content_rows, zeros
 
 _NODULES_SERIES_NUMBER = 9001
 _BANDS_SERIES_NUMBER = 9002
@@ -166,7 +167,7 @@ def write_heat_bands(
     require_sign(volume, provenance)
     bands = [band for band in HEAT_BANDS if provenance.signed or band.high > 0]
     scale = scale_of(volume) if scale is None else scale
-    labels = np.zeros(volume.shape, np.uint8)
+    labels = zeros(volume.shape, np.uint8)
     for where in content_rows(volume):
         labels[where] = heat_band_labels(volume[where], scale, bands)
     segments = [
@@ -250,9 +251,10 @@ def _write(
 ) -> Dataset:
     """Write the slices with a label; highdicom then looks at these only."""
     kept, anything = slices_with_content(labels)
+    dtype = np.uint8 if len(segments) < 256 else np.uint16
     dataset = Segmentation(
         source_images=source.images,
-        pixel_array=labels[kept],
+        pixel_array=np.stack([labels[number].astype(dtype) for number in kept]),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         omit_empty_frames=anything,

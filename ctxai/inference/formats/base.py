@@ -18,6 +18,7 @@ from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.nodule_summary import NoduleSummary
 from ctxai.export.overlay import colour_scale_of, merge_maps, scale_of, to_ct_grid
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import zeros
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.summary import summarise_nodule
 from ctxai.registry import Registry
@@ -181,9 +182,9 @@ class MapOverlay:
 
         Where patches overlap, it is that of the nodule whose value stands there.
         """
-        shown = np.zeros(self.grid.shape, dtype=np.float32)
-        volume = np.zeros(self.grid.shape, dtype=np.float32)
-        taken = np.zeros(self.grid.shape, dtype=bool)
+        shown = zeros(self.grid.shape, np.float32)
+        volume = zeros(self.grid.shape, np.float32)
+        taken = zeros(self.grid.shape, bool)
         for nodule in self.nodules:
             fused = nodule.maps[self.key]
             values = to_ct_grid(fused.values, nodule.patch.grid, self.grid)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from pydicom.dataset import Dataset
 
-from ctxai.export.nifti import write_nifti_slices
+from ctxai.export.nifti import write_nifti_ct
 from ctxai.inference.formats.base import OutputFormat, SeriesOutput
 from ctxai.results_folder import CT_NIFTI
 
@@ -22,5 +21,5 @@ class CTCopy(OutputFormat):
         """Write the CT in Hounsfield units."""
         series = output.series
         slices = (series.read(number, number + 1)[0] for number in range(series.grid.shape[0]))
-        write_nifti_slices(output.folder / CT_NIFTI, slices, np.dtype(np.int16), series.grid)
+        write_nifti_ct(output.folder / CT_NIFTI, slices, series.grid)
         return []

@@ -13,6 +13,7 @@ from ctxai.export.dicom.structured_report import write_structured_report
 from ctxai.export.nodule_summary import NoduleSummary
 from ctxai.export.outline import outline_of_mask
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import zeros
 from ctxai.inference.formats.base import OutputFormat, SeriesOutput
 from ctxai.inference.nodules import NoduleCandidate
 
@@ -65,7 +66,7 @@ class Readers(OutputFormat):
 
 def _reading(candidates: Sequence[NoduleCandidate], number: int, grid: Grid) -> tuple[np.ndarray, list[NoduleSummary]]:
     """Labels 1, 2, …, uint16 on the CT's grid, of the nodules of a reading, and what each was rated."""
-    labels = np.zeros(grid.shape, dtype=np.uint16)
+    labels = zeros(grid.shape, np.uint16)
     drawn: list[NoduleSummary] = []
     for candidate, mask, start in _outlines(candidates, number):
         part = labels[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))]

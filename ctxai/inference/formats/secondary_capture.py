@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 from pydicom.dataset import Dataset
 
@@ -23,12 +25,27 @@ class SecondaryCapture(OutputFormat):
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write every slice that a nodule touches; reports do not cite them."""
-        provenance, read, shares = overlay.provenance, output.series.read, overlay.shares
-        words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}"
-        numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
-        pictures = {n: fused_slice(read(n, n + 1)[0], shares[n], words) for n in numbers}
-        write_secondary_capture(output.dicom / "sc", pictures, output.source, provenance)
+        write_secondary_capture(output.dicom / "sc", _Pictures(output, overlay), output.source, overlay.provenance)
         return []
+
+
+class _Pictures(Mapping[int, np.ndarray]):
+    """Slices in colour by their number, each drawn when it is taken."""
+
+    def __init__(self, output: SeriesOutput, overlay: MapOverlay) -> None:
+        provenance = overlay.provenance
+        self._series, self._shares = output.series, overlay.shares
+        self._words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}"
+        self._numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return fused_slice(self._series.read(number, number + 1)[0], self._shares[number], self._words)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 def slices_of(series: CT, nodule: ExplainedNodule) -> list[int]:

@@ -23,6 +23,7 @@ from ctxai.export import (
     write_secondary_capture,
     write_structured_report,
 )
+from ctxai.export.dicom import derived
 from ctxai.export.dicom.derived import content_uid, series_description, tracking_uid
 from ctxai.export.pdf import NodulePage, pdf_report
 
@@ -138,10 +139,11 @@ def test_writing_leaves_the_source_as_it_was(source, signed_map, provenance, tmp
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "deflated"), [(pydicom.Dataset, "save_as", False), (deflate, "deflate_compress", True)]
+    ("where", "name", "deflated"), [(derived, "_element_of", False), (deflate, "deflate_compress", True)]
 )
 def test_a_failed_write_leaves_nothing(source, signed_map, provenance, tmp_path, monkeypatch, where, name, deflated):
     def fail(*_args, **_kwargs):
+        assert len([*(tmp_path / "out").iterdir()]) == 1  # it was begun
         raise KeyboardInterrupt
 
     monkeypatch.setattr(where, name, fail)
