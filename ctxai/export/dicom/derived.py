@@ -269,7 +269,7 @@ def _digest(dataset: Dataset, frames: np.ndarray | None) -> str:
         else:
             rest.add(element)
     if frames is not None:
-        sha256.update(frames)
+        sha256.update(frames.data)
         sha256.update(b"\0" * (frames.nbytes % 2))
     sha256.update(_encoded(rest))
     return sha256.hexdigest()
