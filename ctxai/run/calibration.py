@@ -95,13 +95,19 @@ class Calibration:
         return self.slope * np.asarray(logits, float) + self.intercept
 
     def probability_interval(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper end of the interval of :meth:`probability`, at level 1 - alpha."""
+        """Lower and upper end of the interval of :meth:`probability`, at level 1 - alpha.
+
+        By the fit's covariance (Fisher information), and never tighter than what as many calibration nodules without
+        an exception would allow: p**n = alpha / 2 of n positives, and likewise of n negatives.
+        """
         logits = np.asarray(logits, float)
         if not self.positives + self.negatives:
             return np.zeros_like(logits), np.ones_like(logits)
         slope, both, intercept = self.covariance
         error = ndtri(1 - self.alpha / 2) * np.sqrt(np.maximum(slope * logits**2 + 2 * both * logits + intercept, 0))
-        return self._supported(expit(self.score(logits) - error)), self._supported(expit(self.score(logits) + error))
+        low = np.minimum(expit(self.score(logits) - error), (self.alpha / 2) ** (1 / (self.positives + 1)))
+        high = np.maximum(expit(self.score(logits) + error), 1 - (self.alpha / 2) ** (1 / (self.negatives + 1)))
+        return self._supported(low), self._supported(high)
 
     def _supported(self, probabilities: np.ndarray) -> np.ndarray:
         if not self.positives + self.negatives:

@@ -52,6 +52,7 @@ def test_a_probability_stays_within_what_the_calibration_nodules_support():
     np.testing.assert_allclose(calibration.probability(far), [1 / 32, 11 / 12])
     low, high = calibration.probability_interval(far)
     assert low[0] == 1 / 32 and high[1] == 11 / 12
+    np.testing.assert_allclose([high[0], low[1]], [1 - 0.05 ** (1 / 31), 0.05 ** (1 / 11)])  # no exception in 30, in 10
     assert not np.isin(calibration.score(np.array([4.0, 5.0])), calibration.score(far)).any()
 
 
