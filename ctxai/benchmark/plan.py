@@ -98,6 +98,7 @@ def make_plan(
         "rows": chosen.tolist(),
         "targets": names,
         "metrics": [[metric.name, metric.options] for metric in metrics],
+        "fill": fill,
         "effort": asdict(effort),
         "seed": seed,
         "version": __version__,

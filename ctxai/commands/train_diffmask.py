@@ -63,7 +63,7 @@ def train_diffmask(
     from ctxai.data.store import NoduleStore
     from ctxai.data.views import render_own_views
     from ctxai.explain.methods.vision_diffmask import VisionDiffMask
-    from ctxai.run.gates import GATES
+    from ctxai.run.files import GATES
     from ctxai.run.run import Run
 
     if epochs < 1 or batch_size < 1:

@@ -12,8 +12,8 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ctxai.errors import RunError, one_line
-from ctxai.files import sha256
+from ctxai.errors import InputError, RunError, one_line
+from ctxai.files import is_unfinished, sha256
 from ctxai.folder_kinds import describe_kind
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
@@ -22,11 +22,14 @@ from ctxai.run.ood import Novelty
 CONFIG, WEIGHTS, CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
 PROVENANCE, METRICS, PREDICTIONS = "provenance.json", "metrics.json", "predictions.csv"
 NOVELTY, CARD, PLOTS = "novelty.safetensors", "model_card.md", "plots"
+GATES = "diffmask.safetensors"
+"""The trained gates of Vision DiffMask."""
 _MOST_MEMBERS = 100
 REQUIRED = (CONFIG, WEIGHTS, CALIBRATION, PROVENANCE, METRICS)
 """Files without which a folder is not a run."""
 CHECKED = (CONFIG, CALIBRATION, NOVELTY)
 """Files whose checksums stand in the provenance, beside that of the weights."""
+_WRITTEN = {*REQUIRED, PREDICTIONS, NOVELTY, CARD, PLOTS, GATES, "evaluation.html", "baselines", "external"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,18 @@ class RunFiles:
     def members(self) -> int:
         """Networks of an ensemble; 1 of a single network."""
         return int(self.provenance.get("members", 1))
+
+
+def refuse_to_lose(folder: Path) -> None:
+    """Refuse to replace a run folder in which somebody else's files lie.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    strange = [path for path in folder.glob("*") if path.name not in _WRITTEN and not is_unfinished(path)]
+    strange += [path for path in (folder / PLOTS).glob("*") if path.suffix != ".png"]
+    if strange:
+        raise InputError(f"{min(strange)}: would be lost with the run that is replaced; move it elsewhere")
 
 
 def read_run_files(folder: Path) -> RunFiles:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from ctxai.errors import RunError
 from ctxai.explain.methods.vision_diffmask import VisionDiffMask
+from ctxai.run.files import GATES
 
 if TYPE_CHECKING:
     from ctxai.run.run import Run
-
-GATES = "diffmask.safetensors"
-"""The trained gates in a run folder."""
 
 
 def load_gates(run: Run) -> VisionDiffMask:

@@ -23,7 +23,7 @@ from ctxai.folder_kinds import kind_of
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig, flat_options
-from ctxai.run.files import CONFIG
+from ctxai.run.files import CONFIG, refuse_to_lose
 from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
@@ -71,6 +71,7 @@ def train_run(
     if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
         logger.info("%s: this run is finished; nothing to do", run_dir)
         return
+    refuse_to_lose(run_dir)
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])

@@ -1,5 +1,7 @@
 """Commands that are given a folder of another kind to write into say so and leave it as it is."""
 
+import shutil
+
 import pytest
 
 from ctxai.cli import main
@@ -78,6 +80,17 @@ def test_the_checkpoint_of_an_interrupted_training_is_not_lost_by_a_changed_opti
     refused(arguments, "an interrupted training of other options or of another store", capsys, tmp_path)
     assert main([*map(str, arguments), "--overwrite"]) == 0
     assert not left.exists()
+
+
+def test_files_of_the_person_in_a_run_folder_are_not_lost(run_folder, tmp_path, capsys):
+    store = sphere_store(tmp_path / "store", nodules=40)
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    arguments = ["train", store.path, run, "--overwrite", "--optim.epochs", "1", "--accelerator", "cpu"]
+    for own in (run / "notes.txt", run / "plots" / "figure 3.svg"):
+        own.write_text("mine")
+        refused(arguments, f"{own.name}: would be lost with the run that is replaced", capsys, tmp_path)
+        own.unlink()
 
 
 def test_swapped_folders_are_named(planted_store, run_folder, tmp_path, capsys):

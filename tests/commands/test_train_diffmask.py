@@ -21,7 +21,8 @@ from ctxai.files import sha256
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.models.settings import BackboneConfig, OptimConfig
-from ctxai.run.gates import GATES, load_gates
+from ctxai.run.files import GATES
+from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
 
 from cohorts import sphere_store

@@ -24,6 +24,7 @@ from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
+from ctxai.run.files import refuse_to_lose
 from ctxai.run.run import Run
 from ctxai.run.training import train_run
 
@@ -71,6 +72,7 @@ def train_folds(
     ):
         logger.info("%s: this ensemble is finished; nothing to do", run_dir)
         return
+    refuse_to_lose(run_dir)
     members = []
     for place, fold in enumerate(folds):
         own = replace(config, folds=replace(config.folds, test=fold, validation=folds[(place + 1) % len(folds)]))
