@@ -54,6 +54,12 @@ COMMANDS = {
         "ctxai explain ct out --points points.csv",
         writes=("merge", "out_dir"),
     ),
+    "open": Command(
+        _CT,
+        "open a CT on a page of this machine: click a nodule, see the answer, keep your verdict",
+        "ctxai open ct",
+        writes=("out",),
+    ),
     "report": Command(_CT, "write the HTML report of explain's results again", "ctxai report out", writes=("out",)),
     "review": Command(_CT, "open the results on a CT in a viewer on this machine", "ctxai review out"),
     "manifest": Command(

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import sys
 import threading
-import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from ctxai.commands.serving import open_browser, say, until_told_to_end
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.progress import track
@@ -59,7 +54,7 @@ def review(
         _open_report(out_dir, browser)
         return
     chosen, count = reviewed_series(out_dir, series)
-    with _until_told_to_end(), contextlib.ExitStack() as stack:
+    with until_told_to_end(), contextlib.ExitStack() as stack:
         first = [one.overlay(overlay) for one in chosen]
         files = [file for one in chosen for file in [*stack.enter_context(_ct_images(one, ct)), *one.files]]
         orthanc = stack.enter_context(Orthanc(locked=True))
@@ -68,29 +63,12 @@ def review(
         server = stack.enter_context(ViewerServer(ohif, orthanc.address, port, orthanc.authorization))
         for one, shown in zip(chosen, first, strict=True):
             url = viewer_url(server.url, one.study_uid, shown.series_uid if shown else None)
-            _say(f"{one.key}  {url}")
-            _open(url, browser)
+            say(f"{one.key}  {url}")
+            open_browser(url, browser)
         if count > len(chosen):
-            _say(f"{count - len(chosen)} more series in {out_dir}; choose with --series FOLDER …")
-        _say("Ctrl-C ends the viewer. Research use only, not for diagnosis.")
+            say(f"{count - len(chosen)} more series in {out_dir}; choose with --series FOLDER …")
+        say("Ctrl-C ends the viewer. Research use only, not for diagnosis.")
         threading.Event().wait()
-
-
-@contextlib.contextmanager
-def _until_told_to_end() -> Iterator[None]:
-    """End the block in order, and quietly, on Ctrl-C, a request to end, or when the terminal goes."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, end) for number in signals}
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -120,17 +98,6 @@ def _open_report(out_dir: Path, browser: bool) -> None:
         raise InputError(
             f"{out_dir}: no report.html in it{describe_kind(out_dir)}; give a result folder of `ctxai explain`"
         )
-    _say("Orthanc and OHIF are not installed here: `make viewer` installs them. The report, without them:")
-    _say(str(report))
-    _open(report.resolve().as_uri(), browser)
-
-
-def _say(text: str) -> None:
-    Console().print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _open(url: str, browser: bool) -> None:
-    """Open a browser where there is a screen; one that draws text in the terminal is of no use."""
-    screen = sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    if browser and screen:
-        webbrowser.open(url)
+    say("Orthanc and OHIF are not installed here: `make viewer` installs them. The report, without them:")
+    say(str(report))
+    open_browser(report.resolve().as_uri(), browser)

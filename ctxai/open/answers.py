@@ -1,0 +1,206 @@
+"""Answers to marks by a worker that keeps the model, one after another: numbers, then the map, then its checks."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ctxai.errors import InputError
+from ctxai.open.marks import Mark
+from ctxai.open.study import OpenedSeries
+
+if TYPE_CHECKING:
+    from ctxai.run.run import Run
+
+#: Stages of an answer.
+WAITING, NUMBERS, MAP, CHECKS, DONE, FAILED = "waiting", "numbers", "map", "checks", "done", "failed"
+#: Answers that are kept for switching back and forth.
+_KEPT = 64
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One mark, method and target.
+
+    Attributes:
+        mark: the nodule.
+        method: name of the explanation method.
+        target: an output, or a contrast of two.
+    """
+
+    mark: Mark
+    method: str
+    target: str
+
+
+@dataclass
+class Answer:
+    """What is known so far.
+
+    Attributes:
+        stage: what is being worked on; ``done`` or ``failed`` at the end.
+        row: columns of predictions.csv.
+        middle: where the model takes the nodule's middle to be, LPS mm; the mark itself for a run that stays on it.
+        outlines: lines that the model measures, LPS mm (point, 3), by plane.
+        diameter: ends of the longest line across the axial outline, LPS mm (2, 3); None without one.
+        start: first voxel of the map in the turned CT, (superior, posterior, left).
+        values: the map on the CT's own voxels, float32, in the same axes.
+        warnings: level and text, about prediction and map.
+        error: one line.
+    """
+
+    stage: str = WAITING
+    row: Mapping[str, Any] = field(default_factory=dict)
+    middle: tuple[float, ...] | None = None
+    outlines: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    diameter: np.ndarray | None = None
+    start: tuple[int, ...] | None = None
+    values: np.ndarray | None = None
+    warnings: Sequence[tuple[str, str]] = ()
+    error: str = ""
+
+
+class Answers:
+    """The worker.
+
+    Args:
+        run: run folder or name; None for the package's.
+        told: called with a mark and its row as soon as there are numbers.
+        device: where the model runs.
+
+    Attributes:
+        run: the model; None until it is loaded.
+        fault: why it could not be loaded; empty where it could.
+    """
+
+    def __init__(
+        self,
+        run: Path | None,
+        told: Callable[[Mark, Mapping[str, Any]], None] = lambda mark, row: None,
+        device: str = "auto",
+    ) -> None:
+        self.run: Run | None = None
+        self.fault = ""
+        self._path, self._told, self._device = run, told, device
+        self._answers: dict[Question, Answer] = {}
+        self._queue: list[tuple[int, int, Question, OpenedSeries]] = []
+        self._numbers = count()
+        self._changed = Condition()
+        self._ended = False
+        self._thread = Thread(target=self._work, name="model", daemon=True)
+
+    def start(self) -> None:
+        """Load the model and begin to answer."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop after the work in hand."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def ask(self, series: OpenedSeries, question: Question) -> Answer:
+        """The answer as far as it is there; the newest question is worked on first."""
+        with self._changed:
+            answer = self._answers.pop(question, None)
+            if answer is None:
+                answer = Answer()
+                heapq.heappush(self._queue, (0, -next(self._numbers), question, series))
+            self._answers[question] = answer
+            while len(self._answers) > _KEPT:
+                del self._answers[next(iter(self._answers))]
+            self._changed.notify_all()
+            return answer
+
+    def _work(self) -> None:
+        from ctxai.run.run import Run
+
+        try:
+            self.run = Run.open(self._path).to(self._device)
+        except InputError as error:
+            self.fault = str(error)
+            return
+        while True:
+            with self._changed:
+                while not (self._queue or self._ended):
+                    self._changed.wait()
+                if self._ended:
+                    return
+                priority, _, question, series = heapq.heappop(self._queue)
+                answer = self._answers.get(question)
+            if answer is None:
+                continue
+            try:
+                if priority == 0:
+                    self._answer(series, question, answer)
+                    with self._changed:
+                        heapq.heappush(self._queue, (1, -next(self._numbers), question, series))
+                else:
+                    self._check(series, question, answer)
+                    answer.stage = DONE
+            except InputError as error:
+                answer.error, answer.stage = str(error), FAILED
+            except Exception as error:  # noqa: BLE001 (the worker goes on with the next question)
+                logger.warning("an answer failed: %s", type(error).__name__)
+                answer.error, answer.stage = f"unexpected {type(error).__name__}; try another method", FAILED
+
+    def _answer(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
+        from ctxai.export.overlay import to_ct_grid
+        from ctxai.open.outline import longest_across, outlines_of
+
+        assert self.run is not None
+        answer.stage = NUMBERS
+        found = self._explain(series, question, methods=())
+        nodule = found.nodules[0]
+        answer.row = found.rows[0]
+        answer.middle = tuple(round(float(value), 3) for value in nodule.patch.grid.centre)
+        answer.outlines = outlines_of(self.run, nodule.patch)
+        answer.diameter = longest_across(answer.outlines.get("axial", ()))
+        answer.warnings = _warnings(answer.row, None)
+        answer.stage = MAP
+        self._told(question.mark, answer.row)
+        explained = self._explain(series, question, methods=(question.method,))
+        fused = explained.nodules[0].maps[explained.options.methods[0].name, question.target]
+        block = to_ct_grid(fused.values, explained.nodules[0].patch.grid, explained.series.grid)
+        answer.start, answer.values = series.planes.block(block.start, block.values)
+        answer.stage = CHECKS
+
+    def _check(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
+        found = self._explain(series, question, methods=(question.method,), trust=True)
+        answer.warnings = _warnings(found.rows[0], f"{found.options.methods[0].name}_{question.target}")
+
+    def _explain(self, series: OpenedSeries, question: Question, methods: Sequence[str], trust: bool = False) -> Any:
+        """As ``ctxai explain`` does."""
+        from ctxai import api
+        from ctxai.annotations import AnnotatedNodule
+
+        mark = question.mark
+        nodule = AnnotatedNodule(mark.nodule_id, np.array(mark.lps), None, mark.diameter_mm)
+        return api.explain(
+            series.ct,
+            [nodule],
+            run=self.run,
+            methods=methods,
+            targets=[question.target],
+            trust=trust,
+            device=self._device,
+        )
+
+
+def _warnings(row: Mapping[str, Any], column: str | None) -> list[tuple[str, str]]:
+    from ctxai.report.trust import Level, map_trust, warnings_of
+
+    told = [(warning.level.value, warning.text) for warning in warnings_of(row)]
+    if column is not None:
+        told += [(Level.MAP.value, f"{text[0].upper()}{text[1:]}.") for text in map_trust(row, column).warnings]
+    return told

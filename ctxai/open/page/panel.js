@@ -1,0 +1,130 @@
+// The panel beside the planes. Text from files is set as text, never as HTML.
+
+const STAGES = { waiting: "waiting for the model", numbers: "predicting", map: "explaining", checks: "checking the map", done: "", failed: "" };
+const SHARES = { waiting: 0.05, numbers: 0.2, map: 0.5, checks: 0.8, done: 1, failed: 1 };
+const LEVELS = { "Do not use the number": "number", "Do not use the map": "map", "Good to know": "note" };
+const $ = (id) => document.getElementById(id);
+
+export const fixed = (value, digits = 2) => (value === null || value === undefined ? "–" : Number(value).toFixed(digits).replace("-", "−"));
+// A share is never 0 or 100 %, which no model can know.
+export function percent(share) {
+  if (share === null || share === undefined) return "–";
+  return share < 0.005 ? "under 1 %" : share > 0.995 ? "over 99 %" : `${Math.round(share * 100)} %`;
+}
+
+function fill(select, entries, chosen) {
+  const now = select.value || chosen;
+  select.replaceChildren(...entries.map(([value, text]) => new Option(text, value, false, value === now)));
+}
+
+const named = (name) => name.replaceAll("_", " ");
+
+function seriesName(one) {
+  const { SeriesDescription: description, StudyDate: date, SeriesNumber: number, ConvolutionKernel: kernel } = one.texts;
+  return [date, number && `series ${number}`, description, kernel].filter(Boolean).join(", ") || one.key;
+}
+
+export function showState(page) {
+  const { state } = page;
+  if (state.error) {
+    $("status").textContent = state.error;
+    $("status").className = "error";
+    return;
+  }
+  $("notice").textContent = state.notice;
+  if (!$("series").options.length) {
+    fill($("series"), state.series.map((one) => [one.key, seriesName(one)]));
+    fill($("beside"), [["", "nothing"], ...state.series.map((one) => [one.key, seriesName(one)])]);
+    $("beside-label").hidden = state.series.length < 2;
+  }
+  if (state.run && !$("target").options.length) {
+    const targets = state.run.targets.map((one) => [one, named(one)]);
+    fill($("target"), targets);
+    fill($("minus"), [["", "nothing"], ...targets]);
+    fill($("method"), state.run.methods.map((one) => [one, named(one)]));
+    $("run").textContent = `ctxai ${state.version}, run ${state.run.name}, weights ${state.run.weights_sha256.slice(0, 12)}`;
+  }
+  const own = state.series.find((one) => page.volume && one.key === page.volume.key);
+  const fault = state.fault || (own && own.fault);
+  if (page.answer) return;
+  const reading = own && own.read < 1;
+  $("status").className = fault ? "error" : "";
+  $("status").textContent = fault || (reading ? `Reading slices: ${Math.round(own.read * 100)} %` : state.run ? "Click a nodule." : "Loading the model …");
+  $("progress").value = fault ? 0 : reading ? own.read : state.run ? 1 : 0.5;
+}
+
+export function showNodules(page, select) {
+  $("nodules").replaceChildren(
+    ...page.marks.map((mark) => {
+      const row = document.createElement("tr");
+      const cells = [
+        mark.nodule_id,
+        fixed(mark.row.diameter, 1),
+        percent(mark.row.malignancy_probability),
+        mark.state + (mark.score === null ? "" : ` (score ${fixed(mark.score)})`) + (mark.verdicts.length ? `, ${mark.verdicts.at(-1).verdict || "rated"}` : ""),
+      ];
+      row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+      row.setAttribute("aria-selected", mark === page.selected);
+      row.className = mark.state;
+      row.dataset.nodule = mark.nodule_id;
+      row.tabIndex = 0;
+      row.addEventListener("click", () => select(mark));
+      row.addEventListener("keydown", (event) => event.key === "Enter" && select(mark));
+      return row;
+    }),
+  );
+}
+
+export function showAnswer(page) {
+  const { answer, selected } = page;
+  $("answer").hidden = !selected;
+  if (!selected) return;
+  $("answer-name").textContent = selected.nodule_id;
+  const row = answer && Object.keys(answer.row).length ? answer.row : selected.row;
+  const known = row && row.malignancy !== undefined;
+  $("answer").dataset.stage = answer ? answer.stage : "";
+  for (const name of ["malignancy", "malignancy_low", "malignancy_high", "malignancy_probability", "diameter"]) {
+    $("answer").dataset[name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())] = known ? row[name] : "";
+  }
+  $("malignancy").textContent = known ? `Malignancy ${fixed(row.malignancy, 1)}` : "";
+  $("malignancy-interval").textContent = known ? `of 5 (90 % interval ${fixed(row.malignancy_low, 1)} to ${fixed(row.malignancy_high, 1)})` : "";
+  $("probability").textContent = known ? `Probability that readers rate it above 3: ${percent(row.malignancy_probability)}` : "";
+  $("diameter").textContent = known ? diameterText(row, answer) : "";
+  $("before").textContent = page.before && known ? `Before the mark was moved: malignancy ${fixed(page.before.malignancy, 1)}, probability ${percent(page.before.malignancy_probability)}` : "";
+  $("marks-told").textContent = placesText(selected, answer);
+  $("warnings").replaceChildren(...(answer ? answer.warnings : []).map(([level, text]) => Object.assign(document.createElement("li"), { className: LEVELS[level], textContent: `${level}: ${text}` })));
+  $("ratings").replaceChildren(...(known ? ratingRows(row) : []));
+  const last = selected.verdicts.at(-1);
+  $("said").textContent = last ? `Kept: ${[last.verdict, last.rating && `rating ${last.rating}`, last.text, last.map_shown ? "map seen" : "map not seen"].filter(Boolean).join(", ")}` : "";
+  if (!answer) return;
+  $("status").textContent = answer.error || STAGES[answer.stage] || "The answer is whole.";
+  $("status").className = answer.error ? "error" : "";
+  $("progress").value = SHARES[answer.stage] || 0;
+}
+
+function placesText(mark, answer) {
+  const place = (lps) => `(${lps.map((value) => fixed(value, 1)).join(", ")})`;
+  const marked = [mark.x, mark.y, mark.z];
+  const text = `Mark at ${place(marked)} mm LPS`;
+  if (!answer || !answer.middle) return text;
+  const distance = Math.hypot(...answer.middle.map((value, axis) => value - marked[axis]));
+  return distance < 0.05 ? text : `${text}; the model sees the nodule's middle ${fixed(distance, 1)} mm away, at ${place(answer.middle)}, and answers there`;
+}
+
+function diameterText(row, answer) {
+  const texts = row.diameter === undefined ? [] : [`Diameter ${fixed(row.diameter, 1)} mm (90 % interval ${fixed(row.diameter_low, 1)} to ${fixed(row.diameter_high, 1)})`];
+  if (answer && answer.diameter) {
+    const [a, b] = answer.diameter;
+    texts.push(`longest line across the outline ${fixed(Math.hypot(...a.map((value, axis) => value - b[axis])), 1)} mm`);
+  }
+  return texts.join("; ");
+}
+
+function ratingRows(row) {
+  return Object.keys(row).filter((name) => `${name}_low` in row).map((name) => {
+    const line = document.createElement("tr");
+    const cells = [named(name), fixed(row[name], 1), `${fixed(row[`${name}_low`], 1)} to ${fixed(row[`${name}_high`], 1)}`];
+    line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+    return line;
+  });
+}

@@ -1,0 +1,305 @@
+"""The page's server: what the browser asks for, and what a click changes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ctxai import __version__
+from ctxai.disclaimer import NOTICE
+from ctxai.errors import InputError
+from ctxai.open.answers import DONE, FAILED, NUMBERS, WAITING, Answer, Answers, Question
+from ctxai.open.guard import Guard
+from ctxai.open.marks import Mark, Verdict
+from ctxai.open.planes import PLANES
+from ctxai.open.session import Session
+from ctxai.open.study import OpenedSeries, Study
+
+HOST = "127.0.0.1"
+_PAGE = Path(__file__).parent / "page"
+_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript"}
+#: CTs whose voxels are kept in memory: the one that is read, and one beside it.
+_IN_MEMORY = 2
+
+
+class OpenServer:
+    """A study, its session and the model behind one page.
+
+    Args:
+        study: the CTs.
+        session: what the reader does.
+        answers: the model.
+    """
+
+    def __init__(self, study: Study, session: Session, answers: Answers) -> None:
+        self.study, self.session, self.answers = study, session, answers
+        self._recent: list[OpenedSeries] = []
+        posted: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "/marks": self.mark,
+            "/marks/change": self.change,
+            "/marks/remove": self.remove,
+            "/answers": self.answer,
+            "/map": self.map,
+            "/verdicts": self.judge,
+        }
+        self.app = Starlette(
+            routes=[
+                Route("/", _file("open.html")),
+                *(
+                    Route(f"/{path.name}", _file(path.name))
+                    for path in sorted(_PAGE.iterdir())
+                    if path.suffix in (".js", ".css")
+                ),
+                Route("/state", lambda request: JSONResponse(self.state())),
+                Route("/series/{key}", self._series),
+                Route("/series/{key}/{plane}/{index:int}", self._plane),
+                *(Route(path, _posted(function), methods=["POST"]) for path, function in posted.items()),
+            ],
+            exception_handlers={InputError: _told},
+        )
+
+    def serve(self, port: int, ready: Callable[[str], None]) -> None:
+        """Listen until told to end.
+
+        Args:
+            port: 0 takes a free one.
+            ready: called with the address, which holds the one-time token.
+
+        Raises:
+            InputError: when the port is taken.
+        """
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            listening.close()
+            raise InputError(
+                f"--port {port}: cannot listen there ({error}); give another, or 0 for a free one"
+            ) from None
+        host = f"{HOST}:{listening.getsockname()[1]}"
+        guard = Guard(self.app, host)
+        config = uvicorn.Config(
+            guard,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            timeout_graceful_shutdown=1,
+        )
+        listening.listen(128)
+        self.answers.start()
+        ready(f"http://{host}/?token={guard.token}")
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            listening.close()
+            self.answers.end()
+
+    def state(self) -> dict[str, Any]:
+        """All that the page shows beside images and answers."""
+        run = self.answers.run
+        return {
+            "version": __version__,
+            "notice": NOTICE,
+            "fault": self.answers.fault,
+            "run": None if run is None else _described(run),
+            "series": [
+                {"key": one.key, "texts": dict(one.texts), "read": one.share_read, "fault": one.fault}
+                for one in self.study.series.values()
+            ],
+            "marks": [self._marked(mark) for mark in list(self.session.marks.values())],
+        }
+
+    def _marked(self, mark: Mark) -> dict[str, Any]:
+        said = [one for one in self.session.reviews if self._is_of(one, mark)]
+        return {
+            **mark.to_json(),
+            "row": dict(self.session.answers.get(mark.key, {})),
+            "verdicts": [{name: one[name] for name in ("verdict", "rating", "text", "map_shown")} for one in said],
+        }
+
+    def _is_of(self, review: Mapping[str, Any], mark: Mark) -> bool:
+        uid = self.session.series.get(mark.series, {}).get("uid")
+        return bool(review["nodule_id"] == mark.nodule_id and review["series_uid"] == uid)
+
+    def _known(self, content: Mapping[str, Any]) -> Mark:
+        mark = self.session.marks.get((str(content.get("series")), str(content.get("nodule_id"))))
+        if mark is None:
+            raise InputError("there is no such mark")
+        return mark
+
+    def _opened(self, key: str) -> OpenedSeries:
+        series = self.study.series.get(key)
+        if series is None:
+            raise InputError("there is no such series")
+        return series
+
+    def mark(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a click as a new mark.
+
+        Raises:
+            InputError: for a position outside of the CT.
+        """
+        series = self._opened(str(content.get("series")))
+        nodule_id = self.session.new_id(series.key)
+        mark = Mark(series.key, nodule_id, *(_rounded(content.get(axis)) for axis in "xyz"))
+        self._put(series, mark)
+        return self._marked(mark)
+
+    def _put(self, series: OpenedSeries, mark: Mark) -> None:
+        if not series.ct.grid.contains(np.array(mark.lps)):
+            raise InputError("the mark lies outside of the CT")
+        if series.key not in self.session.series:
+            self.session.know_series(series.key, series.uid, series.patient)
+        self.session.put(mark)
+
+    def change(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Move a mark, or accept or reject it."""
+        mark = self._known(content)
+        if "x" in content:
+            x, y, z = (_rounded(content.get(axis)) for axis in "xyz")
+            mark = replace(mark, x=x, y=y, z=z)
+        if "state" in content:
+            mark = replace(mark, state=str(content["state"]))
+        self._put(self._opened(mark.series), mark)
+        return self._marked(mark)
+
+    def remove(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Take a mark away."""
+        self.session.remove(self._known(content).key)
+        return {}
+
+    def _question(self, content: Mapping[str, Any]) -> tuple[OpenedSeries, Question]:
+        mark = self._known(content)
+        question = Question(replace(mark, state="marked"), str(content.get("method")), str(content.get("target")))
+        return self._opened(mark.series), question
+
+    def answer(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the model, or how far it is."""
+        if self.answers.fault:
+            raise InputError(self.answers.fault)
+        return _as_json(self.answers.ask(*self._question(content)))
+
+    def map(self, content: Mapping[str, Any]) -> Response:
+        """The map of an answer, float32 little-endian."""
+        answer = self.answers.ask(*self._question(content))
+        if answer.values is None:
+            raise InputError("there is no map yet")
+        return _binary(answer.values.astype("<f4"))
+
+    def judge(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a verdict."""
+        self.session.judge(Verdict.from_json(content))
+        return self._marked(self._known(content))
+
+    def _series(self, request: Request) -> Response:
+        series = self._opened(request.path_params["key"])
+        planes = series.planes
+        self._recent = [series, *(one for one in self._recent if one is not series)]
+        for old in self._recent[_IN_MEMORY:]:
+            old.release()
+        del self._recent[_IN_MEMORY:]
+        series.fill()
+        shape, affine = planes.grid.shape, planes.grid.affine
+        return JSONResponse(
+            {"shape": list(shape), "affine": affine.tolist(), "spacing": planes.grid.spacing_mm.tolist()}
+        )
+
+    def _plane(self, request: Request) -> Response:
+        name = request.path_params["plane"]
+        if name not in PLANES:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        try:
+            plane = self._opened(request.path_params["key"]).planes.plane(name, request.path_params["index"])
+        except IndexError:
+            raise HTTPException(HTTPStatus.NOT_FOUND) from None
+        return _binary(plane.astype("<i2", copy=False))
+
+
+def _described(run: Any) -> dict[str, Any]:
+    from ctxai.explain import list_methods
+
+    return {
+        "name": run.name,
+        "weights_sha256": run.weights_sha256,
+        "targets": list(run.target_names),
+        "methods": list(dict.fromkeys([*run.default_methods, *list_methods()])),
+    }
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    known = answer.stage not in (WAITING, NUMBERS)
+    return {
+        "stage": answer.stage,
+        "ended": answer.stage in (DONE, FAILED),
+        "error": answer.error,
+        "row": dict(answer.row),
+        "middle": answer.middle,
+        "outlines": {plane: [line.tolist() for line in lines] for plane, lines in answer.outlines.items()}
+        if known
+        else {},
+        "diameter": None if answer.diameter is None else answer.diameter.tolist(),
+        "map": None
+        if answer.values is None or answer.start is None
+        else {"start": list(answer.start), "shape": list(answer.values.shape)},
+        "warnings": [list(one) for one in answer.warnings],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """A position to a micrometre; what is no number is left to :class:`Mark`."""
+    return round(float(value), 3) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _binary(array: np.ndarray) -> Response:
+    return Response(array.tobytes(), media_type="application/octet-stream")
+
+
+def _file(name: str) -> Callable[[Request], Response]:
+    def answered(request: Request) -> Response:
+        return FileResponse(_PAGE / name, media_type=_TYPES[Path(name).suffix])
+
+    return answered
+
+
+def _posted(function: Callable[[Mapping[str, Any]], Any]) -> Callable[[Request], Awaitable[Response]]:
+    """A route that takes a JSON object."""
+
+    async def answered(request: Request) -> Response:
+        if request.headers.get("content-type") != "application/json":
+            raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        try:
+            content = json.loads(await request.body())
+        except ClientDisconnect:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE) from None
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            raise InputError("expected a JSON object")
+        answer = await run_in_threadpool(function, content)
+        return answer if isinstance(answer, Response) else JSONResponse(answer)
+
+    return answered
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    """Bad input in one line."""
+    return JSONResponse({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)

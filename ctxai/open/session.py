@@ -1,0 +1,259 @@
+"""What a reader has done, kept so that a kill loses no click.
+
+The journal is the truth: a line of JSON for every click, appended and flushed to the disk before the page is answered.
+The tables that other programs read are made from it after every line, each replaced whole::
+
+    SESSION/journal.jsonl
+    SESSION/points.csv         marked and accepted nodules, for `ctxai explain --points`
+    SESSION/<series>.mrk.json  the same, for 3D Slicer
+    SESSION/review.csv         every verdict with time, position, prediction, map and checksum of the weights
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import pandas as pd
+
+from ctxai.errors import InputError
+from ctxai.files import explain_os_errors, sweep, write_json, write_text
+from ctxai.open.marks import Mark, Verdict
+
+JOURNAL = "journal.jsonl"
+POINTS = "points.csv"
+REVIEW = "review.csv"
+MARKUPS = ".mrk.json"
+#: More than any reader clicks.
+_MAX_BYTES = 2**28
+_VERSION = 1
+_NUMBERED = re.compile(r"nodule-([0-9]{1,9})")
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+#: Columns of an answer that a verdict is kept with.
+_NUMBERS = (
+    "malignancy",
+    "malignancy_low",
+    "malignancy_high",
+    "malignancy_probability",
+    "novelty_percentile",
+    "run",
+    "weights_sha256",
+)
+_REVIEW_COLUMNS = (
+    "time",
+    "reader",
+    "patient",
+    "series_uid",
+    "nodule_id",
+    "x",
+    "y",
+    "z",
+    "state",
+    "verdict",
+    "rating",
+    "text",
+    "map_shown",
+    "method",
+    "target",
+    *_NUMBERS,
+)
+
+
+class Session:
+    """The marks and verdicts of one reader, in a folder.
+
+    Args:
+        folder: where they are kept; made when it is absent.
+        reader: name of the reader in review.csv.
+
+    Attributes:
+        marks: by series key and nodule id, in the order in which they came.
+        answers: the last prediction of each mark: its row of predictions.csv.
+        reviews: every verdict, as a row of review.csv.
+        series: Series Instance UID and patient's pseudonym by series key.
+
+    Raises:
+        InputError: when the journal is of something else, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, reader: str = "") -> None:
+        self.folder, self.reader = folder, reader
+        self.marks: dict[tuple[str, str], Mark] = {}
+        self.answers: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self.reviews: list[dict[str, Any]] = []
+        self.series: dict[str, dict[str, str]] = {}
+        self._highest: dict[str, int] = {}
+        self._lock = RLock()
+        path = folder / JOURNAL
+        with explain_os_errors(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.is_file() and (folder / POINTS).exists():
+                raise InputError(f"{folder}: holds a {POINTS} of something else; give another folder with --out")
+            whole = self._replay(path) if path.is_file() else 0
+            sweep(folder)
+            self._file = path.open("ab")
+            self._file.truncate(whole)  # a line that a kill cut short
+        if not whole:
+            self._append({"journal": "ctxai open", "version": _VERSION})
+        self._write_tables()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._file.close()
+
+    def know_series(self, key: str, uid: str, patient: str) -> None:
+        """Keep the Series Instance UID and the patient's pseudonym of a series, for the tables."""
+        with self._lock:
+            self._record({"series": {"key": key, "uid": uid, "patient": patient}})
+
+    def put(self, mark: Mark) -> None:
+        """Keep a mark, in place of the one of its name; a moved one loses its answer."""
+        with self._lock:
+            self._record({"mark": mark.to_json()})
+            self._write_tables()
+
+    def remove(self, key: tuple[str, str]) -> None:
+        """Take a mark away."""
+        with self._lock:
+            self._record({"removed": list(key)})
+            self._write_tables()
+
+    def answer(self, key: tuple[str, str], row: Mapping[str, Any]) -> None:
+        """Keep the prediction of a mark."""
+        with self._lock:
+            if key in self.marks and self.answers.get(key) != row:
+                self._record({"answer": {"key": list(key), "row": dict(row)}})
+
+    def judge(self, verdict: Verdict) -> None:
+        """Keep a verdict, with the mark and the prediction that it is about.
+
+        Raises:
+            InputError: when there is no such mark.
+        """
+        key = verdict.series, verdict.nodule_id
+        with self._lock:
+            if key not in self.marks:
+                raise InputError("verdict: there is no such mark")
+            mark, known = self.marks[key], self.series.get(verdict.series, {})
+            answer = self.answers.get(key, {})
+            row = {name: None for name in _REVIEW_COLUMNS} | {
+                "time": _now(),
+                "reader": self.reader,
+                "patient": known.get("patient", ""),
+                "series_uid": known.get("uid", ""),
+                "nodule_id": verdict.nodule_id,
+                "x": mark.x,
+                "y": mark.y,
+                "z": mark.z,
+                "state": mark.state,
+                "verdict": verdict.verdict,
+                "rating": verdict.rating,
+                "text": verdict.text,
+                "map_shown": verdict.map_shown,
+                "method": verdict.method,
+                "target": verdict.target,
+            }
+            row |= {name: answer.get(name) for name in _NUMBERS}
+            self._record({"verdict": row})
+            self._write_tables()
+
+    def new_id(self, series: str) -> str:
+        """A name for the next nodule of a series, one that none has had."""
+        return f"nodule-{self._highest.get(series, 0) + 1:03d}"
+
+    def _record(self, event: Mapping[str, Any]) -> None:
+        self._append({"time": _now(), **event})
+        self._apply(event)
+
+    def _append(self, event: Mapping[str, Any]) -> None:
+        with explain_os_errors(self.folder / JOURNAL):
+            self._file.write(json.dumps(event, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def _replay(self, path: Path) -> int:
+        """Apply the lines of a journal; returns the length of those that are whole."""
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"{path}: larger than any journal of `ctxai open`; give another folder with --out")
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        try:
+            for number, line in enumerate(content[:whole].splitlines()):
+                event = json.loads(line)
+                if number == 0 and (event.get("journal"), event.get("version")) != ("ctxai open", _VERSION):
+                    raise ValueError("first line")
+                self._apply(event)
+        except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+            raise InputError(
+                f"{path}, line {number + 1}: not a journal of `ctxai open` ({type(error).__name__}); give another "
+                "folder with --out"
+            ) from None
+        return whole
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
+        if "mark" in event:
+            mark = Mark.from_json(event["mark"])
+            before = self.marks.get(mark.key)
+            self.marks[mark.key] = mark
+            if number := _NUMBERED.fullmatch(mark.nodule_id):
+                self._highest[mark.series] = max(self._highest.get(mark.series, 0), int(number[1]))
+            if before is not None and before.lps != mark.lps:
+                self.answers.pop(mark.key, None)
+        elif "removed" in event:
+            series, nodule_id = event["removed"]
+            self.marks.pop((series, nodule_id), None)
+            self.answers.pop((series, nodule_id), None)
+        elif "answer" in event:
+            series, nodule_id = event["answer"]["key"]
+            self.answers[series, nodule_id] = dict(event["answer"]["row"])
+        elif "verdict" in event:
+            self.reviews.append({name: event["verdict"].get(name) for name in _REVIEW_COLUMNS})
+        elif "series" in event:
+            one = event["series"]
+            self.series[str(one["key"])] = {"uid": str(one["uid"]), "patient": str(one["patient"])}
+
+    def _write_tables(self) -> None:
+        kept = [mark for mark in self.marks.values() if mark.state in ("marked", "accepted")]
+        points = [
+            {
+                "x": mark.x,
+                "y": mark.y,
+                "z": mark.z,
+                "nodule_id": mark.nodule_id,
+                "series_uid": self.series.get(mark.series, {}).get("uid", ""),
+                "diameter_mm": mark.diameter_mm,
+            }
+            for mark in kept
+        ]
+        columns = ["x", "y", "z", "nodule_id", "series_uid", "diameter_mm"]
+        table = pd.DataFrame(points, columns=columns)
+        write_text(self.folder / POINTS, table.to_csv(index=False, lineterminator="\n"))
+        review = pd.DataFrame(self.reviews, columns=list(_REVIEW_COLUMNS)).astype({"rating": "Int64"})
+        write_text(self.folder / REVIEW, review.to_csv(index=False, lineterminator="\n"))
+        for series in {mark.series for mark in self.marks.values()}:
+            write_json(self.folder / f"{series}{MARKUPS}", _markups([one for one in kept if one.series == series]))
+
+
+def _markups(marks: list[Mark]) -> dict[str, Any]:
+    """A list of control points in 3D Slicer's markups schema 1.0.3."""
+    points = [
+        {"id": str(number), "label": mark.nodule_id, "position": list(mark.lps), "positionStatus": "defined"}
+        for number, mark in enumerate(marks, start=1)
+    ]
+    return {
+        "@schema": _SCHEMA,
+        "markups": [{"type": "Fiducial", "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": points}],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,205 @@
+"""The CT series that are open, and the marks that came with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from pydicom.multival import MultiValue
+
+from ctxai.annotations import AnnotatedNodule, CTDescription, annotate, open_annotations
+from ctxai.annotations.matching import require_some
+from ctxai.ct.archive import unpacked
+from ctxai.ct.dicom_errors import PARSE_ERRORS, open_dataset, without_warnings
+from ctxai.ct.header import SliceHeader, series_key
+from ctxai.ct.search import find_series
+from ctxai.ct.series import CTSeries
+from ctxai.ct.slice_sorting import is_volume
+from ctxai.ct.volume import CT, CTVolume
+from ctxai.ct.volume_file import suffix_of
+from ctxai.errors import InputError
+from ctxai.inference.nodules import describe_series
+from ctxai.open.marks import Mark
+from ctxai.open.planes import Planes
+
+_TEXTS = ("SeriesDescription", "StudyDate", "SeriesNumber", "ConvolutionKernel")
+_LONGEST_TEXT = 64
+_READING_FAILED = "cannot be read"
+
+logger = logging.getLogger(__name__)
+
+
+class OpenedSeries:
+    """One CT, opened when it is first looked at.
+
+    Args:
+        uid: Series Instance UID, or the name of a file that has none.
+        make: opens it.
+        texts: what the page calls it: description, date, number, kernel.
+        patient: pseudonym of the patient.
+        key: name in paths; made from the UID when not given.
+
+    Attributes:
+        fault: why it cannot be shown; empty where it can.
+    """
+
+    def __init__(
+        self, uid: str, make: Callable[[], CT], texts: Mapping[str, str], patient: str = "", key: str = ""
+    ) -> None:
+        self.uid, self.patient, self.texts = uid, patient, texts
+        self.key = key or series_key(uid)
+        self.fault = ""
+        self._make = make
+        self._lock = Lock()
+        self._filling = False
+
+    @cached_property
+    def _ct(self) -> CT:
+        return self._make()
+
+    @property
+    def ct(self) -> CT:
+        """The CT.
+
+        Raises:
+            InputError: when it cannot be opened, such as one that is no regular volume.
+        """
+        with self._lock:
+            return self._ct
+
+    @cached_property
+    def _planes(self) -> Planes:
+        return Planes(self._ct)
+
+    @property
+    def planes(self) -> Planes:
+        """Its voxels as they are shown.
+
+        Raises:
+            InputError: as :attr:`ct`.
+        """
+        with self._lock:
+            return self._planes
+
+    @property
+    def share_read(self) -> float:
+        """Share of its slices that are in memory; 0 before it is looked at."""
+        return self._planes.share_read if "_planes" in self.__dict__ else 0.0
+
+    def fill(self) -> None:
+        """Read all slices in a thread of their own."""
+        planes = self.planes
+        with self._lock:
+            if self._filling:
+                return
+            self._filling = True
+        Thread(target=self._fill, args=(planes,), name="slices", daemon=True).start()
+
+    def _fill(self, planes: Planes) -> None:
+        try:
+            for _ in planes.fill():
+                pass
+        except InputError as error:
+            self.fault = str(error)
+            logger.warning("%s", error)
+
+    def release(self) -> None:
+        """Forget the voxels."""
+        with self._lock:
+            self.__dict__.pop("_planes", None)
+            self._filling = False
+
+
+class Study:
+    """The series of a folder, an archive or a volume file, and marks from a file.
+
+    Args:
+        input: where the CT is.
+        points: marks of any annotation source; those with a score are proposals.
+
+    Attributes:
+        series: by key, in the order of the tree.
+        given: the marks of ``points``.
+
+    Raises:
+        InputError: when there is no CT, or the marks belong to none of its series.
+    """
+
+    def __init__(self, input: Path, points: Path | None = None) -> None:
+        self._stack = ExitStack()
+        self.series: dict[str, OpenedSeries] = {}
+        self.given: list[Mark] = []
+        try:
+            self._open(input, points)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        self._stack.close()
+
+    def _open(self, input: Path, points: Path | None) -> None:
+        if suffix_of(input) and input.is_file():
+            uid = input.name[: len(input.name) - len(suffix_of(input))]
+            one = OpenedSeries(uid, lambda: CTVolume.from_file(input), {"SeriesDescription": input.name})
+            self.series[one.key] = one
+            descriptions = [CTDescription(uid, "", "", str(input))]
+        else:
+            folder = self._stack.enter_context(unpacked(input))
+            damaged: dict[Path, str] = {}
+            found = find_series(folder, damaged, label=input)
+            for reason in damaged.values():
+                logger.warning("left out: %s", reason)
+            groups = [group for group in found.values() if is_volume(group)] or list(found.values())
+            for group in groups:
+                one = _of_dicom(group)
+                self.series[one.key] = one
+            descriptions = describe_series(groups) if points else []
+        if points is not None:
+            source = open_annotations(points)
+            marked = annotate(source, descriptions)
+            require_some(source, marked, descriptions)
+            by_uid = {one.uid: one.key for one in self.series.values()}
+            self.given = [_mark(by_uid[str(one.series_uid)], one, source.name) for one in marked.nodules]
+
+
+def _of_dicom(group: list[SliceHeader]) -> OpenedSeries:
+    return OpenedSeries(group[0].series_uid, lambda: CTSeries(group), _texts(group[0].path))
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """What the header calls the series; nothing that names the patient."""
+    try:
+        with without_warnings():
+            dataset = open_dataset(path, stop_before_pixels=True, specific_tags=list(_TEXTS))
+            return {name: _printable(dataset.get(name)) for name in _TEXTS}
+    except (InputError, *PARSE_ERRORS):
+        return {}
+
+
+def _printable(value: Any) -> str:
+    text = "/".join(map(str, value)) if isinstance(value, list | MultiValue) else str(value or "")
+    return "".join(letter for letter in text if letter.isprintable())[:_LONGEST_TEXT]
+
+
+def _mark(series: str, nodule: AnnotatedNodule, source: str) -> Mark:
+    """A mark of a file; a detector's, which has a score, is a proposal.
+
+    Raises:
+        InputError: for a nodule without a position of its own.
+    """
+    if nodule.centre_lps is None:
+        raise InputError(f"{nodule.origin}: {nodule.nodule_id} has no position of its own; give points or a mask")
+    x, y, z = (round(float(value), 3) for value in nodule.centre_lps)
+    try:
+        score = float(nodule.columns["score"]) if nodule.columns.get("score") else None
+    except ValueError:
+        raise InputError(f"{nodule.origin}: expected a number as score") from None
+    state = "marked" if score is None else "proposed"
+    return Mark(series, nodule.nodule_id, x, y, z, state, nodule.diameter_mm, score, source)
