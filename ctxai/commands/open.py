@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ctxai.commands.serving import open_browser, say, until_told_to_end
@@ -46,9 +47,7 @@ def open(
         say("Ctrl-C ends the page. Research use only, not for diagnosis.")
         open_browser(url, browser)
 
-    session = Session(out, reader)
-    study = Study(input, points)
-    try:
+    with contextlib.closing(Study(input, points)) as study, contextlib.closing(Session(out, reader)) as session:
         for mark in study.given:
             if mark.key not in session.marks:
                 opened = study.series[mark.series]
@@ -57,6 +56,3 @@ def open(
         answers = Answers(run, lambda mark, row: session.answer(mark.key, row), device)
         with until_told_to_end():
             OpenServer(study, session, answers).serve(port, ready)
-    finally:
-        study.close()
-        session.close()

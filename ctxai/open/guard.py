@@ -78,7 +78,11 @@ class Guard:
         if self._knows(headers):
             return RedirectResponse("/", HTTPStatus.SEE_OTHER) if b"token=" in scope["query_string"] else None
         given = parse_qs(scope["query_string"].decode("ascii", "replace")).get("token", [""])
-        if scope["path"] == "/" and scope["method"] == "GET" and secrets.compare_digest(given[0], self.token):
+        if (
+            scope["path"] == "/"
+            and scope["method"] == "GET"
+            and secrets.compare_digest(given[0].encode(), self.token.encode())
+        ):
             if self._used:
                 return _refused(
                     HTTPStatus.FORBIDDEN,

@@ -167,8 +167,7 @@ class OpenServer:
     def _put(self, series: OpenedSeries, mark: Mark) -> None:
         if not series.ct.grid.contains(np.array(mark.lps)):
             raise InputError("the mark lies outside of the CT")
-        if series.key not in self.session.series:
-            self.session.know_series(series.key, series.uid, series.patient)
+        self.session.know_series(series.key, series.uid, series.patient)
         self.session.put(mark)
 
     def change(self, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,16 +11,16 @@ The tables that other programs read are made from it after every line, each repl
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any
-
-import pandas as pd
 
 from ctxai.errors import InputError
 from ctxai.files import explain_os_errors, sweep, write_json, write_text
@@ -48,6 +48,7 @@ _NUMBERS = (
     "run",
     "weights_sha256",
 )
+_POINTS_COLUMNS = ("x", "y", "z", "nodule_id", "series_uid", "diameter_mm")
 _REVIEW_COLUMNS = (
     "time",
     "reader",
@@ -110,10 +111,11 @@ class Session:
         """Close the journal."""
         self._file.close()
 
-    def know_series(self, key: str, uid: str, patient: str) -> None:
+    def know_series(self, key: str, uid: str, patient: Callable[[], str]) -> None:
         """Keep the Series Instance UID and the patient's pseudonym of a series, for the tables."""
         with self._lock:
-            self._record({"series": {"key": key, "uid": uid, "patient": patient}})
+            if key not in self.series:
+                self._record({"series": {"key": key, "uid": uid, "patient": patient()}})
 
     def put(self, mark: Mark) -> None:
         """Keep a mark, in place of the one of its name; a moved one loses its answer."""
@@ -223,24 +225,19 @@ class Session:
 
     def _write_tables(self) -> None:
         kept = [mark for mark in self.marks.values() if mark.state in ("marked", "accepted")]
-        points = [
-            {
-                "x": mark.x,
-                "y": mark.y,
-                "z": mark.z,
-                "nodule_id": mark.nodule_id,
-                "series_uid": self.series.get(mark.series, {}).get("uid", ""),
-                "diameter_mm": mark.diameter_mm,
-            }
-            for mark in kept
-        ]
-        columns = ["x", "y", "z", "nodule_id", "series_uid", "diameter_mm"]
-        table = pd.DataFrame(points, columns=columns)
-        write_text(self.folder / POINTS, table.to_csv(index=False, lineterminator="\n"))
-        review = pd.DataFrame(self.reviews, columns=list(_REVIEW_COLUMNS)).astype({"rating": "Int64"})
-        write_text(self.folder / REVIEW, review.to_csv(index=False, lineterminator="\n"))
+        points = [{**mark.to_json(), "series_uid": self.series.get(mark.series, {}).get("uid")} for mark in kept]
+        write_text(self.folder / POINTS, _csv(_POINTS_COLUMNS, points))
+        write_text(self.folder / REVIEW, _csv(_REVIEW_COLUMNS, self.reviews))
         for series in {mark.series for mark in self.marks.values()}:
             write_json(self.folder / f"{series}{MARKUPS}", _markups([one for one in kept if one.series == series]))
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def _markups(marks: list[Mark]) -> dict[str, Any]:

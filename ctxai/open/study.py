@@ -8,12 +8,10 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom.multival import MultiValue
 
-from ctxai.annotations import AnnotatedNodule, CTDescription, annotate, open_annotations
-from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
 from ctxai.ct.dicom_errors import PARSE_ERRORS, open_dataset, without_warnings
 from ctxai.ct.header import SliceHeader, series_key
@@ -22,14 +20,16 @@ from ctxai.ct.series import CTSeries
 from ctxai.ct.slice_sorting import is_volume
 from ctxai.ct.volume import CT, CTVolume
 from ctxai.ct.volume_file import suffix_of
+from ctxai.deidentification.pseudonyms import Pseudonymizer
 from ctxai.errors import InputError
-from ctxai.inference.nodules import describe_series
 from ctxai.open.marks import Mark
 from ctxai.open.planes import Planes
 
+if TYPE_CHECKING:
+    from ctxai.annotations import AnnotatedNodule
+
 _TEXTS = ("SeriesDescription", "StudyDate", "SeriesNumber", "ConvolutionKernel")
 _LONGEST_TEXT = 64
-_READING_FAILED = "cannot be read"
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class OpenedSeries:
         uid: Series Instance UID, or the name of a file that has none.
         make: opens it.
         texts: what the page calls it: description, date, number, kernel.
-        patient: pseudonym of the patient.
+        patient: gives the pseudonym of the patient.
         key: name in paths; made from the UID when not given.
 
     Attributes:
@@ -49,7 +49,12 @@ class OpenedSeries:
     """
 
     def __init__(
-        self, uid: str, make: Callable[[], CT], texts: Mapping[str, str], patient: str = "", key: str = ""
+        self,
+        uid: str,
+        make: Callable[[], CT],
+        texts: Mapping[str, str],
+        patient: Callable[[], str] = str,
+        key: str = "",
     ) -> None:
         self.uid, self.patient, self.texts = uid, patient, texts
         self.key = key or series_key(uid)
@@ -149,7 +154,7 @@ class Study:
             uid = input.name[: len(input.name) - len(suffix_of(input))]
             one = OpenedSeries(uid, lambda: CTVolume.from_file(input), {"SeriesDescription": input.name})
             self.series[one.key] = one
-            descriptions = [CTDescription(uid, "", "", str(input))]
+            groups = None
         else:
             folder = self._stack.enter_context(unpacked(input))
             damaged: dict[Path, str] = {}
@@ -160,17 +165,13 @@ class Study:
             for group in groups:
                 one = _of_dicom(group)
                 self.series[one.key] = one
-            descriptions = describe_series(groups) if points else []
         if points is not None:
-            source = open_annotations(points)
-            marked = annotate(source, descriptions)
-            require_some(source, marked, descriptions)
-            by_uid = {one.uid: one.key for one in self.series.values()}
-            self.given = [_mark(by_uid[str(one.series_uid)], one, source.name) for one in marked.nodules]
+            self.given = _marks(points, groups, list(self.series.values()))
 
 
 def _of_dicom(group: list[SliceHeader]) -> OpenedSeries:
-    return OpenedSeries(group[0].series_uid, lambda: CTSeries(group), _texts(group[0].path))
+    first = group[0]
+    return OpenedSeries(first.series_uid, lambda: CTSeries(group), _texts(first.path), lambda: Pseudonymizer()(first))
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -186,6 +187,29 @@ def _texts(path: Path) -> dict[str, str]:
 def _printable(value: Any) -> str:
     text = "/".join(map(str, value)) if isinstance(value, list | MultiValue) else str(value or "")
     return "".join(letter for letter in text if letter.isprintable())[:_LONGEST_TEXT]
+
+
+def _marks(path: Path, groups: list[list[SliceHeader]] | None, series: list[OpenedSeries]) -> list[Mark]:
+    """Marks of an annotation file, in the series that they belong to.
+
+    Args:
+        path: of any annotation source.
+        groups: headers of each series; None for a volume file.
+        series: the CTs.
+
+    Raises:
+        InputError: when it cannot be read, or belongs to none of the series.
+    """
+    from ctxai.annotations import CTDescription, annotate, open_annotations
+    from ctxai.annotations.matching import require_some
+    from ctxai.inference.nodules import describe_series
+
+    cts = [CTDescription(one.uid, "", "") for one in series] if groups is None else describe_series(groups)
+    source = open_annotations(path)
+    found = annotate(source, cts)
+    require_some(source, found, cts)
+    keys = {one.uid: one.key for one in series}
+    return [_mark(keys[str(one.series_uid)], one, source.name) for one in found.nodules]
 
 
 def _mark(series: str, nodule: AnnotatedNodule, source: str) -> Mark:

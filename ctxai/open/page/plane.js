@@ -101,7 +101,7 @@ export class Plane {
         if (Math.abs(share) < 0.05) continue;
         const place = 4 * (row * w + column);
         image.data.set(share > 0 ? [255, Math.round(200 * (1 - share)), 0] : [70, 150, 255], place);
-        image.data[place + 3] = Math.round(190 * Math.min(1, Math.abs(share)));
+        image.data[place + 3] = Math.round(210 * Math.sqrt(Math.min(1, Math.abs(share))));
       }
     }
     on.putImageData(image, 0, 0);
