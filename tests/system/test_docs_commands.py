@@ -49,6 +49,7 @@ GIVEN = {
     "docs/how-to/explain.md": "ct-folder points.csv store run spiculated=store",
     "docs/how-to/ingest.md": "LIDC-IDRI scan points.csv LUNA16 crops",
     "docs/how-to/monai-bundle.md": "run ct.nii.gz points.csv",
+    "docs/how-to/open.md": "ct-folder points.csv",
     "docs/how-to/own-ct.md": "ct-folder points.csv ct.nii.gz",
     "docs/how-to/own-labels.md": "path/to/cts=LIDC-IDRI points.csv=labelled.csv "
     "path/to/new-ct=ct-folder new-points.csv=points.csv",
@@ -129,6 +130,7 @@ FIRST = f"ask() {{ python -c '{_ASK}' \"$@\" 2> /dev/null; }}; shopt -s expand_a
 FIRST += "trap 'echo \"line $LINENO: $BASH_COMMAND\" >&2' ERR"
 #: Commands that serve until they are told to end, and what is tried meanwhile, each until it succeeds.
 SERVING = {
+    "ctxai open": ["grep --quiet '/?token=' said"],
     "ctxai review": ["ask $(grep --only-matching 'http[^ ]*' said)"],
     "ctxai watch": ["ask $ORTHANC/modalities/CTXAI/store $SERIES", "ls spool/results/*/sent.json"],
 }

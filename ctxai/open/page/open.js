@@ -126,6 +126,7 @@ async function enquire() {
   for (;;) {
     const answer = await tell("/answers", asked);
     if (turn !== page.wanted) return;
+    const news = !page.answer || page.answer.stage !== answer.stage;
     page.answer = answer;
     if (Object.keys(answer.row || {}).length) mark.row = answer.row;
     if (answer.map && !page.map) {
@@ -137,9 +138,11 @@ async function enquire() {
         page.map = { ...answer.map, values, scale };
       }
     }
-    showAnswer(page);
-    showNodules(page, select);
-    draw();
+    if (news || answer.error) {
+      showAnswer(page);
+      showNodules(page, select);
+      draw();
+    }
     if (answer.ended || answer.error) return;
     await new Promise((go) => setTimeout(go, POLL_MS));
   }
@@ -166,6 +169,7 @@ async function moveTo(index) {
   page.before = page.selected.row && page.selected.row.malignancy !== undefined ? page.selected.row : null;
   await change({ x, y, z });
   page.answer = page.map = null;
+  showAnswer(page);
   enquire();
 }
 

@@ -1,0 +1,210 @@
+"""`ctxai open` as a reader uses it: a click in a real browser, the numbers on the page, a kill, and strangers."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ctxai.cli import main
+from ctxai.ct.series import read_series
+from ctxai.inference.nodules import candidates_of
+
+from sphere import SPHERE, centred_grid, sphere_hu
+from synthetic_ct import write_ct
+from system.browser import opened_page, screenshot
+
+pytestmark = pytest.mark.system
+
+PATIENCE_S = 180
+NUMBERS = ("malignancy", "malignancy_low", "malignancy_high", "malignancy_probability", "diameter")
+HOSTILE = "<img src=x onerror=alert(1)><script>document.title='run'</script>"
+
+
+@contextlib.contextmanager
+def opened(ct: Path, session: Path, *options: str):
+    """The running command and the address that it prints."""
+    command = [sys.executable, "-m", "ctxai", "open", str(ct), "--out", str(session), "--no-browser", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", url), process.stderr.read()
+            yield process, url
+        finally:
+            process.kill()
+
+
+def until(page, condition: str) -> None:
+    """Wait for a condition on the page, whose policy forbids playwright's own way of waiting."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, (condition, page.problems, page.locator("#status").inner_text())
+        time.sleep(0.05)
+
+
+def look(page, url: str) -> None:
+    """Open the page and wait for image and model."""
+    page.goto(url)
+    until(page, "document.getElementById('status').textContent === 'Click a nodule.'")
+
+
+def click_at(page, ct: Path, lps: np.ndarray) -> None:
+    """Scroll to a position and click it in the axial plane, which is still whole."""
+    grid = read_series(ct).grid  # axial, slices to superior
+    column, row, number = grid.to_index(lps)
+    canvas = page.locator("canvas[data-plane=axial]")
+    canvas.focus()
+    shown = int(re.match(r"axial (\d+)", page.locator(".axial p").inner_text())[1]) - 1
+    for _ in range(abs(round(number) - shown)):
+        page.keyboard.press("ArrowUp" if number > shown else "ArrowDown")
+    until(page, f"document.querySelector('.axial p').textContent.startsWith('axial {round(number) + 1} ')")
+    box = canvas.bounding_box()
+    width, height = grid.spacing_mm[:2] * grid.shape[:0:-1]
+    scale = min(box["width"] / width, box["height"] / height)
+    x = (box["width"] - width * scale) / 2 + (column + 0.5) * grid.spacing_mm[0] * scale
+    y = (box["height"] - height * scale) / 2 + (row + 0.5) * grid.spacing_mm[1] * scale
+    page.mouse.click(box["x"] + x, box["y"] + y)
+
+
+def numbers(page) -> dict[str, float]:
+    """What the page shows, once the map is there."""
+    until(page, "['checks', 'done', 'failed'].includes(document.getElementById('answer').dataset.stage)")
+    shown = page.evaluate("({...document.getElementById('answer').dataset})")
+    assert shown["stage"] != "failed", page.locator("#status").inner_text()
+    names = {name: re.sub("_(.)", lambda letter: letter[1].upper(), name) for name in NUMBERS}
+    return {name: float(shown[key]) for name, key in names.items()}
+
+
+def nodules(page) -> list[list[str]]:
+    return [row.split("\t") for row in page.locator("#nodules tr").all_inner_texts()]
+
+
+@pytest.mark.parametrize("kind", ["sphere", "real"])
+def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, request, chromium, tmp_path):
+    if kind == "real":
+        ct = request.getfixturevalue("lidc_0001")
+        centre = candidates_of(read_series(ct), None)[0].centre_lps
+    else:
+        ct, centre = request.getfixturevalue("sphere_ct"), SPHERE
+    session = tmp_path / "session"
+    with opened(ct, session) as (process, url), opened_page(chromium, 1500, 900) as page:
+        look(page, url)
+        click_at(page, ct, centre)
+        shown = numbers(page)
+        assert f"Malignancy {shown['malignancy']:.1f}" in page.locator("#answer").inner_text()
+        until(page, "document.getElementById('answer').dataset.stage === 'done'")
+        image = screenshot(page, f"open-{kind}")
+        assert np.ptp(image[..., 0].astype(int) - image[..., 2], axis=(0, 1)) > 100  # colours of outline and map
+        page.keyboard.press("a")
+        until(page, "document.querySelector('#nodules tr').textContent.includes('accepted')")
+        page.locator("#text").fill("spiculated")
+        page.locator("#rating").select_option("4")
+        page.locator("[data-verdict=agree]").click()
+        until(page, "document.getElementById('said').textContent.includes('agree, rating 4, spiculated, map seen')")
+        assert page.problems == []
+        assert all(asked.startswith((url.partition("?")[0], "data:")) for asked in page.requests)
+        process.kill()
+        process.wait()
+
+    points = pd.read_csv(session / "points.csv")
+    assert np.linalg.norm(points.loc[0, ["x", "y", "z"]].to_numpy(float) - centre) < 2.5
+    arguments = ["explain", ct, tmp_path / "out", "--points", session / "points.csv", "--no-maps"]
+    assert main([*map(str, arguments)]) == 0
+    expected = pd.read_csv(tmp_path / "out" / "predictions.csv").loc[0]
+    assert shown == pytest.approx({name: expected[name] for name in NUMBERS}, rel=1e-5)
+
+    with opened(ct, session) as (_, url), opened_page(chromium, 1500, 900) as page:
+        look(page, url)
+        ((name, *_, state),) = nodules(page)
+        assert (name, state) == ("nodule-001", "accepted, agree")
+        page.locator("canvas[data-plane=axial]").focus()
+        page.keyboard.press("j")
+        assert numbers(page) == pytest.approx(shown, rel=1e-5)
+        page.keyboard.press("r")
+        until(page, "document.querySelector('#nodules tr').className === 'rejected'")
+    review = pd.read_csv(session / "review.csv")
+    assert review.loc[0, ["verdict", "rating", "text", "map_shown"]].tolist() == ["agree", 4, "spiculated", True]
+    assert len(pd.read_csv(session / "points.csv")) == 0
+
+
+def test_a_dragged_mark_moves_and_a_key_removes_it(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        click_at(page, sphere_ct, SPHERE)
+        before = numbers(page)
+        place = page.locator("#marks-told").inner_text()
+        box = page.locator("canvas[data-plane=axial]").bounding_box()
+        middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + 20, middle[1], steps=4)
+        page.mouse.up()
+        until(page, "document.getElementById('before').textContent.startsWith('Before the mark was moved')")
+        assert numbers(page) != before
+        assert page.locator("#marks-told").inner_text() != place
+        page.keyboard.press("Delete")
+        until(page, "document.querySelectorAll('#nodules tr').length === 0")
+
+
+def test_a_hostile_description_is_text(chromium, tmp_path):
+    grid = centred_grid((40, 96, 100), (0.8, 0.9, 2.0))
+    write_ct(tmp_path / "ct", sphere_hu(grid), grid, attributes={"SeriesDescription": HOSTILE[:64]})
+    with opened(tmp_path / "ct", tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        page.on("dialog", lambda dialog: page.problems.append("a script has run"))
+        look(page, url)
+        assert HOSTILE[:64] in page.locator("#series").inner_text()
+        assert page.locator("#series img, #series script").count() == 0
+        assert page.problems == []
+        assert page.title() == "ctxai"
+
+
+class _Stranger(http.server.BaseHTTPRequestHandler):
+    """A page of another origin, which asks an address that its own address names."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>elsewhere</title>")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_another_origin_another_host_and_a_second_browser_are_refused(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        address = url.partition("/?")[0]
+        host = address.removeprefix("http://")
+        for headers, status in (({"Host": "evil.example"}, 403), ({"Host": host}, 403)):
+            connection = http.client.HTTPConnection(host, timeout=30)
+            connection.request("GET", "/state", headers=headers)
+            assert connection.getresponse().status == status
+            connection.close()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stranger) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            other = page.context.new_page()  # the same browser, which has the cookie
+            other.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+            mark = json.dumps({"series": "x"})
+            for options in ("{credentials: 'include'}", f"{{method: 'POST', mode: 'no-cors', body: '{mark}'}}"):
+                said = other.evaluate(
+                    f"fetch('{address}/state', {options}).then(a => a.type + a.status, () => 'refused')"
+                )
+                assert said in ("refused", "opaque0")
+            assert other.evaluate(f"fetch('{address}/state').then(a => a.text(), () => 'refused')") == "refused"
+            server.shutdown()
+        with opened_page(chromium) as second:
+            second.goto(url)
+            assert "has been used by another browser" in second.locator("body").inner_text()
+        assert page.evaluate("fetch('/state').then(answer => answer.status)") == 200
+    assert (tmp_path / "session" / "points.csv").read_text().count("\n") == 1
