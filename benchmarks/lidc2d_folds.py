@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import logit
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -110,8 +109,8 @@ def trained_run(model: str, fold: int, work: Path) -> Run:
 
 
 def calibrated(run: Run, outputs: torch.Tensor) -> np.ndarray:
-    """Log-odds of the calibrated probability of malignancy outputs: alike from fold to fold."""
-    return logit(run.calibration.probability(outputs.double().numpy()))
+    """Calibrated logits of malignancy outputs, without the limits of a probability: alike from fold to fold."""
+    return run.calibration.score(outputs.double().numpy())
 
 
 def turned_outputs(run: Run, hu: torch.Tensor) -> torch.Tensor:

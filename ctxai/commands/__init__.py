@@ -60,6 +60,9 @@ COMMANDS = {
         "ctxai open ct",
         writes=("out",),
     ),
+    "review-stats": Command(
+        _CT, "say how often readers agreed with the model, with and without its map", "ctxai review-stats session"
+    ),
     "report": Command(_CT, "write the HTML report of explain's results again", "ctxai report out", writes=("out",)),
     "review": Command(_CT, "open the results on a CT in a viewer on this machine", "ctxai review out"),
     "manifest": Command(

@@ -70,6 +70,7 @@ RUN_ELSEWHERE = {
     "make test": ".ci/run",
     "make viewer": "tests/system/install",
     "make demo": "tests/commands/test_demo.py",
+    "ctxai review-stats ctxai-session": "tests/commands/test_review_stats.py",
     "ctxai demo --out demo-out": "tests/commands/test_demo.py",
     "python3 -m venv .venv && . .venv/bin/activate": "tests/test_wheel.py",
     "pip install --constraint constraints.txt '.[codecs]'": "tests/test_wheel.py",

@@ -1,0 +1,37 @@
+import pandas as pd
+import pytest
+
+from ctxai.cli import main
+from ctxai.open.marks import Mark, Verdict
+from ctxai.open.session import Session
+
+
+@pytest.fixture
+def folder(tmp_path):
+    session = Session(tmp_path / "session", "a reader")
+    for number, (verdict, shown) in enumerate((("agree", False), ("agree", True), ("map misleading", True))):
+        series = f"{number:064x}"
+        session.know_series(series, f"1.2.{number}", lambda number=number: f"patient-{number}")
+        session.put(Mark(series, "nodule-001", 1.0, 2.0, 3.0))
+        session.answer((series, "nodule-001"), {"malignancy": 4.0})
+        session.judge(Verdict(series, "nodule-001", verdict, rating=3, map_shown=shown))
+    session.close()
+    return tmp_path / "session"
+
+
+def test_the_figures_of_sessions_are_printed_and_written(folder, tmp_path, capsys):
+    assert main(["review-stats", str(folder), "--out", str(tmp_path / "figures.csv")]) == 0
+    figures = pd.read_csv(tmp_path / "figures.csv", index_col="figure")
+    assert figures.loc["agreement, with map", ["n", "patients", "value"]].tolist() == [2, 2, 0.5]
+    assert figures.loc["difference of ratings, without map", "value"] == 1
+    assert "maps called misleading" in capsys.readouterr().out
+
+
+def test_what_is_no_session_is_named(folder, tmp_path, capsys):
+    assert main(["review-stats", str(tmp_path)]) == 2
+    assert "no review.csv; give a folder of `ctxai open --out`" in capsys.readouterr().err
+    (folder / "review.csv").write_text("reader,verdict\na,agree\n")
+    assert main(["review-stats", str(folder)]) == 2
+    assert "not a review.csv" in capsys.readouterr().err
+    assert main(["review-stats"]) == 2
+    assert "SESSION is missing" in capsys.readouterr().err
