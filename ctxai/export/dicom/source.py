@@ -106,7 +106,8 @@ class SourceSeries:
         for image in self.images:
             small = Dataset()
             small.update(image)
-            small.file_meta = image.file_meta
+            if hasattr(image, "file_meta"):  # deidentified headers have none
+                small.file_meta = image.file_meta
             for keyword in ("Rows", "Columns"):
                 small.add_new(keyword, "US", 1)  # new elements: the others are the image's own
             images.append(small)
