@@ -44,8 +44,8 @@ def agreement(reviews: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, Any]]
         for shown, words in ((False, _WITHOUT), (True, _WITH)):
             found[f"{name}, {words}"] = _mean(last[last["map_shown"] == shown], column, seed)
         found[f"{name}, with minus without"] = _mean(_paired(last, column), column, seed)
-    shown = _last(judged)
-    found["maps called misleading"] = _mean(shown[shown["map_shown"]], "misleads", seed)
+    last = _last(judged)
+    found["maps called misleading"] = _mean(last[last["map_shown"]], "misleads", seed)
     return found
 
 
