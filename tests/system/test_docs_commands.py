@@ -174,7 +174,7 @@ def script(page: Path, addresses: Mapping[str, str]) -> str:
         if command in RUN_ELSEWHERE:
             lines[number] = ""
         for serving, tried in SERVING.items():
-            if command.startswith(serving):
+            if f"{command} ".startswith(f"{serving} "):
                 uses = "".join(f"until {use} || ! kill -0 $!; do sleep 0.2; done; " for use in tried)
                 lines[number] = f"{command} > said 2>&1 & {uses} kill $!; wait $! || {{ cat said >&2; false; }}"
     return replaced("\n".join([FIRST, *lines[1:], ""]), REPLACED | addresses)
