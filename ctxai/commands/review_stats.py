@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def review_stats(*sessions: Path, out: Path | None = None, seed: int = 0) -> None:
+def review_stats(
+    session: Path,
+    /,
+    *,
+    others: list[Path] = [],  # noqa: B006
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
     """Say how often readers agreed with the model, with and without its map.
 
     Reads review.csv of sessions of `ctxai open`. Of one reader and nodule the last verdict counts, once without the map
@@ -23,7 +30,8 @@ def review_stats(*sessions: Path, out: Path | None = None, seed: int = 0) -> Non
     and missing for a single patient. Agreement is not truth: a reader may agree with a model that is wrong.
 
     Args:
-        sessions: folders of `ctxai open --out`, of one reader or of several.
+        session: a folder of `ctxai open --out`.
+        others: further ones, such as those of other readers.
         out: CSV file for the figures, besides the printed table.
         seed: of the bootstrap.
     """
@@ -32,9 +40,7 @@ def review_stats(*sessions: Path, out: Path | None = None, seed: int = 0) -> Non
     from ctxai.evaluate.verdicts import agreement
     from ctxai.files import write_text
 
-    if not sessions:
-        raise InputError("SESSION is missing; give the folders of `ctxai open --out`")
-    figures = agreement(pd.concat([_read(session) for session in sessions], ignore_index=True), seed)
+    figures = agreement(pd.concat([_read(folder) for folder in (session, *others)], ignore_index=True), seed)
     if out is not None:
         write_text(out, pd.DataFrame(figures).T.rename_axis("figure").to_csv(lineterminator="\n"))
     table = Table("", "verdicts", "patients", "mean", "95 % interval", box=SIMPLE_HEAD)

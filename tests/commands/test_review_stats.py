@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -34,4 +36,14 @@ def test_what_is_no_session_is_named(folder, tmp_path, capsys):
     assert main(["review-stats", str(folder)]) == 2
     assert "not a review.csv" in capsys.readouterr().err
     assert main(["review-stats"]) == 2
-    assert "SESSION is missing" in capsys.readouterr().err
+    assert "SESSION missing" in capsys.readouterr().err
+
+
+def test_sessions_of_several_readers_are_counted_together(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "other")
+    text = (folder / "review.csv").read_text()
+    (tmp_path / "other" / "review.csv").write_text(text.replace("a reader", "another"))
+    out = tmp_path / "figures.csv"
+    assert main(["review-stats", str(folder), "--others", str(tmp_path / "other"), "--out", str(out)]) == 0
+    figures = pd.read_csv(out, index_col="figure")
+    assert figures.loc["agreement, with map", ["n", "patients", "value"]].tolist() == [4, 2, 0.5]
