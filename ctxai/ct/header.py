@@ -137,7 +137,7 @@ class SliceHeader:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what the header says of the image, wherever the file lies; the patient is not part of it."""
+        """SHA-256 of the image's header values, without the file's path and the patient."""
         said = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _OF_THE_FILE}
         plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in said.items()}
         return hashlib.sha256(repr(plain).encode()).hexdigest()

@@ -21,7 +21,7 @@ _HEADER_BYTES = 65536
 _MAX_VOXELS = 2**31
 _MAX_SIDE = 4096
 _SPACING_MM = (1e-3, 1e2)
-#: What a header has to say, and how it is found. NRRD has further spaces, of which nobody knows how the patient lies.
+#: Header fields needed for the geometry, by format. NRRD has further spaces without a known patient orientation.
 _NRRD = {
     "space (LPS, RAS or LAS)": re.compile(
         rb"^space: *(lps|ras|las|(left|right)-(anterior|posterior)-superior) *\r?$", re.MULTILINE | re.IGNORECASE

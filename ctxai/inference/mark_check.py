@@ -1,4 +1,4 @@
-"""Whether a nodule lies at a mark, and whole in the images: what a prediction takes for granted."""
+"""Check that a nodule lies at the mark and whole within the images, as a prediction assumes."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def ingest_series(
 
 
 def images_of(source: Source) -> set[str]:
-    """What the headers of a series say, a digest an image, or the name of a MetaImage file."""
+    """Digests of a series' headers, one for each image, or the name of a MetaImage file."""
     return {source.name} if isinstance(source, Path) else {header.fingerprint for header in source}
 
 

@@ -53,15 +53,20 @@ def test_a_map_does_not_depend_on_its_neighbours(model, name):
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9 * float(alone.abs().max()))
 
 
-def test_cdam_is_token_times_gradient_of_each_image(model):
-    images = images_of(model)
+def token_times_gradient(model, images):
+    """Vanilla CDAM of the second output by its equation: last block's normalised tokens times their gradient."""
     kept = []
     handle = model.vit.blocks[-1].norm1.register_forward_hook(
         lambda module, inputs, output: kept.append(output) or output.retain_grad()
     )
     model(images)[:, 1].sum().backward()
     handle.remove()
-    expected = (kept[0] * kept[0].grad).sum(dim=-1)[:, 1:].unflatten(1, (4, 4))
+    return (kept[0] * kept[0].grad).sum(dim=-1)[:, 1:].unflatten(1, (4, 4))
+
+
+def test_cdam_is_token_times_gradient_of_each_image(model):
+    images = images_of(model)
+    expected = token_times_gradient(model, images)
     torch.testing.assert_close(CDAM(model).attribute(images, 1), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -117,11 +122,5 @@ def test_whatever_reads_the_image_each_map_is_that_of_its_image_alone(ways, toke
     alone = torch.cat([get_method(name)(model).attribute(image[None], [0, 1]) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-8, atol=1e-8 * float(alone.abs().max()))
     if name == "cdam":
-        kept = []
-        handle = model.vit.blocks[-1].norm1.register_forward_hook(
-            lambda module, inputs, output: kept.append(output) or output.retain_grad()
-        )
-        model(images)[:, 1].sum().backward()
-        handle.remove()
-        expected = (kept[0] * kept[0].grad).sum(dim=-1)[:, 1:].unflatten(1, (4, 4))
+        expected = token_times_gradient(model, images)
         torch.testing.assert_close(together[:, 1], expected, rtol=1e-8, atol=1e-9)
