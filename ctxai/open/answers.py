@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
 WAITING, NUMBERS, MAP, CHECKS, DONE, FAILED = "waiting", "numbers", "map", "checks", "done", "failed"
 #: Answers that are kept for switching back and forth.
 _KEPT = 64
+#: What is worked on first: new questions, then checks of maps, then what a newer question has interrupted.
+_NEW, _CHECK, _INTERRUPTED = range(3)
 
 logger = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):  # noqa: N818
+    """A newer question waits."""
 
 
 @dataclass(frozen=True)
@@ -110,17 +117,20 @@ class Answers:
             self._changed.notify_all()
 
     def ask(self, series: OpenedSeries, question: Question) -> Answer:
-        """The answer as far as it is there; the newest question is worked on first."""
+        """The answer as far as it is there; a new question interrupts what is worked on."""
         with self._changed:
             answer = self._answers.pop(question, None)
             if answer is None:
                 answer = Answer()
-                heapq.heappush(self._queue, (0, -next(self._numbers), question, series))
+                self._push(_NEW, question, series)
             self._answers[question] = answer
             while len(self._answers) > _KEPT:
                 del self._answers[next(iter(self._answers))]
             self._changed.notify_all()
             return answer
+
+    def _push(self, priority: int, question: Question, series: OpenedSeries) -> None:
+        heapq.heappush(self._queue, (priority, -next(self._numbers), question, series))
 
     def _work(self) -> None:
         from ctxai.run.run import Run
@@ -136,23 +146,51 @@ class Answers:
                     self._changed.wait()
                 if self._ended:
                     return
-                priority, _, question, series = heapq.heappop(self._queue)
+                _, _, question, series = heapq.heappop(self._queue)
                 answer = self._answers.get(question)
-            if answer is None:
-                continue
-            try:
-                if priority == 0:
-                    self._answer(series, question, answer)
-                    with self._changed:
-                        heapq.heappush(self._queue, (1, -next(self._numbers), question, series))
-                else:
+            if answer is not None:
+                self._advance(series, question, answer)
+
+    def _advance(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
+        """Work on an answer until its map is there, or its check is done, or a newer question comes."""
+        checking = answer.values is not None
+        try:
+            with self._interruptible():
+                if checking:
                     self._check(series, question, answer)
-                    answer.stage = DONE
-            except InputError as error:
-                answer.error, answer.stage = str(error), FAILED
-            except Exception as error:  # noqa: BLE001 (the worker goes on with the next question)
-                logger.warning("an answer failed: %s", type(error).__name__)
-                answer.error, answer.stage = f"unexpected {type(error).__name__}; try another method", FAILED
+                else:
+                    self._answer(series, question, answer)
+        except Interrupted:
+            with self._changed:
+                self._push(_CHECK if checking else _INTERRUPTED, question, series)
+        except InputError as error:
+            answer.error, answer.stage = str(error), FAILED
+        except Exception as error:  # noqa: BLE001 (the worker goes on with the next question)
+            logger.warning("an answer failed: %s", type(error).__name__)
+            answer.error, answer.stage = f"unexpected {type(error).__name__}; try another method", FAILED
+        else:
+            if checking:
+                answer.stage = DONE
+                return
+            with self._changed:
+                self._push(_CHECK, question, series)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Raise :class:`Interrupted` at the next layer of the model, in this thread, once a new question waits."""
+        from torch.nn.modules.module import register_module_forward_pre_hook
+
+        worker = get_ident()
+
+        def look(module: object, inputs: object) -> None:
+            if get_ident() == worker and (self._ended or (self._queue and self._queue[0][0] == _NEW)):
+                raise Interrupted
+
+        hook = register_module_forward_pre_hook(look)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _answer(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
         from ctxai.export.overlay import to_ct_grid

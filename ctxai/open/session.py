@@ -34,6 +34,8 @@ MARKUPS = ".mrk.json"
 _MAX_BYTES = 2**28
 _VERSION = 1
 _NUMBERED = re.compile(r"nodule-([0-9]{1,9})")
+#: Beginnings of a formula, in plain and full-width letters.
+_FORMULA = tuple("=+-@\t\n|%＝＋－＠")
 _SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
     "markups-schema-v1.0.3.json#"
@@ -236,8 +238,19 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that no spreadsheet runs: an apostrophe goes before what would begin a formula (OWASP, CSV injection).
+
+    Ends of lines are line feeds: the csv module does not quote a carriage return, which would end the row.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def _markups(marks: list[Mark]) -> dict[str, Any]:

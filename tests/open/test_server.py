@@ -115,6 +115,26 @@ def test_a_moved_mark_is_answered_anew_and_targets_are_contrasted(served):
     client.post("/marks/remove", json=key)
 
 
+def test_a_new_question_interrupts_a_slow_method_and_changes_no_answer(served):
+    _, client = served
+    mark = marked(client)
+    for method in ("cdam", "integrated_gradients"):
+        answered(client, mark, method)
+    before = answered(client, mark)[1].content
+    key = {"series": mark["series"], "nodule_id": mark["nodule_id"]}
+    slow = {**key, "method": "kernel_shap:n_samples=10000000", "target": "malignancy"}
+    deadline = time.monotonic() + PATIENCE_S
+    while client.post("/answers", json=slow).json()["stage"] != "map":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    client.post("/marks/remove", json=mark)
+    again = marked(client)
+    answer, values = answered(client, again)
+    assert answer["stage"] == "done"
+    assert values.content == before
+    client.post("/marks/remove", json=again)
+
+
 def test_marks_are_accepted_rejected_judged_and_removed(served):
     _, client = served
     mark = marked(client)

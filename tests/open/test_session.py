@@ -91,6 +91,19 @@ def test_a_verdict_keeps_the_position_prediction_and_weights_it_is_about(session
     assert row["time"].startswith("20")
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1"])
+def test_no_text_is_a_formula_in_a_spreadsheet(text, tmp_path):
+    session = Session(tmp_path / "session", reader=text)
+    session.know_series(KEY, "1.2.3", lambda: "patient-1")
+    session.put(mark(x=-1.5))
+    session.judge(Verdict(KEY, "nodule-001", "agree", text=text))
+    session.close()
+    (row,) = reviews(session)
+    assert row["text"] == row["reader"] == "'" + text.replace("\r", "\n")
+    assert row["x"] == "-1.5"
+    assert reopened(session.folder).reviews[0]["text"] == text
+
+
 def test_a_moved_mark_forgets_its_answer_and_an_accepted_one_keeps_it(session):
     session.put(mark(state="proposed"))
     session.answer((KEY, "nodule-001"), ROW)
