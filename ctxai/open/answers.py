@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from threading import Condition, Thread, get_ident
+from threading import Condition, Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _NEW, _CHECK, _INTERRUPTED = range(3)
 logger = logging.getLogger(__name__)
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(Exception):
     """A newer question waits."""
 
 
@@ -104,6 +104,8 @@ class Answers:
         self._numbers = count()
         self._changed = Condition()
         self._ended = False
+        self._others = 0
+        self._model = Lock()
         self._thread = Thread(target=self._work, name="model", daemon=True)
 
     def start(self) -> None:
@@ -129,6 +131,25 @@ class Answers:
             self._changed.notify_all()
             return answer
 
+    @contextmanager
+    def model(self) -> Iterator[Run]:
+        """The model for something else than an answer; answers wait.
+
+        Raises:
+            InputError: when it is not loaded.
+        """
+        if self.run is None:
+            raise InputError(self.fault or "the model is still being loaded; try again")
+        with self._changed:
+            self._others += 1
+        try:
+            with self._model:
+                yield self.run
+        finally:
+            with self._changed:
+                self._others -= 1
+                self._changed.notify_all()
+
     def _push(self, priority: int, question: Question, series: OpenedSeries) -> None:
         heapq.heappush(self._queue, (priority, -next(self._numbers), question, series))
 
@@ -142,14 +163,15 @@ class Answers:
             return
         while True:
             with self._changed:
-                while not (self._queue or self._ended):
+                while (self._others or not self._queue) and not self._ended:
                     self._changed.wait()
                 if self._ended:
                     return
                 _, _, question, series = heapq.heappop(self._queue)
                 answer = self._answers.get(question)
             if answer is not None:
-                self._advance(series, question, answer)
+                with self._model:
+                    self._advance(series, question, answer)
 
     def _advance(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
         """Work on an answer until its map is there, or its check is done, or a newer question comes."""
@@ -183,7 +205,8 @@ class Answers:
         worker = get_ident()
 
         def look(module: object, inputs: object) -> None:
-            if get_ident() == worker and (self._ended or (self._queue and self._queue[0][0] == _NEW)):
+            newer = self._others or (self._queue and self._queue[0][0] == _NEW)
+            if get_ident() == worker and (newer or self._ended):
                 raise Interrupted
 
         hook = register_module_forward_pre_hook(look)

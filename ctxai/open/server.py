@@ -25,6 +25,7 @@ from ctxai.errors import InputError
 from ctxai.open.answers import DONE, FAILED, NUMBERS, WAITING, Answer, Answers, Question
 from ctxai.open.guard import Guard
 from ctxai.open.marks import Mark, Verdict
+from ctxai.open.objects import write_objects
 from ctxai.open.planes import PLANES
 from ctxai.open.session import Session
 from ctxai.open.study import OpenedSeries, Study
@@ -55,6 +56,7 @@ class OpenServer:
             "/answers": self.answer,
             "/map": self.map,
             "/verdicts": self.judge,
+            "/objects": self.write_objects,
         }
         self.app = Starlette(
             routes=[
@@ -129,16 +131,16 @@ class OpenServer:
         }
 
     def _marked(self, mark: Mark) -> dict[str, Any]:
-        said = [one for one in self.session.reviews if self._is_of(one, mark)]
+        names = ("verdict", "rating", "text", "map_shown")
         return {
             **mark.to_json(),
             "row": dict(self.session.answers.get(mark.key, {})),
-            "verdicts": [{name: one[name] for name in ("verdict", "rating", "text", "map_shown")} for one in said],
+            "verdicts": [{name: one[name] for name in names} for one in self._said(mark)],
         }
 
-    def _is_of(self, review: Mapping[str, Any], mark: Mark) -> bool:
+    def _said(self, mark: Mark) -> list[Mapping[str, Any]]:
         uid = self.session.series.get(mark.series, {}).get("uid")
-        return bool(review["nodule_id"] == mark.nodule_id and review["series_uid"] == uid)
+        return [one for one in self.session.reviews if (one["nodule_id"], one["series_uid"]) == (mark.nodule_id, uid)]
 
     def _known(self, content: Mapping[str, Any]) -> Mark:
         mark = self.session.marks.get((str(content.get("series")), str(content.get("nodule_id"))))
@@ -208,6 +210,16 @@ class OpenServer:
         """Keep a verdict."""
         self.session.judge(Verdict.from_json(content))
         return self._marked(self._known(content))
+
+    def write_objects(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the nodules and verdicts of a series as DICOM objects, and tell where."""
+        series = self._opened(str(content.get("series")))
+        marks = [mark for mark in self.session.kept if mark.series == series.key]
+        reviews = {mark.nodule_id: said[-1] for mark in marks if (said := self._said(mark))}
+        folder = self.session.folder / series.key
+        with self.answers.model() as run:
+            files = write_objects(folder, series.ct, marks, reviews, run)
+        return {"folder": str(folder), "files": files}
 
     def _series(self, request: Request) -> Response:
         series = self._opened(request.path_params["key"])

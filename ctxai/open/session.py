@@ -109,6 +109,11 @@ class Session:
             self._append({"journal": "ctxai open", "version": _VERSION})
         self._write_tables()
 
+    @property
+    def kept(self) -> list[Mark]:
+        """Marked and accepted nodules."""
+        return [mark for mark in list(self.marks.values()) if mark.state in ("marked", "accepted")]
+
     def close(self) -> None:
         """Close the journal."""
         self._file.close()
@@ -226,7 +231,7 @@ class Session:
             self.series[str(one["key"])] = {"uid": str(one["uid"]), "patient": str(one["patient"])}
 
     def _write_tables(self) -> None:
-        kept = [mark for mark in self.marks.values() if mark.state in ("marked", "accepted")]
+        kept = self.kept
         points = [{**mark.to_json(), "series_uid": self.series.get(mark.series, {}).get("uid")} for mark in kept]
         write_text(self.folder / POINTS, _csv(_POINTS_COLUMNS, points))
         write_text(self.folder / REVIEW, _csv(_REVIEW_COLUMNS, self.reviews))

@@ -147,6 +147,19 @@ def test_marks_are_accepted_rejected_judged_and_removed(served):
     assert client.post("/answers", json=key).json() == {"error": "there is no such mark"}
 
 
+def test_marks_and_verdicts_become_dicom_objects(served):
+    server, client = served
+    mark = marked(client)
+    key = {"series": mark["series"], "nodule_id": mark["nodule_id"]}
+    client.post("/verdicts", json={**key, "verdict": "agree", "rating": 4})
+    told = client.post("/objects", json={"series": mark["series"]}).json()
+    assert told["files"] == ["dicom/sr/nodules.dcm"]  # an untrained run draws no outline
+    assert told["folder"] == str(server.session.folder / mark["series"])
+    client.post("/marks/change", json={**key, "state": "rejected"})
+    assert "no marked or accepted nodule" in client.post("/objects", json={"series": mark["series"]}).json()["error"]
+    client.post("/marks/remove", json=key)
+
+
 @pytest.mark.parametrize(
     ("path", "content", "said"),
     [

@@ -37,7 +37,11 @@ from ctxai.export import (
     write_structured_report,
 )
 from ctxai.export.dicom.rating_codes import RATING_VALUES
+from ctxai.open.marks import Mark
+from ctxai.open.objects import write_objects
+from ctxai.run.run import Run
 
+from sphere import SPHERE
 from synthetic_ct import SCANS, ct_grid, write_ct
 
 pytestmark = pytest.mark.system
@@ -186,6 +190,14 @@ def test_deidentified_objects_and_their_ct_conform(retained, tmp_path):
 
 def test_objects_on_a_real_scan_conform(lidc_0001, tmp_path):
     require_conformance(write_all(lidc_0001, tmp_path), lidc_0001)
+
+
+def test_objects_of_a_reviewed_nodule_conform(sphere_ct, tmp_path):
+    mark = Mark("0123456789ab", "nodule-001", *map(float, SPHERE))
+    verdict = {"verdict": "disagree", "rating": 2, "text": "", "map_shown": True}
+    files = write_objects(tmp_path / "s", read_series(sphere_ct), [mark], {mark.nodule_id: verdict}, Run.open(None))
+    assert len(files) == 2
+    require_conformance([tmp_path / "s" / name for name in files], sphere_ct)
 
 
 def test_the_validator_is_awake(tmp_path):

@@ -198,6 +198,13 @@ async function judge(verdict) {
   showAnswer(page);
 }
 
+async function writeObjects() {
+  $("written").textContent = "Writing …";
+  const told = await tell("/objects", { series: page.volume.key });
+  $("written").textContent = told.error || `Written in ${told.folder}: ${told.files.join(", ")}`;
+  $("written").classList.toggle("error", Boolean(told.error));
+}
+
 function showProblem(text) {
   $("status").textContent = text;
   $("status").className = "error";
@@ -305,6 +312,7 @@ $("map-shown").addEventListener("click", () => showMap(!page.mapShown));
 $("accept").addEventListener("click", () => change({ state: "accepted" }));
 $("reject").addEventListener("click", () => change({ state: "rejected" }));
 $("remove").addEventListener("click", removeMark);
+$("write").addEventListener("click", writeObjects);
 for (const id of ["target", "minus", "method"]) $(id).addEventListener("change", () => page.selected && enquire());
 $("series").addEventListener("change", (event) => openSeries(event.target.value));
 $("beside").addEventListener("change", async (event) => {
