@@ -131,6 +131,20 @@ class Answers:
             self._changed.notify_all()
             return answer
 
+    def described(self) -> dict[str, Any] | None:
+        """What the page tells of the run, with all targets and methods; None until it is loaded."""
+        from ctxai.explain import list_methods
+
+        run = self.run
+        if run is None:
+            return None
+        return {
+            "name": run.name,
+            "weights_sha256": run.weights_sha256,
+            "targets": list(run.target_names),
+            "methods": list(dict.fromkeys([*run.default_methods, *list_methods()])),
+        }
+
     @contextmanager
     def model(self) -> Iterator[Run]:
         """The model for something else than an answer; answers wait.
@@ -227,7 +241,7 @@ class Answers:
         answer.middle = tuple(round(float(value), 3) for value in nodule.patch.grid.centre)
         answer.outlines = outlines_of(self.run, nodule.patch)
         answer.diameter = longest_across(answer.outlines.get("axial", ()))
-        answer.warnings = _warnings(answer.row, None)
+        answer.warnings = warnings_about(answer.row, None)
         answer.stage = MAP
         self._told(question.mark, answer.row)
         explained = self._explain(series, question, methods=(question.method,))
@@ -238,7 +252,7 @@ class Answers:
 
     def _check(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
         found = self._explain(series, question, methods=(question.method,), trust=True)
-        answer.warnings = _warnings(found.rows[0], f"{found.options.methods[0].name}_{question.target}")
+        answer.warnings = warnings_about(found.rows[0], f"{found.options.methods[0].name}_{question.target}")
 
     def _explain(self, series: OpenedSeries, question: Question, methods: Sequence[str], trust: bool = False) -> Any:
         """As ``ctxai explain`` does."""
@@ -258,7 +272,13 @@ class Answers:
         )
 
 
-def _warnings(row: Mapping[str, Any], column: str | None) -> list[tuple[str, str]]:
+def warnings_about(row: Mapping[str, Any], column: str | None) -> list[tuple[str, str]]:
+    """Level and text of each warning.
+
+    Args:
+        row: of predictions.csv.
+        column: what the columns about the map begin with; None for warnings of the prediction alone.
+    """
     from ctxai.report.trust import Level, map_trust, warnings_of
 
     told = [(warning.level.value, warning.text) for warning in warnings_of(row)]

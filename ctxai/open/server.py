@@ -23,6 +23,7 @@ from ctxai import __version__
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.open.answers import DONE, FAILED, NUMBERS, WAITING, Answer, Answers, Question
+from ctxai.open.finished import FinishedStudy
 from ctxai.open.guard import Guard
 from ctxai.open.marks import Mark, Verdict
 from ctxai.open.objects import write_objects
@@ -43,10 +44,10 @@ class OpenServer:
     Args:
         study: the CTs.
         session: what the reader does.
-        answers: the model.
+        answers: the model, or finished results.
     """
 
-    def __init__(self, study: Study, session: Session, answers: Answers) -> None:
+    def __init__(self, study: Study | FinishedStudy, session: Session, answers: Answers | FinishedStudy) -> None:
         self.study, self.session, self.answers = study, session, answers
         self._recent: list[OpenedSeries] = []
         posted: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -117,14 +118,20 @@ class OpenServer:
 
     def state(self) -> dict[str, Any]:
         """All that the page shows beside images and answers."""
-        run = self.answers.run
+        owners = list(dict.fromkeys(one.owner for one in self.study.series.values()))
         return {
             "version": __version__,
             "notice": NOTICE,
             "fault": self.answers.fault,
-            "run": None if run is None else _described(run),
+            "run": self.answers.described(),
             "series": [
-                {"key": one.key, "texts": dict(one.texts), "read": one.share_read, "fault": one.fault}
+                {
+                    "key": one.key,
+                    "texts": dict(one.texts),
+                    "patient": owners.index(one.owner),
+                    "read": one.share_read,
+                    "fault": one.fault,
+                }
                 for one in self.study.series.values()
             ],
             "marks": [self._marked(mark) for mark in list(self.session.marks.values())],
@@ -243,17 +250,6 @@ class OpenServer:
         except IndexError:
             raise HTTPException(HTTPStatus.NOT_FOUND) from None
         return _binary(plane.astype("<i2", copy=False))
-
-
-def _described(run: Any) -> dict[str, Any]:
-    from ctxai.explain import list_methods
-
-    return {
-        "name": run.name,
-        "weights_sha256": run.weights_sha256,
-        "targets": list(run.target_names),
-        "methods": list(dict.fromkeys([*run.default_methods, *list_methods()])),
-    }
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:

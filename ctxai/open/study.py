@@ -43,6 +43,7 @@ class OpenedSeries:
         texts: what the page calls it: description, date, number, kernel.
         patient: gives the pseudonym of the patient.
         key: name in paths; made from the UID when not given.
+        owner: names the patient, for no other eyes; series of one patient are shown beside each other.
 
     Attributes:
         fault: why it cannot be shown; empty where it can.
@@ -55,8 +56,9 @@ class OpenedSeries:
         texts: Mapping[str, str],
         patient: Callable[[], str] = str,
         key: str = "",
+        owner: str = "",
     ) -> None:
-        self.uid, self.patient, self.texts = uid, patient, texts
+        self.uid, self.patient, self.texts, self.owner = uid, patient, texts, owner
         self.key = key or series_key(uid)
         self.fault = ""
         self._make = make
@@ -171,7 +173,9 @@ class Study:
 
 def _of_dicom(group: list[SliceHeader]) -> OpenedSeries:
     first = group[0]
-    return OpenedSeries(first.series_uid, lambda: CTSeries(group), _texts(first.path), lambda: Pseudonymizer()(first))
+    owner = first.patient_id or first.study_uid
+    texts = _texts(first.path)
+    return OpenedSeries(first.series_uid, lambda: CTSeries(group), texts, lambda: Pseudonymizer()(first), owner=owner)
 
 
 def _texts(path: Path) -> dict[str, str]:

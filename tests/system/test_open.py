@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from ctxai.cli import main
@@ -24,6 +25,7 @@ from ctxai.inference.nodules import candidates_of
 from sphere import SPHERE, centred_grid, sphere_hu
 from synthetic_ct import write_ct
 from system.browser import opened_page, screenshot
+from trees import PHANTOM_PATIENTS
 
 pytestmark = pytest.mark.system
 
@@ -90,10 +92,13 @@ def nodules(page) -> list[list[str]]:
     return [row.split("\t") for row in page.locator("#nodules tr").all_inner_texts()]
 
 
-@pytest.mark.parametrize("kind", ["sphere", "real"])
+@pytest.mark.parametrize("kind", ["sphere", "phantom", "real"])
 def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, request, chromium, tmp_path):
     if kind == "real":
         ct = request.getfixturevalue("lidc_0001")
+        centre = candidates_of(read_series(ct), None)[0].centre_lps
+    elif kind == "phantom":
+        ct = request.getfixturevalue("phantom_tree") / PHANTOM_PATIENTS[0]
         centre = candidates_of(read_series(ct), None)[0].centre_lps
     else:
         ct, centre = request.getfixturevalue("sphere_ct"), SPHERE
@@ -106,6 +111,7 @@ def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, req
         until(page, "document.getElementById('answer').dataset.stage === 'done'")
         image = screenshot(page, f"open-{kind}")
         assert np.ptp(image[..., 0].astype(int) - image[..., 2], axis=(0, 1)) > 100  # colours of outline and map
+        assert "longest line across the outline" in page.locator("#diameter").inner_text()
         page.keyboard.press("a")
         until(page, "document.querySelector('#nodules tr').textContent.includes('accepted')")
         page.locator("#text").fill("spiculated")
@@ -155,6 +161,114 @@ def test_a_dragged_mark_moves_and_a_key_removes_it(chromium, sphere_ct, tmp_path
         assert page.locator("#marks-told").inner_text() != place
         page.keyboard.press("Delete")
         until(page, "document.querySelectorAll('#nodules tr').length === 0")
+
+
+def test_two_targets_are_contrasted_and_methods_switched(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        click_at(page, sphere_ct, SPHERE)
+        numbers(page)
+        whole = screenshot(page.locator("canvas[data-plane=axial]"), "open-one-target")
+        for field, value in (("minus", "texture"), ("method", "agcam")):
+            page.locator(f"#{field}").select_option(value)
+            until(page, "document.getElementById('answer').dataset.stage !== 'done'")
+            until(page, "document.getElementById('answer').dataset.stage === 'done'")
+            other = screenshot(page.locator("canvas[data-plane=axial]"), f"open-{value}")
+            assert (whole != other).any()
+            whole = other
+        assert page.problems == []
+
+
+def test_proposals_are_walked_through_accepted_and_rejected_by_keys(chromium, sphere_ct, tmp_path):
+    marks = tmp_path / "candidates.csv"
+    first, second = SPHERE, SPHERE + np.array([12.0, 0.0, 4.0])
+    marks.write_text("x,y,z,nodule_id,diameter_mm,score\n{},{},{},a,14,0.9\n{},{},{},b,6,0.2\n".format(*first, *second))
+    with opened(sphere_ct, tmp_path / "s", "--points", str(marks)) as (process, url), opened_page(chromium) as page:
+        look(page, url)
+        assert [row[-1] for row in nodules(page)] == ["proposed (score 0.90)", "proposed (score 0.20)"]
+        assert page.locator("canvas[data-plane=axial]").evaluate("canvas => (canvas.focus(), true)")
+        for key, name, state in (("a", "a", "accepted"), ("r", "b", "rejected")):
+            page.keyboard.press("j")
+            until(page, f"document.getElementById('answer-name').textContent === '{name}'")
+            if name == "a":
+                numbers(page)
+                screenshot(page, "open-proposals")
+            page.keyboard.press(key)
+            until(page, f"document.querySelector('[data-nodule={name}]').className === '{state}'")
+        page.keyboard.press("j")
+        until(page, "document.getElementById('answer-name').textContent === 'a'")
+        page.keyboard.press("k")
+        until(page, "document.getElementById('answer-name').textContent === 'b'")
+        process.kill()
+        process.wait()
+    kept = pd.read_csv(tmp_path / "s" / "points.csv")
+    assert kept["nodule_id"].tolist() == ["a"]
+    with opened(sphere_ct, tmp_path / "s", "--points", str(marks)) as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        assert [row[-1] for row in nodules(page)] == ["accepted (score 0.90)", "rejected (score 0.20)"]
+
+
+def test_the_prior_study_of_the_patient_is_shown_beside_and_no_other_patient(chromium, tmp_path):
+    grid = centred_grid((40, 96, 100), (0.8, 0.9, 2.0))
+    for seed, date, patient in (("now", "20200102", "A"), ("before", "20190102", "A"), ("else", "20190101", "B")):
+        told = {"SeriesDescription": seed, "StudyDate": date, "PatientID": patient}
+        write_ct(tmp_path / "ct" / seed, sphere_hu(grid), grid, seed=seed, attributes=told)
+    with opened(tmp_path / "ct", tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        page.goto(url)
+        until(page, "document.getElementById('series').options.length === 3")
+        names = page.locator("#series option").all_inner_texts()
+        page.locator("#series").select_option(index=next(n for n, name in enumerate(names) if "now" in name))
+        until(page, "[...document.getElementById('beside').options].some(one => one.textContent.startsWith('prior: '))")
+        offered = page.locator("#beside option").all_inner_texts()
+        assert len(offered) == 2
+        assert "before" in offered[1]
+        page.locator("#beside").select_option(index=1)
+        until(page, "document.querySelector('.beside p').textContent.startsWith('beside: axial')")
+        until(page, "document.getElementById('status').textContent === 'Click a nodule.'")
+        click_at(page, tmp_path / "ct" / "now", SPHERE)
+        numbers(page)
+        own, other = (page.locator(f".{name} p").inner_text() for name in ("axial", "beside"))
+        assert own == other.removeprefix("beside: ")  # at the same height
+        image = screenshot(page.locator(".beside canvas"), "open-prior")
+        assert np.ptp(image) > 100
+        page.locator(".beside canvas").hover()
+        page.mouse.wheel(0, 100)
+        until(page, f"document.querySelector('.beside p').textContent !== '{other}'")
+        assert page.problems == []
+
+
+def test_dicom_objects_are_written_from_the_page(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        click_at(page, sphere_ct, SPHERE)
+        numbers(page)
+        page.locator("#rating").select_option("4")
+        page.locator("[data-verdict=agree]").click()
+        until(page, "document.getElementById('said').textContent.includes('agree')")
+        page.locator("#write").click()
+        until(page, "document.getElementById('written').textContent.startsWith('Written in ')")
+        assert page.problems == []
+    written = {path.parent.name: pydicom.dcmread(path) for path in (tmp_path / "session").glob("*/dicom/*/*.dcm")}
+    assert {name: one.Modality for name, one in written.items()} == {"seg": "SEG", "sr": "SR"}
+    assert (tmp_path / "session" / "points.csv").is_file()
+    assert len([*(tmp_path / "session").glob("*.mrk.json")]) == 1
+
+
+def test_finished_results_are_shown_the_same_way_without_the_ct(chromium, sphere_ct, tmp_path, write_points):
+    arguments = ["explain", sphere_ct, tmp_path / "out", "--points", write_points(), "--formats", "nifti"]
+    assert main([*map(str, arguments)]) == 0
+    (expected,) = pd.read_csv(tmp_path / "out" / "predictions.csv").to_dict("records")
+    with opened(tmp_path / "out", tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        page.goto(url)
+        until(page, "document.querySelectorAll('#nodules tr').length === 1")
+        page.locator("#nodules tr").click()
+        assert numbers(page) == pytest.approx({name: expected[name] for name in NUMBERS}, rel=1e-9)
+        image = screenshot(page, "open-finished")
+        assert np.ptp(image[..., 0].astype(int) - image[..., 2], axis=(0, 1)) > 100  # colours of the map
+        page.keyboard.press("y")
+        until(page, "document.getElementById('said').textContent.includes('agree')")
+        assert page.problems == []
+    assert len(pd.read_csv(tmp_path / "session" / "review.csv")) == 1
 
 
 def test_a_hostile_description_is_text(chromium, tmp_path):

@@ -3,7 +3,7 @@
 import { ask, tell } from "/server.js";
 import { Plane } from "/plane.js";
 import { Volume } from "/volume.js";
-import { showAnswer, showNodules, showState } from "/panel.js";
+import { offerBeside, showAnswer, showNodules, showState } from "/panel.js";
 
 const WINDOWS = { lung: [-1350, 150], mediastinum: [-125, 225] };
 const NAMES = ["axial", "coronal", "sagittal"];
@@ -12,7 +12,7 @@ const GRAB_PX = 9;
 const $ = (id) => document.getElementById(id);
 
 const page = {
-  state: null, volume: null, beside: null, at: [0, 0, 0], window: "lung", mapShown: true,
+  state: null, volume: null, beside: null, besideBy: 0, at: [0, 0, 0], window: "lung", mapShown: true,
   marks: [], selected: null, answer: null, map: null, before: null, wanted: 0, seenMap: new Set(),
 };
 const planes = NAMES.map((name) => new Plane(document.querySelector(`canvas[data-plane=${name}]`), name));
@@ -45,10 +45,11 @@ function draw() {
   });
 }
 
-// The other series at the same height of the patient.
+// The other series at the same height, or as many slices from it as its own wheel has turned.
 function drawBeside() {
   const there = page.beside.toIndex(page.volume.toLps(page.at)).map((value, axis) => Math.max(0, Math.min(page.beside.shape[axis] - 1, value)));
-  const number = Math.round(there[0]);
+  const number = Math.max(0, Math.min(page.beside.shape[0] - 1, Math.round(there[0]) + page.besideBy));
+  there[0] = number;
   besidePlane.zoom = planes[0].zoom;
   besidePlane.draw({
     volume: page.beside, at: there, window: WINDOWS[page.window], marks: [], selected: null, map: null, lines: {},
@@ -70,13 +71,26 @@ const putMark = (mark) => setMarks([...page.marks.filter((one) => one.nodule_id 
 
 async function openSeries(key) {
   const described = await ask(`/series/${key}`);
+  if (described.error) return showProblem(described.error);
+  page.wanted++;
   page.volume = new Volume(key, described);
   page.at = page.volume.shape.map((count) => (count - 1) / 2).map(Math.round);
   Object.assign(page, { selected: null, answer: null, map: null, before: null });
   planes.forEach((plane) => { plane.zoom = 1; });
+  offerBeside(page.state, key);
   setMarks(page.state.marks);
+  showBeside("");
   showAnswer(page);
   watchReading();
+}
+
+async function showBeside(key) {
+  const described = key ? await ask(`/series/${key}`) : null;
+  if (described && described.error) return showProblem(described.error);
+  page.beside = described && new Volume(key, described);
+  page.besideBy = 0;
+  document.querySelector(".beside").hidden = !key;
+  $("planes").classList.toggle("two", Boolean(key));
 }
 
 async function watchReading() {
@@ -216,10 +230,22 @@ function step(plane, slices) {
   draw();
 }
 
-function nextNodule(by) {
-  if (!page.marks.length) return;
-  const now = page.marks.indexOf(page.selected);
-  select(page.marks[(now + by + page.marks.length) % page.marks.length]);
+// Through the nodules of all series, in the order of the series.
+async function nextNodule(by) {
+  page.state = await ask("/state");
+  const keys = page.state.series.map((one) => one.key);
+  const order = (mark) => keys.indexOf(mark.series);
+  const marks = page.state.marks.filter((mark) => order(mark) >= 0).sort((a, b) => order(a) - order(b) || a.nodule_id.localeCompare(b.nodule_id));
+  if (!marks.length) return;
+  const here = page.selected || { series: page.volume.key };
+  const now = marks.findIndex((mark) => mark.series === here.series && mark.nodule_id === here.nodule_id);
+  const before = now >= 0 ? now : marks.findIndex((mark) => order(mark) >= order(here)) + (by > 0 ? -1 : 0);
+  const next = marks[(before + by + marks.length) % marks.length];
+  if (!sameSeries(next)) {
+    $("series").value = next.series;
+    await openSeries(next.series);
+  }
+  select(page.marks.find((mark) => mark.nodule_id === next.nodule_id) || null);
 }
 
 function zoom(factor) {
@@ -316,12 +342,14 @@ $("write").addEventListener("click", writeObjects);
 for (const id of ["target", "minus", "method"]) $(id).addEventListener("change", () => page.selected && enquire());
 $("series").addEventListener("change", (event) => openSeries(event.target.value));
 $("beside").addEventListener("change", async (event) => {
-  const key = event.target.value;
-  page.beside = key ? new Volume(key, await ask(`/series/${key}`)) : null;
-  document.querySelector(".beside").hidden = !key;
-  $("planes").classList.toggle("two", Boolean(key));
+  await showBeside(event.target.value);
   watchReading();
 });
+besidePlane.canvas.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  page.besideBy += event.deltaY > 0 ? -1 : 1;
+  draw();
+}, { passive: false });
 new ResizeObserver(draw).observe($("planes"));
 
 page.state = await ask("/state");

@@ -34,8 +34,6 @@ export function showState(page) {
   $("notice").textContent = state.notice;
   if (!$("series").options.length) {
     fill($("series"), state.series.map((one) => [one.key, seriesName(one)]));
-    fill($("beside"), [["", "nothing"], ...state.series.map((one) => [one.key, seriesName(one)])]);
-    $("beside-label").hidden = state.series.length < 2;
   }
   if (state.run && !$("target").options.length) {
     const targets = state.run.targets.map((one) => [one, named(one)]);
@@ -46,11 +44,21 @@ export function showState(page) {
   }
   const own = state.series.find((one) => page.volume && one.key === page.volume.key);
   const fault = state.fault || (own && own.fault);
+  const read = own ? own.read : 0;
   if (page.answer) return;
-  const reading = own && own.read < 1;
+  const reading = !own || own.read < 1;
   $("status").className = fault ? "error" : "";
-  $("status").textContent = fault || (reading ? `Reading slices: ${Math.round(own.read * 100)} %` : state.run ? "Click a nodule." : "Loading the model …");
-  $("progress").value = fault ? 0 : reading ? own.read : state.run ? 1 : 0.5;
+  $("status").textContent = fault || (reading ? `Reading slices: ${Math.round(read * 100)} %` : state.run ? "Click a nodule." : "Loading the model …");
+  $("progress").value = fault ? 0 : reading ? read : state.run ? 1 : 0.5;
+}
+
+// The other series of the same patient; those of earlier studies are called prior.
+export function offerBeside(state, key) {
+  const own = state.series.find((one) => one.key === key);
+  const others = state.series.filter((one) => one !== own && one.patient === own.patient);
+  const prior = (one) => one.texts.StudyDate && own.texts.StudyDate && one.texts.StudyDate < own.texts.StudyDate;
+  $("beside").replaceChildren(new Option("nothing", ""), ...others.map((one) => new Option(`${prior(one) ? "prior: " : ""}${seriesName(one)}`, one.key)));
+  $("beside-label").hidden = !others.length;
 }
 
 export function showNodules(page, select) {
