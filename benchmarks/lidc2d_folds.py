@@ -3,7 +3,9 @@
     python benchmarks/lidc2d_folds.py CROPS_DIR WORK_DIR [--models hybrid radiomics …] [--folds 0 1 2 3 4]
 
 CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold k + 1 calibrated on, the rest trained
-on; nothing is selected by either. `hybrid` is the shipped recipe. `diameter` is the outline's longest diameter,
+on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another
+seed, `hybrid_members` the mean of both log-odds, and `hybrid_features` the first together with a logistic regression
+on features in the outline that the run itself sees. `diameter` is the outline's longest diameter,
 `radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
 the training patients, and `radiomics_fixed` the same with C = 0.1: they know a radiologist's outline, every other model
 sees pixels alone. A finished pair of model and fold is kept in WORK_DIR, so that a killed study goes on and models can
@@ -24,6 +26,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from feature_probes import linear_scores
+from own_outline import outline_features
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -49,6 +53,7 @@ RESNET_EPOCHS = 12  # at 64 px its epochs cost about five of the small transform
 
 TRAINED = {
     "hybrid": ("hybrid.yaml",),
+    "hybrid_seed1": ("hybrid.yaml", "--seed", "1"),
     "pretrained": ("lidc2d.yaml",),
     "random": ("lidc2d.yaml", "--backbone.weights", "null"),
     "malignancy_only": ("lidc2d.yaml", "--targets", "[malignancy]"),
@@ -57,16 +62,28 @@ TRAINED = {
 }
 """Runs: a file of configs, and the options in which they differ from it."""
 
-MEMBERS = ("pretrained", "random", "wide_window")
-MODELS = ("diameter", "radiomics", "radiomics_fixed", *TRAINED, "resnet18", "views", "members", "networks")
-"""`views` is pretrained averaged over the eight turns and mirror images, `members` the mean of three transformers'
-log-odds, and `networks` the mean of these and of ResNet-18's."""
+MEANS = {
+    "hybrid_members": ("hybrid", "hybrid_seed1"),
+    "members": ("pretrained", "random", "wide_window"),
+    "networks": ("pretrained", "random", "wide_window", "resnet18"),
+}
+"""Means of several models' log-odds."""
+
+MODELS = ("diameter", "radiomics", "radiomics_fixed", *TRAINED, "hybrid_features", "resnet18", "views", *MEANS)
+"""Names of all rows; `views` is pretrained averaged over the eight turns and mirror images."""
 
 COMPARED = (
     ("hybrid", "radiomics"),
     ("hybrid", "radiomics_fixed"),
     ("hybrid", "diameter"),
     ("hybrid", "pretrained"),
+    ("hybrid_seed1", "radiomics_fixed"),
+    ("hybrid_members", "hybrid"),
+    ("hybrid_members", "radiomics_fixed"),
+    ("hybrid_members", "diameter"),
+    ("hybrid_features", "hybrid"),
+    ("hybrid_features", "radiomics_fixed"),
+    ("hybrid_features", "diameter"),
     ("pretrained", "radiomics"),
     ("pretrained", "diameter"),
     ("pretrained", "random"),
@@ -141,16 +158,39 @@ def scores_of(model: str, fold: int, crops: Path, work: Path) -> np.ndarray:
         config = options_of(fold)
         config = replace(config, optim=replace(config.optim, epochs=RESNET_EPOCHS))
         return network_scores(model, config, work / "store", rows, work / model / f"fold{fold}", "cpu")
-    if model in ("members", "networks"):
-        names = MEMBERS if model == "members" else (*MEMBERS, "resnet18")
-        return np.mean([kept_scores(name, fold, crops, work) for name in names], axis=0)
-    hu = Patches(store, rows, memory_limit_bytes=0)[rows]
+    if model in MEANS:
+        return np.mean([kept_scores(name, fold, crops, work) for name in MEANS[model]], axis=0)
     if model == "views":
         run = trained_run("pretrained", fold, work)
-        return calibrated(run, turned_outputs(run, hu))
+        return calibrated(run, turned_outputs(run, Patches(store, rows, memory_limit_bytes=0)[rows]))
+    if model == "hybrid_features":
+        return with_own_features(trained_run("hybrid", fold, work), store, fold)
     run = trained_run(model, fold, work)
     hu = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)[rows]
     return calibrated(run, run.outputs(hu, run.recentre(hu))[:, 0])
+
+
+def with_own_features(run: Run, store: NoduleStore, fold: int) -> np.ndarray:
+    """Log-odds of a fold's test rows, by the run's log-odds and those of features in its own outlines together.
+
+    The features' regression learns from the training nodules of three readers or more. The second one, of both
+    log-odds, learns from the validation fold: the run's own log-odds of training nodules are those of the taught.
+    """
+    table, split = store.table, split_rows(store.table, options_of(fold).folds)
+    labels, patients = table["label_malignancy"].to_numpy(float), table["patient_id"].to_numpy()
+    known = ~np.isnan(labels) & (table["n_readers"].to_numpy(int) >= 3)
+    training, validation, test = (part[known[part]] for part in (split.training, split.validation, split.test))
+    parts = {}
+    for name, rows in (("training", training), ("validation", validation), ("test", test)):
+        hu = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)[rows]
+        centres = run.recentre(hu)
+        parts[name] = calibrated(run, run.outputs(hu, centres)[:, 0]), outline_features(run, hu, centres)
+    queries = np.concatenate([parts["validation"][1], parts["test"][1]])
+    by_features = linear_scores(parts["training"][1], labels[training], patients[training], queries)
+    both = np.column_stack([np.concatenate([parts["validation"][0], parts["test"][0]]), by_features])
+    second = make_pipeline(StandardScaler(), LogisticRegression())
+    second.fit(both[: len(validation)], labels[validation])
+    return second.decision_function(both[len(validation) :])
 
 
 def fixed_features_scores(
