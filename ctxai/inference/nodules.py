@@ -149,13 +149,22 @@ def _candidate(series: CT, nodule: AnnotatedNodule) -> NoduleCandidate | None:
             return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm, masks, n_readers=1)
     if lps is None:
         raise InputError(f"{nodule.origin}: {nodule.nodule_id} has no position")
+    require_inside(series, nodule.nodule_id, lps)
+    return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm)
+
+
+def require_inside(series: CT, nodule_id: str, lps: np.ndarray) -> None:
+    """Refuse a point that lies outside of the CT, and suggest what may be wrong with it.
+
+    Raises:
+        GeometryError: for such a point.
+    """
     if not series.grid.contains(lps):
         x, y, z = lps
         raise GeometryError(
-            f"point {nodule.nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.source_label} "
+            f"point {nodule_id} ({x:g}, {y:g}, {z:g}) lies outside the CT in {series.source_label} "
             f"({extent(series.grid)}); {suggest_coordinate_fix(series.grid, lps)}"
         )
-    return NoduleCandidate(nodule.nodule_id, lps, nodule.diameter_mm)
 
 
 def _outlined(series: CT, nodule: Nodule) -> NoduleCandidate | None:

@@ -202,7 +202,7 @@ def _marks(path: Path, groups: list[list[SliceHeader]] | None, series: list[Open
         series: the CTs.
 
     Raises:
-        InputError: when it cannot be read, or belongs to none of the series.
+        InputError: when it cannot be read, belongs to none of the series, or lies outside of its CT.
     """
     from ctxai.annotations import CTDescription, annotate, open_annotations
     from ctxai.annotations.matching import require_some
@@ -212,22 +212,25 @@ def _marks(path: Path, groups: list[list[SliceHeader]] | None, series: list[Open
     source = open_annotations(path)
     found = annotate(source, cts)
     require_some(source, found, cts)
-    keys = {one.uid: one.key for one in series}
-    return [_mark(keys[str(one.series_uid)], one, source.name) for one in found.nodules]
+    by_uid = {one.uid: one for one in series}
+    return [_mark(by_uid[str(one.series_uid)], one, source.name) for one in found.nodules]
 
 
-def _mark(series: str, nodule: AnnotatedNodule, source: str) -> Mark:
+def _mark(series: OpenedSeries, nodule: AnnotatedNodule, source: str) -> Mark:
     """A mark of a file; a detector's, which has a score, is a proposal.
 
     Raises:
-        InputError: for a nodule without a position of its own.
+        InputError: for a nodule without a position of its own, outside of its CT, or in a CT that cannot be opened.
     """
+    from ctxai.inference.nodules import require_inside
+
     if nodule.centre_lps is None:
         raise InputError(f"{nodule.origin}: {nodule.nodule_id} has no position of its own; give points or a mask")
+    require_inside(series.ct, nodule.nodule_id, nodule.centre_lps)
     x, y, z = (round(float(value), 3) for value in nodule.centre_lps)
     try:
         score = float(nodule.columns["score"]) if nodule.columns.get("score") else None
     except ValueError:
         raise InputError(f"{nodule.origin}: expected a number as score") from None
     state = "marked" if score is None else "proposed"
-    return Mark(series, nodule.nodule_id, x, y, z, state, nodule.diameter_mm, score, source)
+    return Mark(series.key, nodule.nodule_id, x, y, z, state, nodule.diameter_mm, score, source)

@@ -8,14 +8,12 @@ from starlette.testclient import TestClient
 import ctxai
 from ctxai.cli import main
 from ctxai.ct.series import read_series
-from ctxai.errors import InputError
 from ctxai.open.answers import Answers
 from ctxai.open.server import OpenServer
 from ctxai.open.session import Session
 from ctxai.open.study import Study
 
 from sphere import SPHERE
-from synthetic_ct import ct_grid, write_ct
 
 PATIENCE_S = 120
 
@@ -211,33 +209,3 @@ def test_a_run_that_is_none_is_told_on_the_page(sphere_ct, tmp_path):
         assert str(tmp_path / "absent") in client.get("/state").json()["fault"]
         assert str(tmp_path / "absent") in client.post("/answers", json=marked(client)).json()["error"]
     session.close()
-
-
-def test_a_file_of_marks_comes_with_the_series_and_scores_are_proposals(sphere_ct, tmp_path):
-    points = tmp_path / "points.csv"
-    points.write_text("x,y,z,nodule_id,score\n{},{},{},a,0.75\n{},{},{},b,\n".format(*SPHERE, *SPHERE))
-    study = Study(sphere_ct, points)
-    assert [(one.nodule_id, one.state, one.score) for one in study.given] == [
-        ("a", "proposed", 0.75),
-        ("b", "marked", None),
-    ]
-    assert [one.x for one in study.given] == pytest.approx([SPHERE[0]] * 2, abs=1e-3)
-
-
-def test_series_are_told_apart_and_a_faulty_one_is_told(tmp_path):
-    hu = np.zeros((6, 8, 8), np.int16)
-    write_ct(tmp_path / "a", hu, ct_grid(hu.shape), seed="a", attributes={"SeriesDescription": "first\x07"})
-    files = write_ct(tmp_path / "b", hu, ct_grid(hu.shape), seed="b")
-    files[2].unlink()
-    study = Study(tmp_path)
-    first, second = study.series.values()
-    assert first.texts["SeriesDescription"] == "first"
-    assert first.ct.grid.shape == hu.shape
-    with pytest.raises(InputError, match="missing"):
-        second.ct  # noqa: B018
-
-
-def test_no_ct_is_one_line(tmp_path, capsys):
-    assert main(["open", str(tmp_path), "--out", str(tmp_path / "session"), "--no-browser"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "no DICOM CT image found" in line
