@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,10 @@ from rich.table import Table
 from ctxai.progress import console as progress_console
 from ctxai.results_folder import PREDICTIONS
 
+if TYPE_CHECKING:
+    from ctxai.run.run import Run
+
+_CONFIG = "hybrid-views.yaml"
 _MARGIN_MM = "16"
 _PICTURES = 12
 
@@ -42,7 +46,7 @@ def demo(
     cohort = ["--patients", str(patients), "--margin_mm", _MARGIN_MM, "--seed", str(seed)]
     _stage(1, ["phantom", str(dicom), *cohort, *common])
     _stage(2, ["ingest", str(dicom), str(store), *common])
-    _stage(3, ["train", str(store), str(run), "--config", "tiny.yaml", "--seed", str(seed)])
+    _stage(3, ["train", str(store), str(run), "--config", _CONFIG, "--seed", str(seed)])
     _stage(4, ["evaluate", str(run), str(store), "--seed", str(seed)])
     chosen = _test_patients(store, run, explained)
     for patient in chosen:
@@ -51,7 +55,7 @@ def demo(
     rows = [row for row in rows if row["nodule_id"].rpartition("-")[0] in chosen and row["n_readers"] >= 3]
     rows.sort(key=lambda row: -row["readers_malignancy"])
     write_contact_sheet(out / "contact_sheet.png", results, rows[:_PICTURES])
-    _show(out, rows, Run.load(run).metrics["test"])
+    _show(out, rows, Run.load(run))
 
 
 def _stage(number: int, arguments: list[str]) -> None:
@@ -78,22 +82,23 @@ def _test_patients(store: Path, run: Path, count: int) -> list[str]:
     return (turns + [p for p in malignant + benign if p not in turns])[:count]
 
 
-def _show(out: Path, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+def _show(out: Path, rows: list[dict[str, Any]], run: Run) -> None:
+    method, metrics = run.default_methods[0], run.metrics["test"]
     table = Table(
         title="Malignancy of nodules the model never saw: the readers' mean and the prediction (1 to 5),\n"
-        "and the share of positive CDAM inside the nodule. Synthetic CT, research use only.",
+        f"and the share of positive evidence ({method}) inside the nodule. Synthetic CT, research use only.",
         title_justify="left",
     )
     table.add_column("nodule", no_wrap=True)
-    for heading in ("readers", "predicted [90 %]", "CDAM inside", "chance"):
+    for heading in ("readers", "predicted [90 %]", "evidence inside", "chance"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["nodule_id"],
             f"{row['readers_malignancy']:.2f}",
             f"{row['malignancy']:.2f} [{row['malignancy_low']:.2f}, {row['malignancy_high']:.2f}]",
-            _percent(row["cdam_malignancy_inside"]),
-            _percent(row["cdam_malignancy_inside_by_chance"]),
+            _percent(row[f"{method}_malignancy_inside"]),
+            _percent(row[f"{method}_malignancy_inside_by_chance"]),
         )
     console = Console()
     console.print(table)

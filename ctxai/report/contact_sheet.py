@@ -30,7 +30,7 @@ def write_contact_sheet(path: Path, out_dir: Path, rows: Sequence[dict[str, Any]
     with matplotlib.rc_context({"font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(_WIDTH_INCHES, 0.9 + lines * 3.95), layout="constrained", facecolor="white")
         figure.suptitle(
-            "Axial, coronal, sagittal: CT above, class-discriminative attention map below\n"
+            "Axial, coronal, sagittal: CT above, map of the evidence below\n"
             "yellow to red speaks for malignancy, blue against; green: the readers' consensus. Research use only.",
             fontsize=10,
         )

@@ -54,8 +54,9 @@ def test_explained_nodules_are_of_the_test_fold_and_have_pictures_and_overlays(d
         assert row["in_sample"] is False
         folder = demo / "explained" / row["series"]
         assert (folder / "views" / f"{row['nodule_id']}.png").is_file()
-        assert (folder / "maps" / "cdam_malignancy.nii.gz").is_file()
-        assert (folder / "dicom" / "pmap" / "cdam_malignancy_for.dcm").is_file()
+        for method in ("path-gradients", "cdam"):
+            assert (folder / "maps" / f"{method}_malignancy.nii.gz").is_file()
+            assert (folder / "dicom" / "pmap" / f"{method}_malignancy_for.dcm").is_file()
     with Image.open(demo / "contact_sheet.png") as sheet:
         assert sheet.width > 1000
 
@@ -83,8 +84,17 @@ def test_the_same_training_on_shuffled_labels_stays_at_chance(demo, tmp_path):
 
     Chance alone spreads widely here, to both sides, because what is learnt follows the diameter or runs against it.
     """
-    arguments = ["train", str(demo / "store"), str(tmp_path / "run"), "--config", "tiny.yaml", "--shuffle_labels"]
-    assert main(arguments) == 0
+    arguments = ["train", str(demo / "store"), str(tmp_path / "run"), "--config", "hybrid-views.yaml"]
+    targets_alone = [
+        "--shuffle-labels",
+        "--heads.readout",
+        "logit",
+        "--views.recentre-mm",
+        "0",
+        "--augment.erase.grounded=False",
+    ]
+    targets_alone += [text for head in ("soft", "rank", "outline") for text in (f"--heads.{head}", "0")]
+    assert main([*arguments, *targets_alone]) == 0
     run = Run.load(tmp_path / "run")
     store = NoduleStore(demo / "store")
     table = store.table
