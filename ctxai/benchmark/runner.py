@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ctxai.benchmark.plan import Plan
+from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import to_pixels
 from ctxai.evaluate.explanations.scoring import COLUMNS, evaluate_method
 from ctxai.explain.base import Attribution
@@ -50,6 +51,20 @@ def _draws(method: Attribution) -> list[Attribution]:
 def is_evaluated(out_dir: Path, name: str, plan: Plan) -> bool:
     """Whether a method has been evaluated by this plan."""
     return _place(out_dir, name, "json").is_file() and record_of(out_dir, name)["digest"] == plan.digest
+
+
+def refuse_other_plan(out_dir: Path, plan: Plan) -> None:
+    """Refuse a folder with scores of another plan, which would be replaced.
+
+    Raises:
+        InputError: naming such a method.
+    """
+    for path in sorted((out_dir / "scores").glob("*.json")):
+        if record_of(out_dir, path.stem)["digest"] != plan.digest:
+            raise InputError(
+                f"{out_dir}: {path.stem} was judged by another run, store, version or other options, and would be "
+                "replaced; give another folder, or --no-resume"
+            )
 
 
 def record_of(out_dir: Path, name: str) -> dict[str, Any]:

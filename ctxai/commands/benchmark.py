@@ -54,11 +54,12 @@ def benchmark(
         full: as published, for a GPU: curves of 40 steps, all metrics for all targets, all nodules explained again.
         shard: i/n, the i-th of n equal parts of the methods; the last one to finish writes the tables.
         seed: of the choice of nodules, of metrics' draws and of the bootstrap.
-        resume: keep the methods that are done.
+        resume: keep the methods that are done; a folder with scores of other options is refused. --no-resume judges
+            all again and replaces such scores.
     """
     from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
     from ctxai.benchmark.results import write_results
-    from ctxai.benchmark.runner import is_evaluated, run_method
+    from ctxai.benchmark.runner import is_evaluated, refuse_other_plan, run_method
     from ctxai.data.store import NoduleStore
     from ctxai.evaluate.explanations.evaluation_set import choose_rows
     from ctxai.evaluate.explanations.protocol import make_metrics
@@ -76,6 +77,8 @@ def benchmark(
     assert isinstance(token_pixels, int)  # tokens of every run are square
     wanted = make_metrics(metrics or [], fill, effort, token_pixels)
     plan = make_plan(run, store, chosen, targets, wanted, fill, effort, seed)
+    if resume:
+        refuse_other_plan(out_dir, plan)
     for number, (name, method) in enumerate(track(list(methods_by_name.items()), "Judging explanation methods")):
         if number % count == index and not (resume and is_evaluated(out_dir, name, plan)):
             run_method(out_dir, name, method, plan)

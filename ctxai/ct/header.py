@@ -33,6 +33,8 @@ ACQUISITION = (
     "StackID",
     "FrameOfReferenceUID",
 )
+#: Attributes whose YES says that the pixels may tell who the patient is.
+VISIBLE_IDENTITY = ("BurnedInAnnotation", "RecognizableVisualFeatures")
 #: All that is read of an image's header. What is not plain is read by pydicom, which survives any damage.
 _HEADER = [
     "SpecificCharacterSet",
@@ -41,6 +43,8 @@ _HEADER = [
     "SeriesInstanceUID",
     "StudyInstanceUID",
     "PatientID",
+    "IssuerOfPatientID",
+    *VISIBLE_IDENTITY,
     "Manufacturer",
     "ImageType",
     "InstanceNumber",
@@ -68,7 +72,7 @@ _HEADER = [
 HEADER_TAGS = {tag: keyword for keyword in _HEADER if (tag := tag_for_keyword(keyword)) is not None}
 
 #: Fields of a header that say nothing of the image.
-_OF_THE_FILE = {"path", "searched", "pixels_at", "patient_id"}
+_OF_THE_FILE = {"path", "searched", "pixels_at", "patient_id", "issuer", "visible_identity"}
 
 
 def series_key(series_uid: str) -> str:
@@ -93,6 +97,8 @@ class SliceHeader:
         acquisition: what tells acquisitions and phases of one series apart, in the order of :data:`ACQUISITION`.
         searched: the folder or archive that the user named, under which the image was found; None for a single file.
         frame: number of the frame in an Enhanced CT, from 0; None for an image of its own.
+        issuer: IssuerOfPatientID: two hospitals may give one id to two patients.
+        visible_identity: those of :data:`VISIBLE_IDENTITY` that are YES.
     """
 
     path: Path
@@ -119,6 +125,8 @@ class SliceHeader:
     pixels_at: int | None = None
     searched: Path | None = None
     frame: int | None = None
+    issuer: str = ""
+    visible_identity: tuple[str, ...] = ()
 
     @property
     def source_label(self) -> str:
@@ -221,4 +229,6 @@ def slice_header(values: HeaderValues, syntax: UID, searched: Path | None) -> Sl
         layout=values.layout(),
         acquisition=tuple("\\".join(values.texts(keyword)) for keyword in ACQUISITION),
         searched=searched,
+        issuer=values.identity("IssuerOfPatientID"),
+        visible_identity=tuple(keyword for keyword in VISIBLE_IDENTITY if values.text(keyword).upper() == "YES"),
     )

@@ -37,6 +37,7 @@ _TYPES = {
         ]
     ),
     "acquisition": _TEXTS,
+    "visible_identity": _TEXTS,
     "pixels_at": pa.int64(),
     "slope": pa.float64(),
     "intercept": pa.float64(),
@@ -90,6 +91,7 @@ class Owner(NamedTuple):
 
     patient_id: str
     study_uid: str
+    issuer: str = ""
 
 
 def read_owners(path: Path) -> dict[str, Owner]:
@@ -98,11 +100,11 @@ def read_owners(path: Path) -> dict[str, Owner]:
     Raises:
         InputError: as :func:`read_headers`.
     """
-    table = _read(path, columns=["series_uid", "patient_id", "study_uid"])
+    table = _read(path, columns=["series_uid", "patient_id", "study_uid", "issuer"])
     codes = table["series_uid"].combine_chunks().dictionary_encode().indices.to_numpy()
     first = np.sort(np.unique(codes, return_index=True)[1])
     rows = table.take(pa.array(first)).to_pylist()
-    return {row["series_uid"]: Owner(row["patient_id"], row["study_uid"]) for row in rows}
+    return {row["series_uid"]: Owner(row["patient_id"], row["study_uid"], row["issuer"]) for row in rows}
 
 
 def _read(path: Path, **options: object) -> pa.Table:
@@ -134,7 +136,7 @@ def _grouped(rows: Iterable[dict], path: Path, folder: Path) -> dict[str, list[S
         if place.is_absolute() or ".." in place.parts:
             raise InputError(f"{path}: names {place}, which lies outside {folder}; not read")
         row |= {"path": folder / place, "image_type": tuple(row["image_type"])}
-        row |= {"acquisition": tuple(row["acquisition"])}
+        row |= {name: tuple(row[name]) for name in ("acquisition", "visible_identity")}
         row |= {name: np.array(row[name], float) for name in ("position", "orientation")}
         row |= {"pixel_spacing_mm": tuple(row["pixel_spacing_mm"])}
         if [len(row[name]) for name in ("position", "orientation", "pixel_spacing_mm")] != [3, 6, 2]:

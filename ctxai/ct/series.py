@@ -59,6 +59,8 @@ class CTSeries:
             if fault in WARNED:
                 logger.warning("%s: %s: %s", found.report.series, fault, text)
         self.headers, self.report, self.slice_coordinates = found.headers, found.report, found.slice_coordinates
+        for keyword in sorted({keyword for header in self.headers for keyword in header.visible_identity}):
+            logger.warning("%s: %s is YES: the pixels may tell who the patient is", found.report.series, keyword)
         assert found.grid is not None  # no fault blocks
         self.grid: Grid = found.grid
         self.rules = rules

@@ -36,15 +36,18 @@ class Pseudonymizer:
         self._given = key
 
     def __call__(self, image: SliceHeader | Owner) -> str:
-        """The name of the patient whom an image is of; one without a PatientID is named by his study.
+        """The name of the patient whom an image is of, by his id and its issuer; without an id, by his study.
 
         Raises:
             InputError: when the key is needed and cannot be read or made.
         """
         if _PUBLIC.fullmatch(image.patient_id):
             return image.patient_id
-        digits = token(self._key, "patient", image.patient_id or image.study_uid).hex()[:16]
-        return f"patient-{self._mark}-{digits}"
+        issued = image.patient_id and image.issuer
+        return self._name(image.patient_id or image.study_uid, *([image.issuer] if issued else []))
+
+    def _name(self, *patient: str) -> str:
+        return f"patient-{self._mark}-{token(self._key, 'patient', *patient).hex()[:16]}"
 
     def refuse_foreign(self, names: Iterable[str], place: object) -> None:
         """Refuse names that were made under another key: no patient here would be recognised among them.
@@ -66,7 +69,8 @@ class Pseudonymizer:
             return run.in_sample(image.patient_id)
         if not self._file.is_file() or self._foreign(known):
             return None
-        return run.in_sample(self(image))
+        names = {self(image), self._name(image.patient_id or image.study_uid)}  # learnt before issuers were told apart
+        return any(map(run.in_sample, names))
 
     def _foreign(self, names: Iterable[str]) -> bool:
         found = filter(None, map(_PSEUDONYM.fullmatch, names))

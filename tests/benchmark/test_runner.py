@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from ctxai.benchmark.plan import Plan, make_plan, unseen_rows
-from ctxai.benchmark.runner import is_evaluated, maps_of, record_of, run_method, scores_of
+from ctxai.benchmark.runner import is_evaluated, maps_of, record_of, refuse_other_plan, run_method, scores_of
 from ctxai.data.store import NoduleStore
+from ctxai.errors import InputError
 from ctxai.evaluate.explanations.effort import Effort
 from ctxai.evaluate.explanations.evaluation_set import choose_rows
 from ctxai.evaluate.explanations.protocol import make_metrics
@@ -28,6 +29,9 @@ def test_a_method_is_judged_once_it_has_a_record_of_this_plan(plan, tmp_path):
     run_method(tmp_path, "cdam", CDAM(plan.run.model), plan)
     assert is_evaluated(tmp_path, "cdam", plan)
     assert not is_evaluated(tmp_path, "cdam", replace(plan, digest="another"))
+    refuse_other_plan(tmp_path, plan)
+    with pytest.raises(InputError, match="cdam was judged by another run, store, version or other options"):
+        refuse_other_plan(tmp_path, replace(plan, digest="another"))
     assert record_of(tmp_path, "cdam")["draws"] == 1
     assert maps_of(tmp_path, "cdam").shape == (len(plan.shown), 32, 32)
     scores = scores_of(tmp_path, ["cdam"])

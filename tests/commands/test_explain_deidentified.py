@@ -126,3 +126,26 @@ def test_flags_that_make_no_sense_are_refused(ct, options, tmp_path, capsys, fla
     key = ["--key", str(tmp_path / "key")] if "--deidentify" in flags else []
     assert main(["explain", str(ct), str(tmp_path / "out"), *plain, *flags, *key]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_pixels_that_may_tell_the_patient_are_warned_of_and_refused_where_the_identity_is_to_go(
+    options, tmp_path, capsys, caplog
+):
+    marked_ct(tmp_path / "ct", 1)
+    for path in (tmp_path / "ct").iterdir():
+        image = pydicom.dcmread(path)
+        image.BurnedInAnnotation, image.RecognizableVisualFeatures = "YES", "YES"
+        image.save_as(path)
+    plain = ["nifti" if word == FORMATS else word for word in options]
+    only_nifti = [*plain[: plain.index("--deidentify")], "--no-maps"]
+    assert main(["explain", str(tmp_path / "ct"), str(tmp_path / "out"), *only_nifti]) == 0
+    for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures"):
+        assert sum(f"{keyword} is YES" in record.getMessage() for record in caplog.records) == 1
+    assert main(["explain", str(tmp_path / "ct"), str(tmp_path / "clean"), *plain, "--no-maps"]) == 2
+    assert "annotations are burned into its pixels" in capsys.readouterr().err
+    assert not list((tmp_path / "clean").rglob("*.nii.gz"))
+
+
+def test_results_under_two_keys_do_not_meet_in_one_folder(ct, options, clean, tmp_path, capsys):
+    assert main(["explain", str(ct), str(clean), *options[:-1], str(tmp_path / "other.key")]) == 2
+    assert "deidentified otherwise, or not; give another folder" in capsys.readouterr().err

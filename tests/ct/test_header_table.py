@@ -13,11 +13,17 @@ from ctxai.errors import InputError
 
 from synthetic_ct import ct_grid, rotated, write_ct
 
+ANOTHER = {"PatientID": "another", "IssuerOfPatientID": "HOSPITAL", "BurnedInAnnotation": "YES"}
+
 
 @pytest.fixture
 def tree(tmp_path):
     """Three series; one oblique, one without a thickness and an instance number."""
-    attributes = {"b": {}, "a": {"SliceThickness": None, "InstanceNumber": None}, "c": {"PatientID": "another"}}
+    attributes = {
+        "b": {},
+        "a": {"SliceThickness": None, "InstanceNumber": None},
+        "c": ANOTHER,
+    }
     for number, name in enumerate(attributes):
         grid = ct_grid((4, 8, 10), orientation=rotated(10 * number))
         hu = np.zeros(grid.shape, np.int16)
@@ -58,7 +64,7 @@ def test_only_the_series_that_are_asked_for_are_made_and_every_owner_is_known(tr
     assert read_headers(path, tree, []) == {}
     owners = read_owners(path)
     assert list(owners) == uids
-    assert owners[uids[2]] == Owner("another", found[uids[2]][0].study_uid)
+    assert owners[uids[2]] == Owner("another", found[uids[2]][0].study_uid, "HOSPITAL")
     assert path.stat().st_mode & 0o077 == 0, "it holds PatientIDs"
 
 

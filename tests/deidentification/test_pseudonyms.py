@@ -53,6 +53,20 @@ def test_patients_without_an_id_are_told_apart_by_their_studies(names):
     assert names(Owner("", "1.2.3")) != names(Owner("", "1.2.4"))
 
 
+def test_one_id_of_two_issuers_is_two_patients(names, tmp_path):
+    theirs = OURS._replace(issuer="HOSPITAL A")
+    assert len({names(OURS), names(theirs), names(OURS._replace(issuer="HOSPITAL B"))}) == 3
+    digits = Confidentiality(read_key(tmp_path / "key")).token("patient", OURS.patient_id, "HOSPITAL A").hex()[:16]
+    assert names(theirs).endswith(digits)
+    assert names(Owner("", "1.2.3", "HOSPITAL A")) == names(Owner("", "1.2.3"))
+
+
+def test_a_patient_learnt_before_issuers_were_told_apart_is_known(names):
+    theirs = OURS._replace(issuer="HOSPITAL A")
+    assert names.learnt_by(run_of(names(OURS)), theirs) is True
+    assert names.learnt_by(run_of(names(theirs)), OURS._replace(issuer="HOSPITAL B")) is False
+
+
 def test_the_digits_are_those_of_deidentified_results(names, tmp_path):
     digits = Confidentiality(read_key(tmp_path / "key")).token("patient", OURS.patient_id).hex()[:16]
     assert names(OURS).endswith(digits)

@@ -127,6 +127,14 @@ def test_altered_weights_are_refused(run_dir):
         Run.load(run_dir)
 
 
+def test_predictions_of_nan_weights_are_refused(make_run, hu):
+    run = make_run()
+    with torch.no_grad():
+        next(run.model.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match="its weights are damaged"):
+        run.predict(hu)
+
+
 def record_files(run_dir):
     """Take the files as they are for those that were saved."""
     provenance = json.loads((run_dir / "provenance.json").read_text())
