@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done, 2 bad input (one line ``error: …`` on stderr), 1 anything else.
+        0 done, 2 bad input (one line ``error: …`` on stderr), 130 interrupted, 1 anything else.
     """
     try:
         _begin_log()
@@ -60,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {printable(error)}", file=sys.stderr)  # noqa: T201
         return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
-        return 1
+    except KeyboardInterrupt as stopped:
+        where = f": {stopped}" if str(stopped) else ""
+        print(f"interrupted; the same command goes on where it stopped{where}", file=sys.stderr)  # noqa: T201
+        return 130
     except Exception as error:
         if logger.isEnabledFor(logging.DEBUG):
             raise

@@ -91,9 +91,10 @@ def pretrain(
     from ctxai.deidentification.pseudonyms import Pseudonymizer
     from ctxai.models.dino import Dino
     from ctxai.run.pretrained import PretrainConfig, save_pretrained
-    from ctxai.training.distributed import is_first_process
+    from ctxai.training.distributed import check_hardware, is_first_process
     from ctxai.training.trainer import fit_dino
 
+    check_hardware(accelerator, devices, num_nodes)
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
     nodules = Patches(store, rows)

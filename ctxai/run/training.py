@@ -29,7 +29,7 @@ from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
 from ctxai.training.checkpoints import CHECKPOINT
-from ctxai.training.distributed import is_first_process
+from ctxai.training.distributed import check_hardware, is_first_process
 from ctxai.training.trainer import fit
 
 _BLOCK = 64
@@ -62,9 +62,10 @@ def train_run(
         overwrite: replace a finished run of other options or of another store.
 
     Raises:
-        InputError: when the store cannot be trained on by these options.
+        InputError: when the store cannot be trained on by these options, or the hardware is not here.
         RunError: when the folder holds a run of other options.
     """
+    check_hardware(accelerator, devices, num_nodes)
     data = config.make_data(store_dir, workers)
     config = replace(config, views=data.views, targets=_labelled(config.targets, data))
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import AcceleratorRegistry
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import (
     ClusterEnvironment,
@@ -23,8 +24,36 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ctxai.errors import InputError, RunError
 from ctxai.models.classifier import gather
+from ctxai.suggestions import did_you_mean
 
 logger = logging.getLogger(__name__)
+
+
+def check_hardware(accelerator: str, devices: int, num_nodes: int) -> None:
+    """Refuse hardware that is not here, before anything is read or written.
+
+    Args:
+        accelerator: Lightning's name of it.
+        devices: how many of them on each machine.
+        num_nodes: machines.
+
+    Raises:
+        InputError: for an unknown or absent accelerator, more GPUs than there are, or numbers below 1.
+    """
+    known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
+    if accelerator not in known:
+        meant = did_you_mean(accelerator, known)
+        raise InputError(f"--accelerator {accelerator}: expected one of {', '.join(sorted(known))}{meant}")
+    for name, number in (("devices", devices), ("num-nodes", num_nodes)):
+        if number < 1:
+            raise InputError(f"--{name} {number}: expected a whole number from 1")
+    kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry.available_accelerators()}
+    names = {"auto": ["cuda", "mps", "cpu"], "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
+    chosen = next((name for name in names if kinds[name].is_available()), None)
+    if chosen is None:
+        raise InputError(f"--accelerator {accelerator}: this machine has none that PyTorch can use; give cpu or auto")
+    if chosen != "cpu" and devices > (found := kinds[chosen].auto_device_count()):
+        raise InputError(f"--devices {devices}: this machine has {found} of the accelerator {chosen}; give fewer")
 
 
 def process_environment(devices: int, num_nodes: int) -> ClusterEnvironment:

@@ -114,7 +114,11 @@ def train_resumably(
         try:
             trainer.fit(model, data, ckpt_path=found, weights_only=True)
         except SIGTERMException:
-            raise KeyboardInterrupt from None
+            raise _interrupted(checkpoint, trainer) from None
+        except SystemExit as ended:  # Lightning's answer to Ctrl-C
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise _interrupted(checkpoint, trainer) from None
+            raise
         except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as error:
             if together.began and trainer.world_size > 1 and _from_another_process(error):
                 raise RunError(
@@ -127,8 +131,16 @@ def train_resumably(
                 f"{found}: cannot be resumed ({one_line(error)}); give the command again with --no-resume"
             ) from None
     if trainer.interrupted:
-        raise KeyboardInterrupt
+        raise _interrupted(checkpoint, trainer)
     return model.cpu().eval()
+
+
+def _interrupted(checkpoint: Path, trainer: pl.Trainer) -> KeyboardInterrupt:
+    """The end that was asked for, and where the same command goes on."""
+    if not checkpoint.is_file():
+        return KeyboardInterrupt("at its beginning, since no checkpoint was written yet")
+    state = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    return KeyboardInterrupt(f"step {state['global_step']}, epoch {state['epoch'] + 1} of {trainer.max_epochs}")
 
 
 def _from_another_process(error: Exception) -> bool:

@@ -4,6 +4,7 @@ import shutil
 import signal
 
 import pytest
+import torch
 
 from ctxai.cli import main, parse
 from ctxai.commands.evaluate import evaluate
@@ -89,7 +90,7 @@ def begun(store, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(NoduleClassifier, "training_step", asked)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="step 2, epoch 1 of 2"):
             train(store.path, tmp_path / "run", **QUICK)
     return tmp_path / "run"
 
@@ -103,6 +104,32 @@ def test_an_interrupted_training_of_other_options_is_refused_and_kept(store, beg
     assert folders.contents(work) == before
     train(store.path, begun, **QUICK)
     assert not work.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--accelerator gpu", "--accelerator gpu: this machine has none that PyTorch can use; give cpu or auto"),
+        ("--accelerator cuda", "--accelerator cuda: this machine has none that PyTorch can use; give cpu or auto"),
+        ("--accelerator gqu", "--accelerator gqu: expected one of auto, cpu, cuda, gpu, mps, tpu; did you mean gpu?"),
+        ("--devices 0", "--devices 0: expected a whole number from 1"),
+        ("--devices=-1", "--devices -1: expected a whole number from 1"),
+        ("--num-nodes 0", "--num-nodes 0: expected a whole number from 1"),
+    ],
+)
+def test_hardware_that_is_not_here_is_refused_in_one_line(command, options, said, store, tmp_path, capsys):
+    assert main([command, str(store.path), str(tmp_path / "run"), *options.split()]) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_hardware_costs_no_checkpoint(store, begun):
+    before = folders.contents(begun.with_name(".run.training"))
+    with pytest.raises(InputError, match="accelerator"):
+        train(store.path, begun, **QUICK | {"accelerator": "tpux"}, resume=False)
+    assert folders.contents(begun.with_name(".run.training")) == before
 
 
 def test_an_interrupted_training_is_removed_when_that_is_asked_for(store, begun):

@@ -28,6 +28,7 @@ from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import NoduleHeads
 from ctxai.models.settings import HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
+from ctxai.training.distributed import check_hardware
 from ctxai.training.trainer import fit
 
 NETWORKS = ("resnet18", "random_vit")
@@ -55,12 +56,14 @@ def network_scores(
         accelerator: Lightning's name of the hardware.
 
     Raises:
-        InputError: for another name; when the run predicts no malignancy; when it began from random weights itself.
+        InputError: for another name; when the run predicts no malignancy; when it began from random weights itself;
+            when the hardware is not here.
     """
     if name not in NETWORKS:
         raise InputError(f"baseline {name!r}: expected one of {', '.join(NETWORKS)}")
     if "malignancy" not in config.targets:
         raise InputError("baselines score malignancy, which this run does not predict")
+    check_hardware(accelerator, devices=1, num_nodes=1)
     data = replace(config, heads=HeadsConfig()).make_data(store_dir)
     torch.manual_seed(config.seed)
     model = baseline_network(name, replace(config, views=data.views))
