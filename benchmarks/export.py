@@ -59,7 +59,7 @@ from ctxai.lidc.consensus import ReaderMasks
 from synthetic_ct import ct_grid, write_ct
 
 DEFAULT_SET = ("nifti", "pmap", "seg", "sr")
-ALL = tuple(name for name in format_names() if name not in ("ct", "pmap-plain"))
+ALL = tuple(name for name in format_names() if name != "ct" and not name.endswith("-plain"))
 METHODS = ("cdam", "path_gradients", "agcam")
 TARGETS = ("malignancy", "texture", "spiculation")
 

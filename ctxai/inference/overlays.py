@@ -16,7 +16,7 @@ from ctxai.deidentification.profile import Confidentiality
 from ctxai.errors import InputError
 from ctxai.export.dicom.source import SourceSeries, why_no_objects
 from ctxai.inference.crops import provenance_of
-from ctxai.inference.formats.base import FORMATS, MapOverlay, SeriesOutput, needs_headers
+from ctxai.inference.formats.base import FORMATS, MapOverlay, SeriesOutput, needs_headers, without_twins
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.options import ExplainOptions
 from ctxai.results_folder import DICOM, DICOM_CT
@@ -59,7 +59,7 @@ def write_overlays(
         for target in options.targets
     }
     output = SeriesOutput(folder, series, nodules, rows, [*provenances.values()], formats, options.std, headers)
-    writers = sorted((FORMATS.get(name)() for name in formats), key=lambda one: (one.order, one.name))
+    writers = sorted((FORMATS.get(name)() for name in without_twins(formats)), key=lambda one: (one.order, one.name))
     references: list[Dataset] = []
     for writer in writers:
         references += writer.write_nodules(output)

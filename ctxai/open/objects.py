@@ -133,4 +133,4 @@ def _write_segmentation(
         if free.any():
             segments.append(SegmentedNodule(summary.nodule_id, SegmentAlgorithmTypeValues.SEMIAUTOMATIC))
             part[free] = len(segments)
-    return [write_nodule_segmentation(path, labels, segments, source, provenance)] if segments else []
+    return [write_nodule_segmentation(path, labels, segments, source, provenance, deflated=False)] if segments else []

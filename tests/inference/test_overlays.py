@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from ctxai.ct.grid import Grid
 from ctxai.ct.series import read_series
@@ -71,6 +72,21 @@ def test_every_format_has_its_place_and_a_rerun_writes_the_same_bytes(ct, tmp_pa
     }
     write(tmp_path / "again", ct, format_names())
     assert files_of(tmp_path / "again") == written
+
+
+def test_plain_formats_write_the_same_objects_uncompressed_and_never_beside_deflated_ones(ct, tmp_path):
+    deflated = ("pmap", "seg", "fractional")
+    plain = tuple(f"{name}-plain" for name in deflated)
+    for folder, formats in (("deflated", deflated), ("plain", plain), ("both", (*deflated, *plain))):
+        write(tmp_path / folder, ct, formats)
+    written = {name: pydicom.dcmread(tmp_path / "plain" / name) for name in files_of(tmp_path / "plain")}
+    assert len(written) == 4
+    for name, dataset in written.items():
+        assert dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian, name
+        twin = pydicom.dcmread(tmp_path / "deflated" / name)
+        assert twin.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian, name
+        assert twin == dataset, name
+    assert files_of(tmp_path / "both") == files_of(tmp_path / "deflated")
 
 
 def test_the_report_refers_to_every_map_and_segmentation_written_with_it(ct, tmp_path):

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, validate_file_meta
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.errors import InputError
@@ -118,6 +118,7 @@ def finish_and_write(
     provenance: Provenance,
     path: Path | str,
     frames: np.ndarray | None = None,
+    deflated: bool = False,
 ) -> Dataset:
     """:func:`finish_and_write_series` of a series of one object.
 
@@ -128,7 +129,10 @@ def finish_and_write(
         path: file to write.
         frames: pixels [frame, row, column] or [frame, row, column, colour], float32 or uint8, in place of the object's
             own: they are written from where they lie, for copies of a whole volume are what memory is short of.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
     """
+    if deflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     (reference,) = finish_and_write_series([dataset], source, provenance, [path], [frames])
     return reference
 

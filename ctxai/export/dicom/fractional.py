@@ -38,6 +38,7 @@ def write_fractional_evidence(
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
+    deflated: bool = True,
 ) -> Dataset:
     """Write |map| / scale as one segment of evidence for the target and, of a signed method, one of evidence against.
 
@@ -47,6 +48,7 @@ def write_fractional_evidence(
         source: the CT.
         provenance: how the map was made.
         scale: the map's value that is stored as 255; the volume's largest magnitude when not given.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
 
     Returns:
         A reference to the object.
@@ -99,4 +101,4 @@ def write_fractional_evidence(
             segment = (item.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence)[0]
             share = volume[number, rows] / scales[segment.ReferencedSegmentNumber - 1]
             frame[rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
-    return finish_and_write(dataset, source, provenance, path, frames)
+    return finish_and_write(dataset, source, provenance, path, frames, deflated)

@@ -10,7 +10,6 @@ from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
@@ -134,9 +133,7 @@ def write_parametric_map(
     )
     _put_frames_in_ascending_order(dataset, source)
     _state_anatomy(dataset)
-    if deflated:
-        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    return finish_and_write(dataset, source, provenance, path, stored)
+    return finish_and_write(dataset, source, provenance, path, stored, deflated)
 
 
 def _put_frames_in_ascending_order(dataset: Dataset, source: SourceSeries) -> None:

@@ -81,6 +81,7 @@ def write_nodule_segmentation(
     source: SourceSeries,
     provenance: Provenance,
     series_number: int = _NODULES_SERIES_NUMBER,
+    deflated: bool = True,
 ) -> Dataset:
     """Write nodules as one segment each, with a tracking UID shared by all objects of the CT series.
 
@@ -91,6 +92,7 @@ def write_nodule_segmentation(
         source: the CT.
         provenance: how the masks came to be; its method stands in the series' description.
         series_number: number of the series.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
 
     Returns:
         A reference to the object.
@@ -131,7 +133,7 @@ def write_nodule_segmentation(
             )
         )
     title = f"Nodules: {provenance.method}"
-    return _write(path, labels, segments, source, provenance, title, "NODULES", series_number)
+    return _write(path, labels, segments, source, provenance, title, "NODULES", series_number, deflated)
 
 
 def write_heat_bands(
@@ -141,6 +143,7 @@ def write_heat_bands(
     provenance: Provenance,
     scale: float | None = None,
     nodule_scales: Mapping[str, float] | None = None,
+    deflated: bool = True,
 ) -> Dataset:
     """Write a map as disjoint bands of evidence, the overlay that viewers without Parametric Maps show.
 
@@ -155,6 +158,7 @@ def write_heat_bands(
         scale: the value that counts as 100 %; the volume's largest magnitude when not given.
         nodule_scales: where the volume holds shares of each nodule's own scale (`colour_scale_of`): these scales, by
             nodule id, for the segments' description.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
 
     Returns:
         A reference to the object.
@@ -188,7 +192,7 @@ def write_heat_bands(
         for segment in segments:
             segment.SegmentDescription = shorten(f"Scale of each nodule: 99 % of the map is at most {each}", 1024)
     title = f"{provenance.method} {provenance.target}: bands"
-    return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER)
+    return _write(path, labels, segments, source, provenance, title, "EVIDENCE_BANDS", _BANDS_SERIES_NUMBER, deflated)
 
 
 def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand] = HEAT_BANDS) -> np.ndarray:
@@ -248,6 +252,7 @@ def _write(
     title: str,
     content_label: str,
     series_number: int,
+    deflated: bool,
 ) -> Dataset:
     """Write the slices with a label; highdicom then looks at these only."""
     kept, anything = slices_with_content(labels)
@@ -265,4 +270,4 @@ def _write(
         **shared_arguments(source, provenance, title, series_number),
     )
     state_slice_distance(dataset, source)
-    return finish_and_write(dataset, source, provenance, path)
+    return finish_and_write(dataset, source, provenance, path, deflated=deflated)

@@ -27,6 +27,8 @@ from ctxai.suggestions import did_you_mean
 
 FORMATS: Registry[type[OutputFormat]] = Registry("an output format", "ctxai.inference.formats", "ctxai.formats")
 
+_PLAIN = "-plain"
+
 
 class OutputFormat:
     """One kind of object that is written for an explained series.
@@ -39,12 +41,14 @@ class OutputFormat:
         name: the word for ``--formats``.
         summary: a few words for the help and the documentation.
         dicom: whether it makes DICOM objects, which need the headers of the CT and which a PACS accepts.
+        deflated: whether its Segmentations and Parametric Maps are in Deflated Explicit VR Little Endian.
         order: place among the formats.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     dicom: ClassVar[bool] = True
+    deflated: ClassVar[bool] = True
     order: ClassVar[int] = 100
 
     def __init_subclass__(cls) -> None:
@@ -215,6 +219,11 @@ def parse_formats(text: str) -> tuple[str, ...]:
 def format_names() -> list[str]:
     """Names of all formats in their order."""
     return [each.name for each in sorted(FORMATS, key=lambda each: (each.order, each.name))]
+
+
+def without_twins(formats: Sequence[str]) -> list[str]:
+    """The formats without a plain one beside the deflated one of the same objects."""
+    return [name for name in formats if not (name.endswith(_PLAIN) and name.removesuffix(_PLAIN) in formats)]
 
 
 def needs_headers(formats: Sequence[str]) -> bool:

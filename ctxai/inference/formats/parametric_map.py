@@ -19,7 +19,6 @@ class ParametricMaps(OutputFormat):
     name = "pmap"
     summary = "Parametric Map: the true values, deflated"
     order = 20
-    deflated = True
 
     def write_nodules(self, output: SeriesOutput) -> list[Dataset]:
         """Warn of a CT on which OHIF may misplace Parametric Maps."""
@@ -31,14 +30,12 @@ class ParametricMaps(OutputFormat):
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write a map and, on such a CT, its bands in any case."""
-        if not self.deflated and "pmap" in output.formats:
-            return []  # the same objects
         folder = output.dicom / "pmap"
         written = write_parametric_maps(
             folder, overlay.values, output.source, overlay.provenance, overlay.scale, deflated=self.deflated
         )
-        if "seg" not in output.formats and untried_in_ohif(output.series.grid):
-            written.append(write_bands(output, overlay))
+        if not {"seg", "seg-plain"} & {*output.formats} and untried_in_ohif(output.series.grid):
+            written.append(write_bands(output, overlay, self.deflated))
         return written
 
 

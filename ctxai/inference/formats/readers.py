@@ -50,6 +50,7 @@ class Readers(OutputFormat):
                     output.source,
                     Provenance(f"reading {number + 1}", "outlines", explained=ids),
                     _SEGMENTATION_SERIES_NUMBER + number,
+                    deflated=self.deflated,
                 )
             )
         if summaries:
@@ -62,6 +63,15 @@ class Readers(OutputFormat):
                 title="Readers' ratings",
                 series_number=_REPORT_SERIES_NUMBER,
             )
+
+
+class PlainReaders(Readers):
+    """The same objects uncompressed, for archives that refuse Deflated Explicit VR Little Endian."""
+
+    name = "readers-plain"
+    summary = "as readers, uncompressed"
+    order = 81
+    deflated = False
 
 
 def _reading(candidates: Sequence[NoduleCandidate], number: int, grid: Grid) -> tuple[np.ndarray, list[NoduleSummary]]:

@@ -15,7 +15,7 @@ class Segmentations(OutputFormat):
     """Binary segments, which most viewers draw."""
 
     name = "seg"
-    summary = "Segmentation: nodules, and evidence in bands"
+    summary = "Segmentation: nodules, and evidence in bands, deflated"
     order = 30
 
     def write_nodules(self, output: SeriesOutput) -> list[Dataset]:
@@ -26,16 +26,31 @@ class Segmentations(OutputFormat):
         segments = [SegmentedNodule(nodule_id) for nodule_id in outlined]
         readers = replace(READERS, explained=tuple(outlined))
         path = output.dicom / "seg" / "nodules.dcm"
-        return [write_nodule_segmentation(path, labels, segments, output.source, readers)]
+        return [write_nodule_segmentation(path, labels, segments, output.source, readers, deflated=self.deflated)]
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write the bands of a map."""
-        return [write_bands(output, overlay)]
+        return [write_bands(output, overlay, self.deflated)]
 
 
-def write_bands(output: SeriesOutput, overlay: MapOverlay) -> Dataset:
+class PlainSegmentations(Segmentations):
+    """The same objects uncompressed, for archives that refuse Deflated Explicit VR Little Endian."""
+
+    name = "seg-plain"
+    summary = "Segmentation as seg, uncompressed"
+    order = 31
+    deflated = False
+
+
+def write_bands(output: SeriesOutput, overlay: MapOverlay, deflated: bool = True) -> Dataset:
     """Write a map as bands of evidence, scaled in each nodule by itself; returns a reference to the object."""
     path = output.dicom / "seg" / f"{overlay.provenance.stem}_bands.dcm"
     return write_heat_bands(
-        path, overlay.shares, output.source, overlay.provenance, scale=1.0, nodule_scales=overlay.nodule_scales
+        path,
+        overlay.shares,
+        output.source,
+        overlay.provenance,
+        scale=1.0,
+        nodule_scales=overlay.nodule_scales,
+        deflated=deflated,
     )

@@ -60,3 +60,12 @@ def test_an_empty_map_is_a_valid_object(source, signed_map, provenance, tmp_path
 def test_a_map_that_is_not_on_the_ct_is_refused(source, signed_map, provenance, tmp_path):
     with pytest.raises(InputError, match="the CT"):
         write_fractional_evidence(tmp_path / "map.dcm", signed_map[1:], source, provenance)
+
+
+def test_deflated_and_plain_are_the_same_object(source, signed_map, provenance, tmp_path):
+    for name in ("deflated", "plain"):
+        write_fractional_evidence(tmp_path / f"{name}.dcm", signed_map, source, provenance, deflated=name == "deflated")
+    deflated, plain = (pydicom.dcmread(tmp_path / f"{name}.dcm") for name in ("deflated", "plain"))
+    assert deflated == plain
+    assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"
+    assert plain.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"

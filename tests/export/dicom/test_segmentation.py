@@ -148,3 +148,16 @@ def test_wrong_inputs_are_refused_in_one_line(source, labels, signed_map, proven
     with pytest.raises(InputError, match="the CT"):
         write_heat_bands(tmp_path / "bands.dcm", signed_map[1:], source, provenance)
     assert list(tmp_path.glob("*.dcm")) == []
+
+
+def test_deflated_and_plain_segmentations_are_the_same_objects(source, labels, signed_map, provenance, tmp_path):
+    for name in ("deflated", "plain"):
+        deflated = name == "deflated"
+        write_nodule_segmentation(tmp_path / name / "n.dcm", labels, NODULES, source, provenance, deflated=deflated)
+        write_heat_bands(tmp_path / name / "b.dcm", signed_map, source, provenance, deflated=deflated)
+    for file in ("n.dcm", "b.dcm"):
+        deflated, plain = (pydicom.dcmread(tmp_path / name / file) for name in ("deflated", "plain"))
+        assert deflated == plain
+        assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"
+        assert plain.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+        np.testing.assert_array_equal(deflated.pixel_array, plain.pixel_array)
