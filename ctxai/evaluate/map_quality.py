@@ -43,7 +43,7 @@ class Trust:
         fidelity_percentile: percentage of random maps of the same images with a lower fidelity; 50 is chance.
         fidelity_percentile_blur: the same with the blurred image instead of the lung's mean.
         stability: lowest of the rank correlations with the map of the images under noise of 20 HU, about a mark moved
-            by 2 mm, and under another reconstruction kernel.
+            by 2 mm (not re-centred), and under another reconstruction kernel.
         randomisation: |rank correlation| with the maps of the same model with shuffled weights.
     """
 
@@ -67,7 +67,7 @@ class Trust:
 class MapReliability:
     """Reliability of maps of some images; random maps are scored once for all methods and targets.
 
-    The cost in forward passes of an image: 162 for all random maps; for every map 16 and eight times the method's own
+    The cost in forward passes of an image: 190 for all random maps; for every map 19 and eight times the method's own
     cost.
 
     Args:
