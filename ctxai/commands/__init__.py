@@ -54,6 +54,11 @@ COMMANDS = {
         "ctxai explain ct out --points points.csv",
         writes=("merge", "out_dir"),
     ),
+    "detect": Command(
+        _CT,
+        "propose nodules of a CT with a detector that you give (a MONAI bundle)",
+        "ctxai detect ct candidates.csv --detector bundle",
+    ),
     "open": Command(
         _CT,
         "open a CT on a page of this machine: click a nodule, see the answer, keep your verdict",

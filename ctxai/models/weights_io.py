@@ -62,7 +62,7 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
             or when the file holds a part of a backbone that the model does not have.
     """
     path = weights_file(path)
-    state = _read_tensors(path)
+    state = read_tensors(path)
     for wrapper in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -134,7 +134,12 @@ def weights_file(path: Path) -> Path:
     return Path(path) / WEIGHTS if Path(path).is_dir() else Path(path)
 
 
-def _read_tensors(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint file: tensors and plain values; nothing is unpickled, and TorchScript is refused.
+
+    Raises:
+        ModelError: when there is no such file, or it is damaged or holds anything else.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such weights file; backbone.weights takes a file, or a folder of ctxai pretrain")
     try:

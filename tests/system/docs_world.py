@@ -8,7 +8,7 @@
 - ``points.csv``: the nodule in ``ct-folder``; ``labelled.csv``: all nodules of ``LIDC-IDRI``, with labels;
 - ``store``, ``run``, ``results``: what ``ctxai`` makes of them; ``other-store``: of other patients; ``ct.nii.gz``;
 - ``crops``: a collection of 2-D crops; ``dino.pth``: a checkpoint of DINO's small vision transformer;
-- ``empty``: an empty folder;
+- ``bundle``: a detection bundle with random weights; ``empty``: an empty folder;
 - ``.venv``: this interpreter's packages, with a ``ctxai`` that is warm; :data:`CHECKOUT`.
 """
 
@@ -30,6 +30,7 @@ import SimpleITK as sitk
 import timm
 import torch
 from data.test_crops import collection
+from detection_bundles import write_bundle
 
 from ctxai.data.store import NoduleStore
 from ctxai.lidc.database import LidcDatabase
@@ -70,6 +71,7 @@ def docs_world(folder: Path, besides: Mapping[str, str]) -> Iterator[Path]:
         _write_luna(folder / "LUNA16", images, folder / "points.csv")
         collection(folder / "crops")
         torch.save(timm.create_model("vit_small_patch8_224", num_classes=0).state_dict(), folder / "dino.pth")
+        write_bundle(folder / "bundle", backbone="resnet10", score_thresh=0.0, detections=2, pixdim=(3, 3, 3))
         (folder / "empty").mkdir()
         for name in CHECKOUT:
             (folder / name).symlink_to(REPOSITORY / name)

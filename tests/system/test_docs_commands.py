@@ -45,6 +45,7 @@ GIVEN = {
     "docs/getting-started.md": "ct-folder points.csv dino_deitsmall8_pretrain.pth=dino.pth",
     "docs/how-to/cluster.md": "LIDC-IDRI lidc.yaml",
     "docs/how-to/deidentify.md": "ct-folder points.csv",
+    "docs/how-to/detect.md": "ct-folder bundle",
     "docs/how-to/evaluate.md": "RUN_DIR=run STORE_DIR=store STORE=store",
     "docs/how-to/explain.md": "ct-folder points.csv store run spiculated=store",
     "docs/how-to/ingest.md": "LIDC-IDRI scan points.csv LUNA16 crops",

@@ -1,0 +1,108 @@
+"""MONAI's RetinaNet detector on a CT: resampled to the detector's spacing, its boxes in patient space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
+from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fpn_feature_extractor
+from monai.apps.detection.utils.anchor_utils import AnchorGeneratorWithAnchorShape
+from monai.data import MetaTensor
+from monai.networks.nets import resnet
+from monai.transforms import Compose, Orientation, ScaleIntensityRange, Spacing
+
+from ctxai.ct.volume import CT
+from ctxai.detection.bundle import WEIGHTS, DetectorSettings, read_settings
+from ctxai.detection.candidates import Candidate
+from ctxai.errors import ModelError, one_line
+from ctxai.models.weights_io import read_tensors
+from ctxai.progress import console
+
+_FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> LPS
+
+#: Image (1, right, anterior, superior) → boxes (N, 6) as (low, high) corners in its voxels, and scores (N).
+FindBoxes = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def load_detector(bundle: Path, device: torch.device) -> tuple[DetectorSettings, FindBoxes]:
+    """Settings and detector of a bundle; of ``models/model.pt`` plain tensors only are read.
+
+    Raises:
+        InputError: as :func:`ctxai.detection.bundle.read_settings`.
+        ModelError: when the weights cannot be read as plain tensors, or do not fit the network.
+    """
+    settings = read_settings(bundle)
+    network = build_network(settings)
+    state = read_tensors(bundle / WEIGHTS)
+    state = state["model"] if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping) else state
+    try:
+        network.load_state_dict(state)
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise ModelError(f"{bundle / WEIGHTS}: weights do not fit the bundle's network: {one_line(error)}") from None
+    if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
+        raise ModelError(f"{bundle / WEIGHTS}: some weights are not finite; get the bundle again")
+    return settings, _BoxFinder(settings, network.to(device).eval(), device)
+
+
+def build_network(settings: DetectorSettings) -> RetinaNet:
+    """The network of the settings, with random weights."""
+    backbone = getattr(resnet, settings.backbone)(spatial_dims=3, n_input_channels=1, **settings.backbone_options)
+    return RetinaNet(
+        spatial_dims=3,
+        num_classes=settings.num_classes,
+        num_anchors=len(settings.base_anchor_shapes),
+        feature_extractor=resnet_fpn_feature_extractor(backbone, 3, False, settings.returned_layers, None),
+        size_divisible=settings.size_divisible,
+    )
+
+
+class _BoxFinder:
+    def __init__(self, settings: DetectorSettings, network: RetinaNet, device: torch.device) -> None:
+        anchors = AnchorGeneratorWithAnchorShape(settings.feature_map_scales, settings.base_anchor_shapes)
+        self.detector = RetinaNetDetector(network, anchors).eval()
+        self.detector.set_box_selector_parameters(**settings.box_selector)
+        self.detector.set_sliding_window_inferer(
+            settings.patch, overlap=settings.overlap, sw_device=device, device="cpu", progress=console.is_terminal
+        )
+        self.window_voxels = int(np.prod(settings.patch))
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        windows = image.numel() >= self.window_voxels
+        (found,) = self.detector((image if windows else image.to(self.device))[None], use_inferer=windows)
+        return found[self.detector.target_box_key].cpu(), found[self.detector.pred_score_key].cpu()
+
+
+def propose(ct: CT, settings: DetectorSettings, find_boxes: FindBoxes) -> Sequence[Candidate]:
+    """Candidates of a CT, the highest score first.
+
+    Args:
+        ct: the CT, on a regular grid.
+        settings: of the detector.
+        find_boxes: the detector.
+    """
+    hu = torch.from_numpy(ct.read().transpose(2, 1, 0).astype(np.float32))[None]
+    prepare = Compose(
+        [
+            Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
+            Spacing(settings.spacing_mm, mode="bilinear", dtype=np.float32),
+            ScaleIntensityRange(*settings.window_hu, *settings.scaled, clip=True),
+        ]
+    )
+    image = prepare(MetaTensor(hu, affine=torch.from_numpy(_FLIP @ ct.grid.affine)))
+    to_lps = _FLIP @ image.affine.numpy()
+    boxes, scores = find_boxes(image.as_tensor())
+    found = [
+        Candidate(to_lps[:3, :3] @ ((box[:3] + box[3:]) / 2) + to_lps[:3, 3], _diameter(box, to_lps), float(score))
+        for box, score in zip(boxes.double().numpy(), scores, strict=True)
+    ]
+    return sorted(found, key=lambda candidate: -candidate.score)
+
+
+def _diameter(box: np.ndarray, affine: np.ndarray) -> float:
+    """Longest side of a box, mm."""
+    return float(((box[3:] - box[:3]) * np.linalg.norm(affine[:3, :3], axis=0)).max())
