@@ -53,7 +53,7 @@ class DetectorSettings:
     size_divisible: tuple[int, int, int]
     feature_map_scales: tuple[float, ...]
     base_anchor_shapes: tuple[tuple[float, ...], ...]
-    box_selector: Mapping[str, float]
+    box_selector: Mapping[str, Any]
     patch: tuple[int, int, int]
     overlap: float
     spacing_mm: tuple[float, float, float]
