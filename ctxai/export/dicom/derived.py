@@ -17,10 +17,11 @@ import deflate
 import numpy as np
 from highdicom import ContributingEquipment
 from pydicom import config
+from pydicom.charset import default_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, validate_file_meta
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.filewriter import correct_ambiguous_vr_element, write_dataset, write_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
@@ -39,6 +40,8 @@ _LONGEST = 2**32 - 2  # bytes of a value (PS3.5 7.1.1)
 _PLACEHOLDER = UID("2.25.0")
 _PIXELS = ("PixelData", "FloatPixelData")
 _STATED_BY_SOURCE = "LongitudinalTemporalInformationModified"
+_FRAME_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
+_AFTER_FRAME_GROUPS = Tag(_FRAME_GROUPS + 1)
 _BULK = (*_PIXELS, "EncapsulatedDocument")
 _ROOT = uuid.uuid5(uuid.NAMESPACE_DNS, "ctxai")
 
@@ -161,6 +164,7 @@ def finish_and_write_series(
     """
     pixels = [None] * len(datasets) if frames is None else frames
     digests = []
+    encoded = []
     for dataset, own in zip(datasets, pixels, strict=True):
         # New elements: those that are there belong to the source's images as well.
         with config.disable_value_validation():  # its warnings would quote them
@@ -178,19 +182,34 @@ def finish_and_write_series(
         if own is not None:
             dataset.Rows, dataset.Columns = own.shape[1:3]
             del dataset[_keyword_of(own)]
-        digests.append(_digest(dataset, own))
+        encoded.append(_encode_frame_groups(dataset))
+        digests.append(_digest(dataset, encoded[-1], own))
     series_uid = content_uid("series", *digests)
-    for dataset, digest, path, own in zip(datasets, digests, paths, pixels, strict=True):
+    for dataset, digest, path, groups, own in zip(datasets, digests, paths, encoded, pixels, strict=True):
         dataset.SOPInstanceUID = content_uid("instance", digest)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.SeriesInstanceUID = series_uid
         _set_dimension_organization(dataset, content_uid("dimensions", digest))
         with atomic_path(path) as temporary:
-            _save(dataset, temporary, own)
+            _save(dataset, temporary, groups, own)
     return [_reference_to(dataset) for dataset in datasets]
 
 
-def _save(dataset: Dataset, path: Path, frames: np.ndarray | None) -> None:
+def _encode_frame_groups(dataset: Dataset) -> bytes:
+    """Per-frame functional groups, Explicit VR Little Endian; most of a header, and the same for digest and file."""
+    return _encoded(dataset[_FRAME_GROUPS:_AFTER_FRAME_GROUPS], dataset.get("SpecificCharacterSet", default_encoding))
+
+
+def _encoded_with(dataset: Dataset, groups: bytes) -> bytes:
+    """Explicit VR Little Endian of an object whose per-frame functional groups are encoded already."""
+    characters = dataset.get("SpecificCharacterSet", default_encoding)
+    head, tail = dataset[:_FRAME_GROUPS], dataset[_AFTER_FRAME_GROUPS:]
+    if "PixelData" in tail:
+        correct_ambiguous_vr_element(tail["PixelData"], dataset, is_little_endian=True)
+    return _encoded(head, characters) + groups + _encoded(tail, characters)
+
+
+def _save(dataset: Dataset, path: Path, groups: bytes, frames: np.ndarray | None) -> None:
     """Write a file; libdeflate deflates to the same bytes on every processor, and faster than pydicom's zlib."""
     deflated = dataset.file_meta.TransferSyntaxUID.is_deflated
     if frames is None and not deflated:
@@ -201,7 +220,7 @@ def _save(dataset: Dataset, path: Path, frames: np.ndarray | None) -> None:
     write_file_meta_info(meta, dataset.file_meta, enforce_standard=True)
     with path.open("wb") as file:
         file.write(b"\0" * 128 + b"DICM" + meta.getvalue())
-        head = _encoded(dataset)
+        head = _encoded_with(dataset, groups)
         if frames is not None:  # the last element: all others have lower tags
             head += _element_of(frames)
         if deflated:
@@ -241,11 +260,11 @@ def _element_of(frames: np.ndarray) -> bytes:
     return struct.pack("<HH2s2xL", tag.group, tag.element, vr, length)
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encoded(dataset: Dataset, characters: str | list[str]) -> bytes:
     """Explicit VR Little Endian."""
     encoded = DicomBytesIO()
     encoded.is_little_endian, encoded.is_implicit_VR = True, False
-    write_dataset(encoded, dataset)
+    write_dataset(encoded, dataset, characters)
     return encoded.getvalue()
 
 
@@ -262,7 +281,7 @@ def _set_dimension_organization(dataset: Dataset, uid: UID) -> None:
             item.DimensionOrganizationUID = uid
 
 
-def _digest(dataset: Dataset, frames: np.ndarray | None) -> str:
+def _digest(dataset: Dataset, groups: bytes, frames: np.ndarray | None) -> str:
     """SHA-256 of all that an object says, besides the UIDs that are made from it."""
     _set_dimension_organization(dataset, _PLACEHOLDER)
     sha256 = hashlib.sha256()
@@ -275,5 +294,5 @@ def _digest(dataset: Dataset, frames: np.ndarray | None) -> str:
     if frames is not None:
         sha256.update(frames.data)
         sha256.update(b"\0" * (frames.nbytes % 2))
-    sha256.update(_encoded(rest))
+    sha256.update(_encoded_with(rest, groups))
     return sha256.hexdigest()
