@@ -190,10 +190,7 @@ class Confidentiality:
             InputError: when the image says that an annotation is burned into its pixels, which nothing here cleans.
         """
         if str(image.get("BurnedInAnnotation", "")).upper() == "YES":
-            raise InputError(
-                "the CT says that annotations are burned into its pixels (BurnedInAnnotation YES); deidentification "
-                "cleans no pixels, have them cleaned first"
-            )
+            refuse_burned_in(("BurnedInAnnotation",))
         clean = Dataset()
         clean.SpecificCharacterSet = image.get("SpecificCharacterSet") or "ISO_IR 192"
         for keyword in (*_EMPTY, *_EXPECTED):
@@ -302,3 +299,19 @@ def _copy(image: Dataset, clean: Dataset, keywords: Iterable[str]) -> None:
     for keyword in keywords:
         if keyword in image:
             clean[keyword] = image[keyword]
+
+
+def refuse_burned_in(visible_identity: Iterable[str]) -> None:
+    """Refuse a CT whose header says that an annotation is burned into its pixels, which nothing here cleans.
+
+    Args:
+        visible_identity: attributes of the header that are YES, as in :class:`ctxai.ct.header.SliceHeader`.
+
+    Raises:
+        InputError: when BurnedInAnnotation (PS3.3 C.7.6.1.1) is among them.
+    """
+    if "BurnedInAnnotation" in visible_identity:
+        raise InputError(
+            "the CT says that annotations are burned into its pixels (BurnedInAnnotation YES); deidentification "
+            "cleans no pixels, have them cleaned first"
+        )

@@ -13,9 +13,11 @@ from ctxai.annotations.lidc import LidcXml
 from ctxai.annotations.matching import require_some
 from ctxai.ct.archive import unpacked
 from ctxai.ct.geometry import STRICT
+from ctxai.ct.series import CTSeries
 from ctxai.ct.slice_sorting import is_volume
 from ctxai.ct.volume import CT, CTVolume
 from ctxai.ct.volume_file import suffix_of
+from ctxai.deidentification.profile import refuse_burned_in
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, refuse_other
 from ctxai.generations import withdraw
@@ -146,7 +148,10 @@ def _explain(
     """Explain one series into its own folder, unless that is done; returns the number of its nodules."""
     options = replace(options, formats=writable_formats(series, options.formats, options.confidentiality))
     candidates = candidates_of(series, nodules)
-    if options.confidentiality is not None:  # the ids that they have may be anything
+    if options.confidentiality is not None:
+        if isinstance(series, CTSeries):
+            refuse_burned_in({keyword for header in series.headers for keyword in header.visible_identity})
+        # the ids that they have may be anything
         candidates = [replace(one, nodule_id=f"nodule-{n:03d}") for n, one in enumerate(candidates, start=1)]
     if not candidates:
         withdraw(out_dir / options.key_of(series))  # its nodules are marked no longer
