@@ -1,6 +1,6 @@
 """Maps of the shipped run by the exact permutation test, and under a mark moved by 2 mm, as `ctxai explain` makes them.
 
-    python benchmarks/map_reliability.py CROPS_DIR WORK_DIR [--nodules 60] [--methods cdam path_gradients …]
+    python benchmarks/map_reliability.py CROPS_DIR WORK_DIR [--nodules 60] [--methods cdam …] [--run RUN_DIR] [--record]
 
 CROPS_DIR holds crops.npz and labels.csv. Nodules are of three readers or more, of patients that the run has not seen.
 The run moves the images to the middle of the outline that it sees, also from a mark 2 mm aside in each of two
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,9 +75,11 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--nodules", type=int, default=60)
     parser.add_argument("--methods", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--run", type=Path, help="a run folder; the shipped run without it")
+    parser.add_argument("--record", action="store_true", help="write the figures into the run's model card too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run = Run.open()
+    run = Run.open(given.run)
     nodules = Nodules(run, _store(given.crops, given.work), given.nodules)
     rows = []
     for name in given.methods:
@@ -85,6 +88,17 @@ def main() -> None:
         rows.append({"method": name, "nodules": len(nodules.images[0])} | figures)
         print(rows[-1], flush=True)
         write_text(RESULTS, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.3f"))
+    if given.record:
+        run.record({"maps": {row["method"]: _for_the_card(row) for row in rows}}, run.predictions)
+
+
+def _for_the_card(row: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one method as a model card shows them, rounded as in the table."""
+    found = {name: round(float(row[name]), 3) for name in ("rho", "inside")}
+    for name in ("passes_lung", "passes_blur"):
+        keys = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
+        found[name] = {key: round(float(row[column]), 3) for key, column in keys.items()}
+    return {"nodules": int(row["nodules"])} | found
 
 
 class Nodules:

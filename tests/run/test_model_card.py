@@ -82,6 +82,15 @@ def test_selection_and_nodule_folds_are_told():
     assert "**Selected by the validation fold.**" in card
 
 
+def test_maps_that_were_judged_have_a_row_each():
+    share = {"value": 0.9, "low": 0.8, "high": 0.95}
+    row = {"nodules": 60, "passes_lung": share, "passes_blur": share | {"value": 0.85}, "rho": 0.92, "inside": 0.44}
+    card = model_card("run", RunConfig(), PROVENANCE, {"maps": {"path_gradients": row}})
+    shares = "0.900 (0.800 – 0.950) | 0.850 (0.800 – 0.950)"
+    assert f"| path_gradients | 60 | {shares} | 0.920 | 0.440 |" in card
+    assert "Maps of malignancy" not in model_card("run", RunConfig(), PROVENANCE, {})
+
+
 def test_the_source_is_cited_when_the_patients_are_of_lidc_idri():
     patients = PROVENANCE["patients"] | {"training": ["LIDC-IDRI-0001"]}
     assert "CC BY 3.0" in model_card("run", RunConfig(), PROVENANCE | {"patients": patients}, {})
