@@ -221,14 +221,14 @@ def _maps(methods: Mapping[str, Any]) -> list[str]:
         "## Maps of malignancy",
         "",
         "Nodules of patients that the run has learnt nothing from (`benchmarks/map_reliability.py`). Passes: share of "
-        "the maps that are ahead of all 20 random maps when what they mark is replaced by lung or by blur; a map without "
-        "information passes in about 5 %. Moved: the mark lies 2 mm aside, median rank correlation of the two maps. "
+        "the maps that are ahead of all 20 random maps when what they mark is replaced by lung or by blur; a map "
+        "without information passes in about 5 %. Moved: the mark lies 2 mm aside, median rank correlation. "
         "In brackets: 95 % intervals (Wilson).",
         "",
         "| method | nodules | passes, lung | passes, blur | moved | positive evidence inside the outline |",
         "|---|---|---|---|---|---|",
     ]
-    for name, row in sorted(methods.items()):
+    for name, row in methods.items():
         figures = [_interval(row["passes_lung"]), _interval(row["passes_blur"])]
         cells = [name, str(row["nodules"]), *figures, _number(row["rho"]), _number(row["inside"])]
         lines.append("| " + " | ".join(cells) + " |")

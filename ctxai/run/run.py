@@ -313,7 +313,7 @@ class Run:
         self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:
-        write_json(folder / METRICS, self.metrics)
+        write_json(folder / METRICS, self.metrics, sort_keys=False)  # a later card has the same order
         write_text(folder / PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
         write_text(folder / CARD, model_card(self.name, self.config, self.provenance, self.metrics))
 
