@@ -173,7 +173,7 @@ class Study:
 
 def _of_dicom(group: list[SliceHeader]) -> OpenedSeries:
     first = group[0]
-    owner = first.patient_id or first.study_uid
+    owner = f"{first.patient_id}\n{first.issuer}" if first.patient_id else first.study_uid
     texts = _texts(first.path)
     return OpenedSeries(first.series_uid, lambda: CTSeries(group), texts, lambda: Pseudonymizer()(first), owner=owner)
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import nibabel as nib
@@ -136,3 +137,13 @@ def test_no_ct_is_one_line(tmp_path, capsys):
     assert main(["open", str(tmp_path), "--out", str(tmp_path / "session"), "--no-browser"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no DICOM CT image found" in line
+
+
+def test_one_id_of_two_issuers_is_two_patients(tmp_path):
+    for number, issuer in enumerate(("A", "B", "B")):
+        attributes = {"PatientID": "1", "IssuerOfPatientID": issuer}
+        write_ct(tmp_path / str(number), np.zeros((4, 8, 8), np.int16), seed=f"ct {number}", attributes=attributes)
+    with contextlib.closing(Study(tmp_path)) as study:
+        owners = [one.owner for one in study.series.values()]
+    assert len(owners) == 3
+    assert sorted(owners.count(one) for one in owners) == [1, 2, 2]
