@@ -1,4 +1,4 @@
-"""What checking a map costs beside making it, in forward passes and processor time, for the shipped run.
+"""Cost of checking a map beside that of making it, in forward passes and processor time, for the shipped run.
 
     python benchmarks/check_cost.py CT_FOLDER
 

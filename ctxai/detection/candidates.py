@@ -16,7 +16,7 @@ COLUMNS = ("x", "y", "z", "nodule_id", "series_uid", "diameter_mm", "score")
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """What a detector takes for a nodule.
+    """Place, size and score of one nodule that a detector proposes.
 
     Attributes:
         centre_lps: middle of its box, LPS mm.

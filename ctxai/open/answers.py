@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WAITING, NUMBERS, MAP, CHECKS, DONE, FAILED = "waiting", "numbers", "map", "checks", "done", "failed"
 #: Answers that are kept for switching back and forth.
 _KEPT = 64
-#: What is worked on first: new questions, then checks of maps, then what a newer question has interrupted.
+#: Priorities in the queue: new questions, then checks of maps, then interrupted answers.
 _NEW, _CHECK, _INTERRUPTED = range(3)
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Answers:
             self._changed.notify_all()
 
     def ask(self, series: OpenedSeries, question: Question) -> Answer:
-        """The answer as far as it is there; a new question interrupts what is worked on."""
+        """The answer, finished or not; a new question interrupts the work on an older one."""
         with self._changed:
             answer = self._answers.pop(question, None)
             if answer is None:
@@ -132,7 +132,7 @@ class Answers:
             return answer
 
     def described(self) -> dict[str, Any] | None:
-        """What the page tells of the run, with all targets and methods; None until it is loaded."""
+        """Name, weights, targets and methods of the run; None until it is loaded."""
         from ctxai.explain import list_methods
 
         run = self.run
@@ -147,7 +147,7 @@ class Answers:
 
     @contextmanager
     def model(self) -> Iterator[Run]:
-        """The model for something else than an answer; answers wait.
+        """The model, for work that is no answer; answers wait.
 
         Raises:
             InputError: when it is not loaded.

@@ -1,4 +1,4 @@
-"""Finished results of ``ctxai explain`` on the page: what is in the folder, without a model."""
+"""Result folder of ``ctxai explain`` as a study with answers, without a model."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class FinishedStudy:
 
     @contextmanager
     def model(self) -> Iterator[Any]:
-        """There is none.
+        """Refuse: finished results have no model.
 
         Raises:
             InputError: always.
@@ -102,7 +102,7 @@ class FinishedStudy:
         yield
 
     def ask(self, series: OpenedSeries, question: Question) -> Answer:
-        """What the results have about a nodule."""
+        """Row, map and warnings of a nodule from the results."""
         mark = question.mark
         row, crops = self._nodules.get(mark.key, ({}, None))
         if crops is None or mark.lps != (row["x"], row["y"], row["z"]):
