@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from own_outline import readers_masks
 from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn.functional import grid_sample
@@ -32,7 +33,7 @@ from torch.nn.functional import grid_sample
 from ctxai.data.crops import import_crops
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
-from ctxai.data.views import cut_planes, render_own_views, view_planes
+from ctxai.data.views import render_own_views
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.similarity import spearman
@@ -80,12 +81,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     run = Run.open(given.run)
-    nodules = Nodules(run, _store(given.crops, given.work), given.nodules)
+    store = _store(given.crops, given.work)
+    chosen = unseen_rows(run, store)[: given.nodules]
+    nodules = Nodules(run, store, chosen, random_blocks(RANDOM_MAPS, len(chosen), seed=0))
     rows = []
     for name in given.methods:
         kind, options = VARIANTS[name]
         figures = nodules.score(make_method(run, kind, options))
-        rows.append({"method": name, "nodules": len(nodules.images[0])} | figures)
+        rows.append({"method": name, "nodules": len(nodules.table)} | figures)
         print(rows[-1], flush=True)
         write_text(RESULTS, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.3f"))
     if given.record:
@@ -101,76 +104,107 @@ def _for_the_card(row: dict[str, Any]) -> dict[str, Any]:
     return {"nodules": int(row["nodules"])} | found
 
 
-class Nodules:
-    """Images of unseen nodules about each mark, and the scores of their random maps."""
+def unseen_rows(run: Run, store: NoduleStore) -> np.ndarray:
+    """Rows of nodules of three readers or more whose patients the run has not seen, in a random order."""
+    table = store.table
+    unseen = np.array([not run.in_sample(str(patient)) for patient in table["patient_id"]])
+    return np.random.default_rng(0).permutation(np.flatnonzero(unseen & (table["n_readers"] > 2)))
 
-    def __init__(self, run: Run, store: NoduleStore, count: int) -> None:
-        self._run, table = run, store.table
-        self._target = list(run.target_names).index("malignancy")
-        unseen = np.array([not run.in_sample(str(patient)) for patient in table["patient_id"]])
-        rows = np.random.default_rng(0).permutation(np.flatnonzero(unseen & (table["n_readers"] > 2)))[:count]
+
+class Nodules:
+    """Images of nodules about each mark, and the scores of their random maps.
+
+    Args:
+        run: what the maps explain.
+        store: single slices of nodules.
+        rows: those of the nodules.
+        random: random maps (map, nodule, row, column).
+
+    Attributes:
+        images: about each mark (mark, nodule, C, H, W).
+        table: nodule_id and patient_id of every nodule.
+    """
+
+    def __init__(self, run: Run, store: NoduleStore, rows: np.ndarray, random: Tensor) -> None:
+        self._run = run
+        self.table = store.table.iloc[rows][["nodule_id", "patient_id"]].reset_index(drop=True)
         patches = Patches(store, rows, beyond=run.views.beyond)[rows]
         self._places = []
         for posterior, left in MARKS_MM:
             mark = torch.tensor([0.0, posterior, left]).expand(len(rows), 3)
             self._places.append(mark + run.recentre(patches, mark))
         self.images = [render_own_views(patches, run.views, centres_mm=place)[:, 0] for place in self._places]
-        self._masks = self._outlines(store, rows)
-        self._chance = self._random()
+        self._masks = readers_masks(store, rows, run.views, self._places[0])
+        self._random = [self._batch(maps, 0) for maps in random]
 
-    def _outlines(self, store: NoduleStore, rows: np.ndarray) -> Tensor:
-        """Where half of the readers saw nodule, on the images of the first mark."""
-        outlines = [store.agreement(int(row)).astype(float) for row in rows]
-        halves = torch.from_numpy(np.stack([one >= max(one.max() / 2, 1) for one in outlines])).float()
-        planes = view_planes("axial", (0.0,)).repeat(len(rows), 1, 1, 1)
-        planes[..., 2] += self._places[0][:, None]
-        return cut_planes(halves, planes, self._run.views, window=(0.0, 1.0))[:, 0] >= 0.5
-
-    def _random(self) -> dict[str, np.ndarray]:
-        """Scores (map, nodule) of the random maps."""
-        generator = torch.Generator().manual_seed(0)
-        draws = torch.rand(RANDOM_MAPS, len(self.images[0]), *RANDOM_GRID, generator=generator)
-        return {name: np.array([metric.score(self._batch(one)) for one in draws]) for name, metric in METRICS.items()}
-
-    def _batch(self, maps: Tensor) -> ExplanationBatch:
-        return ExplanationBatch(self.images[0], maps, self._run.model, target=self._target, views=self._run.views)
+    def _batch(self, maps: Tensor, target: int) -> ExplanationBatch:
+        return ExplanationBatch(self.images[0], maps, self._run.model, target=target, views=self._run.views)
 
     def score(self, method: Attribution) -> dict[str, float]:
-        """Figures of one method."""
+        """Figures of one method for malignancy."""
+        index = self._index("malignancy")
         start = time.process_time()
-        first = self._explain(method, self.images[0])
+        first = self.explain(method)
         spent = time.process_time() - start
-        batch = self._batch(first)
+        found = self.measure(method, first)
         figures: dict[str, float] = {}
         for name, metric in METRICS.items():
-            chance = self._chance[name]
+            figures |= _share(f"passes_{name}", found[f"passes_{name}"].to_numpy())
+            rolled = (self._batch(first.roll(k + 1, dims=0), index) for k in range(OTHERS))
+            others = np.array([metric.score(batch) for batch in rolled])
+            figures |= _share(f"others_{name}", found[f"fidelity_{name}"].to_numpy() > others.max(axis=0))
+        return figures | summary(found) | {"passes_cost": spent / self._one_pass()}
+
+    def measure(self, method: Attribution, first: Tensor | None = None) -> pd.DataFrame:
+        """Figures of every nodule's map of malignancy.
+
+        :meth:`removal`, what a moved mark changes, and the share inside the outline.
+
+        Args:
+            method: what makes the maps.
+            first: maps of the first mark, where they are there already.
+        """
+        first = self.explain(method) if first is None else first
+        inside = EnergyInside().score(ExplanationBatch(self.images[0], first, masks=self._masks))
+        return self.table.assign(**self.removal(first), **self._moved(method, first), inside=inside)
+
+    def removal(self, maps: Tensor, target: str = "malignancy") -> dict[str, np.ndarray]:
+        """Fidelity of maps, and whether it is ahead of all random maps, with each fill (nodule,)."""
+        index, columns = self._index(target), {}
+        batch = self._batch(maps, index)
+        for name, metric in METRICS.items():
             own = metric.score(batch)
+            chance = np.array([metric.score(random.for_target(index, "identity")) for random in self._random])
             passed = [percentile(value, chance[:, k]) >= PERCENTILE_NEEDED for k, value in enumerate(own)]
-            figures |= _share(f"passes_{name}", passed)
-            others = np.array([metric.score(self._batch(first.roll(k + 1, dims=0))) for k in range(OTHERS)])
-            figures |= _share(f"others_{name}", own > others.max(axis=0))
-        figures |= self._moved(method, first)
-        batch = ExplanationBatch(self.images[0], first, masks=self._masks)
-        figures["inside"] = float(np.nanmean(EnergyInside().score(batch)))
-        return figures | {"passes_cost": spent / self._one_pass()}
+            columns |= {f"fidelity_{name}": own, f"passes_{name}": np.array(passed)}
+        return columns
 
-    def _explain(self, method: Attribution, images: Tensor) -> Tensor:
+    def _index(self, target: str) -> int:
+        return list(self._run.target_names).index(target)
+
+    def explain(self, method: Attribution, target: str = "malignancy", mark: int = 0) -> Tensor:
+        """Maps (nodule, H, W) of the images about a mark."""
+        images, index = self.images[mark], self._index(target)
         size = (images.shape[2], images.shape[3])
-        blocks = images.split(TOGETHER)
-        return torch.cat([method.attribute(block, self._target, size) for block in blocks])
+        return torch.cat([method.attribute(block, index, size) for block in images.split(TOGETHER)])
 
-    def _moved(self, method: Attribution, first: Tensor) -> dict[str, float]:
-        rho, signs, peaks = [], [], []
+    def _moved(self, method: Attribution, first: Tensor) -> dict[str, np.ndarray]:
+        """Of each mark aside, against the first mark's map: rank correlation, sign changes, and shift of the peak."""
+        columns = {}
         side = self._run.views.field_of_view_mm
-        for images, place in zip(self.images[1:], self._places[1:], strict=True):
-            seen, shown = _about(self._explain(method, images), (place - self._places[0])[:, 1:], side)
+        for number in range(1, len(MARKS_MM)):
+            moved = (self._places[number] - self._places[0])[:, 1:]
+            seen, shown = _about(self.explain(method, mark=number), moved, side)
+            rho, signs, peaks = [], [], []
             for a, b, both in zip(first, seen, shown, strict=True):
                 rho.append(float(spearman(a[both][None], b[both][None])[0]))
                 strong = both & (a.abs() >= STRONG * a.abs().max())
                 signs.append(float((a[strong].sign() != b[strong].sign()).double().mean()))
                 found = [np.unravel_index(int(one.where(both, -torch.inf).argmax()), one.shape) for one in (a, b)]
                 peaks.append(float(np.hypot(*np.subtract(*found))) * side / len(a))
-        return {"rho": float(np.nanmedian(rho)), "sign": float(np.mean(signs)), "peak_mm": float(np.median(peaks))}
+            for name, values in (("rho", rho), ("sign", signs), ("peak_mm", peaks)):
+                columns[f"{name}_{number}"] = np.array(values)
+        return columns
 
     def _one_pass(self) -> float:
         start = time.process_time()
@@ -178,6 +212,22 @@ class Nodules:
             for block in self.images[0].split(TOGETHER):
                 self._run.model(block)
         return time.process_time() - start
+
+
+def random_blocks(count: int, nodules: int, seed: int) -> Tensor:
+    """Random maps (map, nodule, row, column)."""
+    return torch.rand(count, nodules, *RANDOM_GRID, generator=torch.Generator().manual_seed(seed))
+
+
+def summary(found: pd.DataFrame) -> dict[str, float]:
+    """Figures of all nodules out of :meth:`Nodules.measure`: of a moved mark, and the share inside the outline."""
+    rho, signs, peaks = (found.filter(regex=f"^{name}_[0-9]+$").to_numpy() for name in ("rho", "sign", "peak_mm"))
+    return {
+        "rho": float(np.nanmedian(rho)),
+        "sign": float(np.nanmean(signs)),
+        "peak_mm": float(np.median(peaks)),
+        "inside": float(np.nanmean(found["inside"])),
+    }
 
 
 def _about(maps: Tensor, moved_mm: Tensor, side_mm: float) -> tuple[Tensor, Tensor]:
@@ -189,7 +239,7 @@ def _about(maps: Tensor, moved_mm: Tensor, side_mm: float) -> tuple[Tensor, Tens
     return found, (x.abs() < side_mm / 2) & (y.abs() < side_mm / 2)
 
 
-def _share(name: str, passed: np.ndarray | list[bool]) -> dict[str, float]:
+def _share(name: str, passed: np.ndarray) -> dict[str, float]:
     found = binomtest(int(np.sum(passed)), len(passed)).proportion_ci(method="wilson")
     return {name: float(np.mean(passed)), f"{name}_low": found.low, f"{name}_high": found.high}
 

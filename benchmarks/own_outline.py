@@ -13,7 +13,10 @@ from skimage.feature import graycomatrix, graycoprops
 from skimage.measure import regionprops
 from torch.nn.functional import interpolate
 
-from ctxai.data.views import render_own_views
+from ctxai.data.auxiliary import consensus, outline_shares
+from ctxai.data.settings import ViewConfig
+from ctxai.data.store import NoduleStore
+from ctxai.data.views import render_own_views, view_planes
 from ctxai.run.recentring import nodule_part
 from ctxai.run.run import Run
 
@@ -34,6 +37,21 @@ def own_masks(run: Run, hu: torch.Tensor, centres_mm: torch.Tensor) -> np.ndarra
     fine = interpolate(shares, size=run.views.pixels, mode="bilinear", align_corners=False)[:, 0].numpy()
     pixel_mm = run.views.field_of_view_mm / run.views.pixels
     return np.stack([nodule_part(one, pixel_mm) for one in fine])
+
+
+def readers_masks(store: NoduleStore, rows: np.ndarray, views: ViewConfig, centres_mm: torch.Tensor) -> torch.Tensor:
+    """Where at least half of the readers saw nodule, bool (nodule, pixel row, pixel column), on axial images.
+
+    Args:
+        store: nodules with the readers' outlines.
+        rows: those of the nodules.
+        views: field of view and pixels of the images.
+        centres_mm: where the images lie (nodule, 3), from the patches' centres.
+    """
+    inside = torch.from_numpy(np.stack([consensus(store.agreement(int(row))) for row in rows]))
+    planes = view_planes("axial", (0.0,))[0].repeat(len(rows), 1, 1)
+    planes[..., 2] += centres_mm
+    return outline_shares(inside, planes, views, views.pixels) >= 0.5
 
 
 def outline_features(run: Run, hu: torch.Tensor, centres_mm: torch.Tensor) -> np.ndarray:
