@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 #: Formats that are written where nothing else is asked for.
@@ -74,3 +75,8 @@ def nodule_folder(series_folder: Path, nodule_id: str) -> Path:
 def picture_of(series_folder: Path, nodule_id: str) -> Path:
     """Still picture of a nodule in three planes."""
     return series_folder / "views" / f"{nodule_id}.png"
+
+
+def maps_of(columns: Iterable[str]) -> list[str]:
+    """Names of the maps, ``<method>_<target>``, that columns of predictions.csv are about; files are named by them."""
+    return [name.removesuffix("_inside") for name in columns if name.endswith("_inside")]

@@ -70,8 +70,10 @@ class Provenance:
 
     @property
     def stem(self) -> str:
-        """Name for files: method and target."""
-        return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-.") or "x" for part in (self.method, self.target))
+        """Name for files: method and target, as the columns of predictions.csv begin."""
+        return "_".join(
+            re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "x" for part in (self.method, self.target)
+        )
 
     def describe(self, limit: int = 1024) -> str:
         """One paragraph of at most ``limit`` characters, the nodules last because they may be many."""

@@ -53,7 +53,7 @@ def make_overview(series: CT, nodule: ExplainedNodule) -> tuple[Overview, np.nda
     candidate, grid = nodule.candidate, series.grid
     assert grid is not None
     column, row, _ = (float(index) for index in grid.to_index(candidate.centre_lps))
-    number = _nearest(series, _depth(series, nodule, nodule.patch.hu.shape[0] // 2))
+    number = centre_slice(series, candidate.centre_lps)
     hu = series.read(number, number + 1)[0]
     rows, columns = hu.shape
     directions = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
@@ -76,9 +76,14 @@ def make_overview(series: CT, nodule: ExplainedNodule) -> tuple[Overview, np.nda
     )
 
 
+def centre_slice(series: CT, centre_lps: np.ndarray) -> int:
+    """Number of the slice through a nodule's centre, LPS mm, in the order of the CT's grid."""
+    return _nearest(series, float(series.grid.to_index(centre_lps)[2]))
+
+
 def _nearest(series: CT, depth: float) -> int:
     """The slice nearest to an index of the slice axis."""
-    return int(np.abs(np.asarray(series.slice_coordinates) - depth).argmin())
+    return int(np.clip(round(depth), 0, series.grid.shape[0] - 1))
 
 
 def _image_number(series: CT, number: int) -> int:

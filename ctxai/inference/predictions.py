@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ctxai import __version__
@@ -22,6 +21,7 @@ from ctxai.inference.data_dictionary import data_package
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
+from ctxai.inference.overview import centre_slice
 from ctxai.report.explanation import write_report
 from ctxai.report.trust import Level, warnings_of
 from ctxai.results_folder import DATA_PACKAGE, PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
@@ -62,8 +62,7 @@ def _references(series: CT, candidate: NoduleCandidate, options: ExplainOptions)
     """DICOM's names of series, study and the image through the nodule's centre; pseudonyms where deidentified."""
     if not isinstance(series, CTSeries):
         return dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID", "InstanceNumber", "SOPInstanceUID"))
-    number = int(np.clip(round(float(series.grid.to_index(candidate.centre_lps)[2])), 0, len(series.headers) - 1))
-    image = series.headers[number]
+    image = series.headers[centre_slice(series, candidate.centre_lps)]
     hidden = options.confidentiality
     uid = str if hidden is None else hidden.uid
     return {

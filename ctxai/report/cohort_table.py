@@ -10,16 +10,15 @@ from markupsafe import Markup
 from ctxai.report.page import number, render_fragment
 from ctxai.report.ratings import interval_plot, outside_interval, readers_mean
 from ctxai.report.trust import Level, MapTrust, map_trust, warnings_of
+from ctxai.results_folder import maps_of
 
 _COLUMNS = (
     *("nodule", "malignancy", "readers", "difference", "diameter, mm", "measured by", "readers (n)"),
     *("number", "maps", "series"),
 )
 
-
-def maps_of(row: Mapping[str, Any]) -> list[str]:
-    """The maps, ``<method>_<target>``, that a row of predictions.csv has figures of."""
-    return [name.removesuffix("_inside") for name in row if name.endswith("_inside")]
+#: Up to so many nodules are not searched or filtered.
+_FEW = 8
 
 
 def cohort_table(rows: Sequence[Mapping[str, Any]], links: Sequence[str]) -> Markup:
@@ -30,7 +29,7 @@ def cohort_table(rows: Sequence[Mapping[str, Any]], links: Sequence[str]) -> Mar
         links: address of each nodule's section.
     """
     lines = [_line(row, link) for row, link in zip(rows, links, strict=True)]
-    return render_fragment("cohort.html", columns=_COLUMNS, lines=lines)
+    return render_fragment("cohort.html", columns=_COLUMNS, lines=lines, few=_FEW)
 
 
 def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
@@ -42,7 +41,9 @@ def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
     found = warnings_of(row)
     number_warnings = [one.text for one in found if one.level == Level.NUMBER]
     maps = [map_trust(row, column) for column in maps_of(row)]
-    map_warnings = [one.text for one in found if one.level == Level.MAP] + [w for one in maps for w in one.warnings]
+    of_all = [one.text for one in found if one.level == Level.MAP]
+    map_warnings = of_all + [reason for one in maps for reason in one.warnings]
+    doubted = len(maps) if of_all else sum(bool(one.warnings) for one in maps)
     kinds = {
         "doubt": bool(found or map_warnings),
         "outside": outside_interval(row, "malignancy"),
@@ -66,13 +67,13 @@ def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
         "plot": interval_plot(row, "malignancy"),
         "checks": [
             (len(number_warnings), number_warnings, "do not use" if number_warnings else "usable"),
-            (len(map_warnings), map_warnings, _maps_checked(maps, map_warnings)),
+            (doubted, map_warnings, _maps_checked(maps, doubted)),
         ],
     }
 
 
-def _maps_checked(maps: Sequence[MapTrust], warnings: Sequence[str]) -> str:
+def _maps_checked(maps: Sequence[MapTrust], doubted: int) -> str:
     """Checks of all maps in a few words; a map without figures is not checked, which is no pass."""
     if not any(one.figures for one in maps):
         return "not checked" if maps else "–"
-    return f"{len(warnings)} doubt{'' if len(warnings) == 1 else 's'}" if warnings else "no doubt"
+    return f"{doubted} of {len(maps)} in doubt" if doubted else "no doubt"

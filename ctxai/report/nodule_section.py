@@ -13,7 +13,7 @@ from PIL import Image
 from ctxai.report.crops import Crops, MapFile
 from ctxai.report.page import encoded, render_fragment
 from ctxai.report.ratings import interval_plot, rating_table, readers_mean
-from ctxai.report.trust import map_trust, warnings_of
+from ctxai.report.trust import Level, map_trust, warnings_of
 
 #: The wider field is chosen at first for nodules above this size.
 _SMALL_NODULE_MM = 20.0
@@ -37,7 +37,7 @@ def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, pic
         anchor=anchor,
         readers=readers_mean(row, "malignancy"),
         plot=interval_plot(row, "malignancy"),
-        warnings=warnings_of(row),
+        warnings=_by_level(row),
         crops=crops,
         picture=None if picture is None else picture.read_bytes(),
         images=None if crops is None else _images(crops, maps),
@@ -52,6 +52,14 @@ def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, pic
         meanings={figure.name: figure.meaning for one in maps for figure in one["figures"].values()},
         how=list(_how(files)),
     )
+
+
+def _by_level(row: Mapping[str, Any]) -> dict[Level, list[str]]:
+    """Reasons of the warnings by their consequence, the gravest first."""
+    found: dict[Level, list[str]] = {}
+    for warning in warnings_of(row):
+        found.setdefault(warning.level, []).append(warning.text)
+    return found
 
 
 def _map(row: Mapping[str, Any], one: MapFile) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class FirstScreen {
   async show() {
     const asked = new URLSearchParams(window.location.search).get("initialSeriesInstanceUID");
     const first = await until(() => this.displaySets().find((one) => one.SeriesInstanceUID === asked));
+    this.first = first;
     if (first?.Modality === "SR") return this.makeRoom();
     if (first?.Modality !== "SEG" && first?.Modality !== "PMAP") return;
     const drawn = () => first.Modality === "PMAP" || this.shown(first);
@@ -58,10 +59,10 @@ class FirstScreen {
     return this.displaySets().find((one) => one.Modality === "SEG" && one.SeriesDescription?.startsWith(words));
   }
 
-  /** All maps of the study as bands, by name. */
+  /** All maps of the study as bands: the one that the address names, then the others by name. */
   bands() {
     const found = this.displaySets().filter((one) => one.Modality === "SEG" && BANDS.test(one.SeriesDescription));
-    return found.sort((a, b) => a.SeriesDescription.localeCompare(b.SeriesDescription));
+    return found.sort((a, b) => (b === this.first) - (a === this.first) || a.SeriesDescription.localeCompare(b.SeriesDescription));
   }
 
   shown({ displaySetInstanceUID: segmentationId }) {
@@ -102,11 +103,11 @@ class FirstScreen {
     bar.id = "ctxai-maps";
     bar.setAttribute("role", "toolbar");
     bar.setAttribute("aria-label", "Maps");
-    Object.assign(bar.style, { bottom: "8px", display: "flex", gap: "4px", left: "50%", position: "fixed", transform: "translateX(-50%)", zIndex: 10 });
+    Object.assign(bar.style, { bottom: "8px", display: "flex", flexWrap: "wrap", fontSize: "13px", gap: "4px", justifyContent: "center", left: "50%", maxWidth: "50vw", position: "fixed", transform: "translateX(-50%)", width: "max-content", zIndex: 10 });
     for (const map of this.bands()) {
       const button = document.createElement("button");
       button.textContent = BANDS.exec(map.SeriesDescription)[1].replaceAll("_", " ");
-      Object.assign(button.style, { background: "#222", border: "1px solid #888", borderRadius: "4px", color: "#eee", padding: "4px 10px" });
+      Object.assign(button.style, { background: "#222", border: "1px solid #888", borderRadius: "4px", color: "#eee", padding: "2px 8px", whiteSpace: "nowrap" });
       button.addEventListener("click", () => this.choose(map, bar));
       button.map = map;
       bar.append(button);

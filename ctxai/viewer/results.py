@@ -13,7 +13,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ParametricMapStorage, Segmentati
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import InputError, kind_of
 from ctxai.generations import dicom_objects, read_record, series_folders
-from ctxai.results_folder import DICOM, DICOM_CT
+from ctxai.results_folder import DICOM, DICOM_CT, maps_of
 from ctxai.suggestions import did_you_mean
 
 _HEADER = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ContentLabel"]
@@ -51,11 +51,13 @@ class ReviewedSeries:
         ct: where the images are: the folder or zip that was explained, as it was named then; the deidentified ones that
             were written with the results; None where that is not recorded.
         objects: what was written for it.
+        maps: file names of its maps, ``<method>_<target>``, in the order in which they were asked for.
     """
 
     key: str
     ct: Path | None
     objects: tuple[WrittenObject, ...]
+    maps: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -71,8 +73,8 @@ class ReviewedSeries:
         """The object to show first.
 
         Args:
-            wanted: ``bands``, ``map``, ``nodules`` or ``report``; the target malignancy is preferred. Else a file's
-                name without ``.dcm``.
+            wanted: ``bands``, ``map``, ``nodules`` or ``report``; of bands and maps those of the first method and
+                target that were asked for. Else a file's name without ``.dcm``.
 
         Returns:
             The object; where there is none of that kind, one of the next kind; None where nothing can be laid over.
@@ -92,8 +94,13 @@ class ReviewedSeries:
             of_class = [one for one in self.objects if one.sop_class_uid == sop_class]
             fitting = [one for one in of_class if label is None or one.content_label == label]
             if fitting:
-                return min(fitting, key=lambda one: ("malignancy" not in one.path.stem, one.path))
+                return min(fitting, key=lambda one: (self._place_of(one), one.path))
         return None
+
+    def _place_of(self, one: WrittenObject) -> int:
+        """Place of the map that an object shows; behind all for other objects."""
+        shown = (place for place, name in enumerate(self.maps) if one.path.stem.startswith(f"{name}_"))
+        return next(shown, len(self.maps))
 
 
 def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[list[ReviewedSeries], int]:
@@ -123,11 +130,12 @@ def reviewed_series(out_dir: Path, keys: Sequence[str] | None = None) -> tuple[l
 
 
 def _read(folder: Path) -> ReviewedSeries:
-    given = read_record(folder).ct
+    record = read_record(folder)
     clean = folder / DICOM / DICOM_CT
     objects = tuple(_object(path) for path in dicom_objects(folder) if path.parent != clean)
-    ct = clean if clean.is_dir() else Path(given) if given else None
-    return ReviewedSeries(folder.name, ct, objects)
+    ct = clean if clean.is_dir() else Path(record.ct) if record.ct else None
+    maps = tuple(maps_of(record.rows[0])) if record.rows else ()
+    return ReviewedSeries(folder.name, ct, objects, maps)
 
 
 def _object(path: Path) -> WrittenObject:

@@ -54,7 +54,7 @@ def test_explained_nodules_are_of_the_test_fold_and_have_pictures_and_overlays(d
         assert row["in_sample"] is False
         folder = demo / "explained" / row["series"]
         assert (folder / "views" / f"{row['nodule_id']}.png").is_file()
-        for method in ("path-gradients", "cdam"):
+        for method in ("path_gradients", "cdam"):
             assert (folder / "maps" / f"{method}_malignancy.nii.gz").is_file()
             assert (folder / "dicom" / "pmap" / f"{method}_malignancy_for.dcm").is_file()
     with Image.open(demo / "contact_sheet.png") as sheet:

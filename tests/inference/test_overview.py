@@ -9,7 +9,9 @@ from ctxai.errors import InputError
 from ctxai.explain import CDAM
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
+from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overview import make_overview, write_overview
+from ctxai.inference.predictions import prediction_row
 from ctxai.report.overview import read_overview
 
 from runs import untrained_run
@@ -51,7 +53,7 @@ def test_the_mark_lies_on_the_nodule_and_the_letters_at_their_edges(tmp_path):
 
 
 def test_image_numbers_follow_the_slices_of_the_patch(tmp_path):
-    series, nodule = body(tmp_path, (0, 0, 20.0))
+    series, nodule = body(tmp_path, (0, 0, 20.6))
     overview, _ = make_overview(series, nodule)
     z = [nodule.patch.grid.to_lps(np.array([0, 0, k]))[2] for k in range(64)]
     numbers = {header.instance_number: header.position[2] for header in series.headers}
@@ -61,6 +63,13 @@ def test_image_numbers_follow_the_slices_of_the_patch(tmp_path):
     assert overview.image == overview.patch_images[32]
     assert overview.patch_images[-1] is None  # beyond the last slice
     assert overview.images == 40
+
+
+@pytest.mark.parametrize("z", [-1.0, 0.0, 1.0, 20.0])  # 0 and 20 mm lie in the middle between two slices
+def test_the_slice_is_the_one_that_predictions_csv_names(tmp_path, z):
+    series, nodule = body(tmp_path, (0, 0, z))
+    row = prediction_row(series, nodule, ExplainOptions(None, untrained_run(), [], [], ()))
+    assert make_overview(series, nodule)[0].image == row["InstanceNumber"]
 
 
 def test_it_is_read_as_it_was_written_and_a_damaged_one_is_refused(tmp_path):

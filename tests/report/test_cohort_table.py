@@ -31,7 +31,7 @@ def test_warnings_of_the_number_and_of_the_maps_are_counted_apart_and_an_uncheck
     )
     good, new, bare = text.split("<tr data-text")[1:]
     assert ">usable</td>" in good and ">no doubt</td>" in good
-    assert 'class="doubt">do not use</td>' in new and 'class="doubt">1 doubt</td>' in new
+    assert 'class="doubt">do not use</td>' in new and 'class="doubt">1 of 1 in doubt</td>' in new
     assert ">usable</td>" in bare and ">not checked</td>" in bare
 
 

@@ -31,14 +31,15 @@ def results(tmp_path):
     folder = out / series.key
     volume = np.zeros(SHAPE, dtype=np.float32)
     volume[1, 2:4, 3:6] = 1
-    for target in ("calcification", "malignancy"):
-        provenance = Provenance("cdam", target)
+    maps = [("smooth_cdam", "malignancy"), ("cdam", "calcification")]
+    for method, target in maps:
+        provenance = Provenance(method, target)
         write_parametric_maps(folder / "dicom" / "pmap", volume, source, provenance)
         write_heat_bands(folder / "dicom" / "seg" / f"{provenance.stem}_bands.dcm", volume, source, provenance)
     labels = (volume > 0).astype(np.uint8)
     nodules = folder / "dicom" / "seg" / "nodules.dcm"
     write_nodule_segmentation(nodules, labels, [SegmentedNodule("n/1")], source, Provenance("readers", "consensus"))
-    record_series(folder, tmp_path / "ct")
+    record_series(folder, tmp_path / "ct", [{f"{method}_{target}_inside": 0.5 for method, target in maps}])
     return out
 
 
@@ -53,8 +54,8 @@ def test_a_series_comes_with_its_objects_and_its_ct(results, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "file"),
     [
-        ("bands", "cdam_malignancy_bands"),
-        ("map", "cdam_malignancy_for"),
+        ("bands", "smooth_cdam_malignancy_bands"),  # what was asked for first, before the alphabet
+        ("map", "smooth_cdam_malignancy_for"),
         ("nodules", "nodules"),
         ("cdam_calcification_against", "cdam_calcification_against"),
     ],
@@ -69,12 +70,14 @@ def test_another_kind_stands_in_for_one_that_was_not_written(results):
         file.unlink()
         record_series(file.parents[2])
     (one,), _ = reviewed_series(results)
-    assert one.overlay("bands").path.stem == "cdam_malignancy_for"
+    assert one.overlay("bands").path.stem == "cdam_calcification_for"  # a record without rows: by the alphabet
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_there_are(results):
     (one,), _ = reviewed_series(results)
-    with pytest.raises(InputError, match=r"--overlay heat: expected one of bands, map, nodules, .*cdam_malignancy_for"):
+    with pytest.raises(
+        InputError, match=r"--overlay heat: expected one of bands, map, nodules, .*cdam_calcification_for"
+    ):
         one.overlay("heat")
 
 

@@ -58,7 +58,7 @@ class NoduleViewer {
     this.scale = this.map ? colourScaleOf(this.map) : 1;
     this.compare();
     this.opacity = this.control("opacity") ? this.control("opacity").valueAsNumber / 100 : 0;
-    this.window = WINDOWS[this.element.querySelector("input[data-control=window]:checked").value];
+    this.window = WINDOWS[this.control("window").value];
     this.field = Number(this.control("field").value);
     this.outline = this.control("outline")?.checked ?? false;
     this.draw();
@@ -120,7 +120,7 @@ class NoduleViewer {
     const actions = {
       m: () => next(this.control("method")),
       t: () => next(this.control("target")),
-      w: () => this.nextWindow(),
+      w: () => next(this.control("window")),
       c: () => next(this.control("compare")),
       o: () => this.toggleOverlay(),
       r: () => this.centre(),
@@ -130,11 +130,6 @@ class NoduleViewer {
     event.preventDefault();
     action();
     this.update();
-  }
-
-  nextWindow() {
-    const choices = [...this.element.querySelectorAll("input[data-control=window]")];
-    choices[(choices.findIndex((one) => one.checked) + 1) % choices.length].click();
   }
 
   toggleOverlay() {
