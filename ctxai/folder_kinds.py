@@ -13,6 +13,7 @@ STORE = "a nodule store"
 RUN = "a run"
 BACKBONE = "a pretrained backbone"
 RESULTS = "results of `ctxai explain`"
+DETECTOR = "a detector of `ctxai train-detector`"
 PHANTOM = "a tree of drawn CTs"
 MANIFEST = "the tables of a manifest"
 BENCHMARK = "results of `ctxai benchmark`"
@@ -25,6 +26,7 @@ _KINDS = {
     "datapackage.json": MANIFEST,
     "benchmark.html": BENCHMARK,
     "phantom.json": PHANTOM,
+    "training.json": DETECTOR,
 }
 
 

@@ -19,6 +19,7 @@ def folder(tmp_path, *files):
         (["weights.safetensors", "calibration.json"], RUN),
         (["weights.safetensors"], "a pretrained backbone"),
         (["predictions.json", "report.html"], RESULTS),
+        (["training.json"], "a detector of `ctxai train-detector`"),
         (["0001.dcm"], ""),
     ],
 )

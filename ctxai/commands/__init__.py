@@ -102,6 +102,12 @@ COMMANDS = {
     "evaluate": Command(
         _MODEL, "evaluate a run on its test fold, with intervals", "ctxai evaluate run store", writes=("run_dir",)
     ),
+    "train-detector": Command(
+        _MODEL,
+        "train a small detector of nodules, for `ctxai detect`",
+        "ctxai train-detector path/to/LIDC-IDRI bundle",
+        writes=("out_dir",),
+    ),
     "export-bundle": Command(
         _MODEL,
         "write a run as a MONAI bundle, for MONAI's own runner",

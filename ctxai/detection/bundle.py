@@ -32,8 +32,9 @@ class DetectorSettings:
 
     Attributes:
         backbone: name of MONAI's ResNet, one of :data:`BACKBONES`.
-        backbone_options: ``conv1_t_stride`` and ``conv1_t_size``, where the bundle has them.
+        backbone_options: ``conv1_t_stride``, ``conv1_t_size`` and ``widen_factor``, where the bundle has them.
         returned_layers: levels of the ResNet that the feature pyramid takes.
+        pyramid_channels: of the feature pyramid and of the heads.
         num_classes: classes besides the background.
         size_divisible: the network's input is padded to multiples of this, voxels per axis.
         feature_map_scales: scale of the anchors, per level of the pyramid.
@@ -49,6 +50,7 @@ class DetectorSettings:
     backbone: str
     backbone_options: Mapping[str, Any]
     returned_layers: tuple[int, ...]
+    pyramid_channels: int
     num_classes: int
     size_divisible: tuple[int, int, int]
     feature_map_scales: tuple[float, ...]
@@ -93,7 +95,7 @@ def _settings(config: Mapping[str, Any]) -> DetectorSettings:
     network = _target(config, "network_def", "RetinaNet")
     _target(config, "detector", "RetinaNetDetector")
     backbone, _, options = _call(config, config["backbone"], BACKBONES)
-    _, pyramid, named = _call(config, config["feature_extractor"], ["resnet_fpn_feature_extractor"])
+    layers, channels = _pyramid(config)
     calls = {}
     for expression in config["detector_ops"]:
         setter, _, arguments = _call(config, expression, _SETTERS)
@@ -105,7 +107,6 @@ def _settings(config: Mapping[str, Any]) -> DetectorSettings:
         raise _Unexpected("Orientationd: expected axcodes RAS")
     scales = _numbers("feature_map_scales", anchors["feature_map_scales"])
     shapes = tuple(_numbers("base_anchor_shapes", shape, 3) for shape in anchors["base_anchor_shapes"])
-    layers = _whole("returned_layers", named["returned_layers"] if "returned_layers" in named else pyramid[3])
     if len(scales) != len(layers) + 1:
         raise _Unexpected(f"feature_map_scales: expected {len(layers) + 1}, one per level, found {len(scales)}")
     if network["num_anchors"] != len(shapes):
@@ -121,10 +122,9 @@ def _settings(config: Mapping[str, Any]) -> DetectorSettings:
         raise _Unexpected(f"ScaleIntensityRanged: expected a_min below a_max, found {low:g} and {high:g}")
     return DetectorSettings(
         backbone=backbone,
-        backbone_options={
-            name: _whole(name, options[name], 3) for name in ("conv1_t_stride", "conv1_t_size") if name in options
-        },
+        backbone_options=_backbone_options(options),
         returned_layers=layers,
+        pyramid_channels=channels,
         num_classes=_whole("num_classes", [network["num_classes"]])[0],
         size_divisible=divisible,
         feature_map_scales=scales,
@@ -141,6 +141,26 @@ def _settings(config: Mapping[str, Any]) -> DetectorSettings:
         window_hu=(low, high),
         scaled=(scaled[0], scaled[1]),
     )
+
+
+def _pyramid(config: Mapping[str, Any]) -> tuple[tuple[int, ...], int]:
+    """Levels of the ResNet that the feature pyramid takes, and its channels: 256 where the bundle gives none."""
+    expression = config["feature_extractor"]
+    name, values, named = _call(config, expression, ["resnet_fpn_feature_extractor", "BackboneWithFPN"])
+    if name == "resnet_fpn_feature_extractor":
+        return _whole("returned_layers", named["returned_layers"] if "returned_layers" in named else values[3]), 256
+    _, levels, _, channels, *_ = values
+    layers = _whole("return_layers", [level.removeprefix("layer") for level in levels])
+    return layers, _whole("out_channels", [channels])[0]
+
+
+def _backbone_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        name: _whole(name, options[name], 3) for name in ("conv1_t_stride", "conv1_t_size") if name in options
+    }
+    if "widen_factor" in options:
+        (known["widen_factor"],) = _numbers("widen_factor", [options["widen_factor"]])
+    return known
 
 
 def _target(config: Mapping[str, Any], key: str, expected: str) -> Mapping[str, Any]:

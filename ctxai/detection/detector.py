@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.apps.detection.networks.retinanet_detector import RetinaNetDetector
-from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fpn_feature_extractor
+from monai.apps.detection.networks.retinanet_network import RetinaNet
 from monai.apps.detection.utils.anchor_utils import AnchorGeneratorWithAnchorShape
 from monai.data import MetaTensor
+from monai.networks.blocks.backbone_fpn_utils import BackboneWithFPN
 from monai.networks.nets import resnet
 from monai.transforms import Compose, Orientation, ScaleIntensityRange, Spacing
 
@@ -50,19 +51,26 @@ def load_detector(bundle: Path, device: torch.device) -> tuple[DetectorSettings,
 def build_network(settings: DetectorSettings) -> RetinaNet:
     """The network of the settings, with random weights."""
     backbone = getattr(resnet, settings.backbone)(spatial_dims=3, n_input_channels=1, **settings.backbone_options)
+    levels = {f"layer{layer}": str(level) for level, layer in enumerate(settings.returned_layers)}
+    widths = [backbone.in_planes // 2 ** (4 - layer) for layer in settings.returned_layers]
     return RetinaNet(
         spatial_dims=3,
         num_classes=settings.num_classes,
         num_anchors=len(settings.base_anchor_shapes),
-        feature_extractor=resnet_fpn_feature_extractor(backbone, 3, False, settings.returned_layers, None),
+        feature_extractor=BackboneWithFPN(backbone, levels, widths, settings.pyramid_channels, 3),
         size_divisible=settings.size_divisible,
     )
 
 
+def with_anchors(settings: DetectorSettings, network: RetinaNet) -> RetinaNetDetector:
+    """MONAI's detector of a network: anchors, their boxes and the loss of training."""
+    anchors = AnchorGeneratorWithAnchorShape(settings.feature_map_scales, settings.base_anchor_shapes)
+    return RetinaNetDetector(network, anchors)
+
+
 class _BoxFinder:
     def __init__(self, settings: DetectorSettings, network: RetinaNet, device: torch.device) -> None:
-        anchors = AnchorGeneratorWithAnchorShape(settings.feature_map_scales, settings.base_anchor_shapes)
-        self.detector = RetinaNetDetector(network, anchors).eval()
+        self.detector = with_anchors(settings, network).eval()
         self.detector.set_box_selector_parameters(**settings.box_selector)
         self.detector.set_sliding_window_inferer(
             settings.patch, overlap=settings.overlap, sw_device=device, device="cpu", progress=console.is_terminal
@@ -85,6 +93,18 @@ def propose(ct: CT, settings: DetectorSettings, find_boxes: FindBoxes) -> Sequen
         settings: of the detector.
         find_boxes: the detector.
     """
+    image = network_input(ct, settings)
+    to_lps = _FLIP @ image.affine.numpy()
+    boxes, scores = find_boxes(image.as_tensor())
+    found = [
+        Candidate(to_lps[:3, :3] @ ((box[:3] + box[3:]) / 2) + to_lps[:3, 3], _diameter(box, to_lps), float(score))
+        for box, score in zip(boxes.double().numpy(), scores, strict=True)
+    ]
+    return sorted(found, key=lambda candidate: -candidate.score)
+
+
+def network_input(ct: CT, settings: DetectorSettings) -> MetaTensor:
+    """A CT as the network takes it, (1, right, anterior, superior), with the affine from its voxels to RAS mm."""
     hu = torch.from_numpy(ct.read().transpose(2, 1, 0).astype(np.float32))[None]
     prepare = Compose(
         [
@@ -93,14 +113,16 @@ def propose(ct: CT, settings: DetectorSettings, find_boxes: FindBoxes) -> Sequen
             ScaleIntensityRange(*settings.window_hu, *settings.scaled, clip=True),
         ]
     )
-    image = prepare(MetaTensor(hu, affine=torch.from_numpy(_FLIP @ ct.grid.affine)))
+    image: MetaTensor = prepare(MetaTensor(hu, affine=torch.from_numpy(_FLIP @ ct.grid.affine)))
+    return image
+
+
+def boxes_in(image: MetaTensor, centres_lps: np.ndarray, diameters_mm: np.ndarray) -> torch.Tensor:
+    """Cubes about nodules, of their diameter, as boxes (nodule, [low corner, high corner]) in voxels of an image."""
     to_lps = _FLIP @ image.affine.numpy()
-    boxes, scores = find_boxes(image.as_tensor())
-    found = [
-        Candidate(to_lps[:3, :3] @ ((box[:3] + box[3:]) / 2) + to_lps[:3, 3], _diameter(box, to_lps), float(score))
-        for box, score in zip(boxes.double().numpy(), scores, strict=True)
-    ]
-    return sorted(found, key=lambda candidate: -candidate.score)
+    centres = np.linalg.solve(to_lps[:3, :3], (centres_lps - to_lps[:3, 3]).T).T
+    half = diameters_mm[:, None] / 2 / np.linalg.norm(to_lps[:3, :3], axis=0)
+    return torch.from_numpy(np.hstack([centres - half, centres + half]).astype(np.float32))
 
 
 def _diameter(box: np.ndarray, affine: np.ndarray) -> float:
