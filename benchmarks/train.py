@@ -37,7 +37,7 @@ from ctxai.files import atomic_path
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.optim import make_optimizer, parameter_groups
 from ctxai.models.settings import BackboneConfig, OptimConfig
-from ctxai.training.settings import ComputeConfig
+from ctxai.training.settings import ComputeConfig, Execution
 from ctxai.training.trainer import fit
 
 RESULTS = Path(__file__).parent / "results" / "train.csv"
@@ -118,7 +118,7 @@ def ours(store: Path, optim: OptimConfig, workers: int) -> Measured:
 
     model.on_train_start, model.on_train_end = note, note
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, data, Path(folder), accelerator=DEVICE, compute=ComputeConfig(PRECISION))
+        fit(model, data, Path(folder), execution=Execution(accelerator=DEVICE), compute=ComputeConfig(PRECISION))
     return Measured(times[1] - times[0], data._training.waited, optim.epochs * len(data.split.training))
 
 

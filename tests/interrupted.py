@@ -18,6 +18,7 @@ from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, FoldConfig, ViewConfig
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, OptimConfig
+from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit
 
 
@@ -66,7 +67,13 @@ def main() -> None:
     torch.set_num_threads(1)
     model, data = prepare(options.store, Killed, 0.1 if options.devices == 1 else 0.0)
     model.kill_at, model.ask_at = options.kill_at, options.ask_at
-    fit(model, data, options.work, accelerator="cpu", devices=options.devices, checkpoint_seconds=0.0)
+    fit(
+        model,
+        data,
+        options.work,
+        execution=Execution(accelerator="cpu", devices=options.devices),
+        checkpoint_seconds=0.0,
+    )
     if int(os.environ.get("RANK", 0)) == 0:
         save_file(model.state_dict(), options.out, {"losses": repr(model.epoch_losses)})
 

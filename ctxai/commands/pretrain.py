@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from ctxai import __version__
 from ctxai.data.settings import MultiCropConfig, ViewConfig
@@ -18,6 +20,7 @@ from ctxai.files import sha256, write_text
 from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_replace
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.progress import track
+from ctxai.training.settings import Execution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,11 +51,7 @@ def pretrain(
     leave_out_fold: int | None = None,
     half_precision: bool = False,
     seed: int = 0,
-    workers: int = 0,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
-    resume: bool = True,
+    execution: Annotated[Execution, Parameter(name="*")] = Execution(),
 ) -> None:
     """Train a vision transformer on the images of a nodule store without labels, by DINO's self-distillation.
 
@@ -74,11 +73,7 @@ def pretrain(
         leave_out_fold: leave out the patients of this fold, for a fine-tuning that tests on them.
         half_precision: store the weights in half precision.
         seed: of the initial weights, the order of patches and the crops.
-        workers: processes that render crops; 0 renders in the training process.
-        accelerator: Lightning's name of the hardware, such as cpu or gpu.
-        devices: how many of them; under SLURM and torchrun, on each machine. A step's patches are shared out.
-        num_nodes: machines, started by SLURM or torchrun.
-        resume: go on from the last checkpoint, and keep a finished pretraining.
+        execution: hardware, and what happens to files that are there.
     """
     import numpy as np
     import torch
@@ -94,7 +89,7 @@ def pretrain(
     from ctxai.training.distributed import check_hardware, is_first_process
     from ctxai.training.trainer import fit_dino
 
-    check_hardware(accelerator, devices, num_nodes)
+    check_hardware(execution)
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
     nodules = Patches(store, rows)
@@ -106,23 +101,16 @@ def pretrain(
     _refuse_left_out(scans, owners, names, store, leave_out_fold)
     provenance = _provenance(store, rows, scans, owners, config)
     refuse_to_replace(run_dir, BACKBONE)
-    if resume and kind_of(run_dir):
-        _check_finished(run_dir, config, provenance)
+    if execution.resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance, execution.overwrite):
+        logger.info("%s: this pretraining is finished; nothing to do", run_dir)
         return
     cut = [random_patches(scan, windows, store.patch_shape, seed) for scan in track(scans, "Windows of further series")]
     patches = PretrainingPatches(nodules, rows, np.concatenate([np.empty((0, *store.patch_shape), np.int16), *cut]))
-    data = MultiCropDataModule(patches, views, crops, optim.batch_size, seed, workers)
+    data = MultiCropDataModule(patches, views, crops, optim.batch_size, seed, execution.workers)
     torch.manual_seed(seed)
     model = Dino(backbone, views.pixels, optim)
-    work_dir = _work_folder(run_dir, config, provenance, resume)
-    fit_dino(
-        *(model, data, work_dir),
-        seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-    )
+    work_dir = _work_folder(run_dir, config, provenance, execution)
+    fit_dino(model, data, work_dir, seed=seed, execution=execution)
     if not is_first_process():
         return
     save_pretrained(run_dir, config, model.teacher, provenance, model.history)
@@ -206,7 +194,12 @@ def _same_images(provenance: dict[str, Any]) -> dict[str, Any]:
     return {name: provenance[name] for name in ("store", "nodules", "series")}
 
 
-def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any]) -> None:
+def _is_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], overwrite: bool) -> bool:
+    """Whether the folder holds this very pretraining.
+
+    Raises:
+        RunError: when it holds another one that is not to be replaced.
+    """
     from ctxai.run.pretrained import CONFIG, PROVENANCE
 
     try:
@@ -215,15 +208,14 @@ def _check_finished(run_dir: Path, config: PretrainConfig, provenance: dict[str,
         same = same and _same_images(found) == _same_images(provenance)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run_dir}: not the folder of a pretraining ({error}); give another folder") from None
-    if not same:
-        raise RunError(
-            f"{run_dir}: holds a pretraining of other options or images; "
-            "give another folder, or --no-resume to replace it"
-        )
-    logger.info("%s: this pretraining is finished; nothing to do", run_dir)
+    if same or overwrite:
+        return same
+    raise RunError(
+        f"{run_dir}: holds a pretraining of other options or images; give another folder, or --overwrite to replace it"
+    )
 
 
-def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], resume: bool) -> Path:
+def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, Any], execution: Execution) -> Path:
     """The folder beside the run that holds its checkpoint.
 
     Raises:
@@ -240,9 +232,10 @@ def _work_folder(run_dir: Path, config: PretrainConfig, provenance: dict[str, An
     options = folder / "options.txt"
     text = config.to_yaml() + json.dumps(_same_images(provenance), sort_keys=True)
     same = options.is_file() and options.read_text(encoding="utf-8") == text
-    if folder.exists() and resume and not same and (folder / CHECKPOINT).is_file():
+    keep = execution.resume and not execution.overwrite
+    if folder.exists() and keep and not same and (folder / CHECKPOINT).is_file():
         raise RunError(interrupted(folder, folder / CONFIG, config.to_yaml()))
-    if folder.exists() and not (resume and same):
+    if folder.exists() and not (execution.resume and same):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(options, text)

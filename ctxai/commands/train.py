@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.folder_kinds import RUN, refuse_to_replace
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig
+from ctxai.training.settings import ComputeConfig, Execution
 
 
 def train(
@@ -24,17 +27,12 @@ def train(
     shuffle_labels: bool = False,
     half_precision: bool = False,
     seed: int = 0,
-    workers: int = 0,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
     targets: list[str] | None = None,
     tune: TuneConfig = TuneConfig(),
     loss: LossConfig = LossConfig(),
     compute: ComputeConfig = ComputeConfig(),
     heads: HeadsConfig = HeadsConfig(),
-    resume: bool = True,
-    overwrite: bool = False,
+    execution: Annotated[Execution, Parameter(name="*")] = Execution(),
 ) -> None:
     """Fine-tune a vision transformer on a nodule store and write a run folder.
 
@@ -56,17 +54,12 @@ def train(
         shuffle_labels: permute labels between training patients; such a run has to end at chance level.
         half_precision: store the weights in half precision.
         seed: of the initial weights, the order of nodules and the augmentation.
-        workers: processes that render images; 0 renders in the training process.
-        accelerator: Lightning's name of the hardware, such as cpu or gpu.
-        devices: how many of them; under SLURM and torchrun, on each machine. A step's images are shared out.
-        num_nodes: machines, started by SLURM or torchrun.
         targets: what is predicted, malignancy or biomarkers or some of each; all nine when not given.
         tune: which weights of the backbone learn.
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         heads: how the embedding is read out, and what is learnt beside the targets.
-        resume: go on from the last checkpoint, and keep a finished run.
-        overwrite: a finished run of other options or of another store is replaced at the end; it is refused otherwise.
+        execution: hardware, and what happens to files that are there.
     """
     from ctxai.data.labels import TARGETS, in_order
     from ctxai.evaluate.predictions.cross_validation import train_folds
@@ -83,12 +76,4 @@ def train(
     )
     refuse_to_replace(run_dir, RUN)
     train_all = train_folds if folds.test == "all" else train_run
-    train_all(
-        *(config, store_dir, run_dir),
-        workers=workers,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        resume=resume,
-        overwrite=overwrite,
-    )
+    train_all(config, store_dir, run_dir, execution)

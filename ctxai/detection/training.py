@@ -24,6 +24,7 @@ from ctxai.models.settings import OptimConfig
 from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
+from ctxai.training.settings import Execution
 
 #: What `ctxai train-detector` notes of a training, beside the files of MONAI's layout.
 RECORD = "training.json"
@@ -177,10 +178,7 @@ def fit_detector(
         CoordinatedStop(),
         [ModelCheckpoint(work_dir, Path(CHECKPOINT).stem, enable_version_counter=False)],
         seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=1,
-        num_nodes=1,
+        execution=Execution(accelerator=accelerator, resume=resume),
         max_epochs=-(-budget.steps // EPOCH_STEPS),
         gradient_clip_val=1.0,
         reload_dataloaders_every_n_epochs=1,

@@ -30,6 +30,7 @@ from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
 from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import check_hardware, is_first_process
+from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit
 
 _BLOCK = 64
@@ -42,13 +43,7 @@ def train_run(
     config: RunConfig,
     store_dir: Path,
     run_dir: Path,
-    *,
-    workers: int = 0,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
-    resume: bool = True,
-    overwrite: bool = False,
+    execution: Execution = Execution(),
 ) -> None:
     """Train, calibrate and write a run; a finished one of the same options is left as it is.
 
@@ -56,36 +51,29 @@ def train_run(
         config: the run's options; the statistics of its views are taken from the training nodules.
         store_dir: nodule store with ratings and folds.
         run_dir: folder to write; it appears whole, at the end.
-        workers: processes that render images; 0 renders in the training process.
-        accelerator, devices, num_nodes: as `fit`.
-        resume: resume from the last checkpoint, and keep a finished run.
-        overwrite: replace a finished run of other options or of another store.
+        execution: hardware, and what happens to files that are there.
 
     Raises:
         InputError: when the store cannot be trained on by these options, or the hardware is not here.
         RunError: when the folder holds a run of other options.
     """
-    check_hardware(accelerator, devices, num_nodes)
-    data = config.make_data(store_dir, workers)
+    check_hardware(execution)
+    data = config.make_data(store_dir, execution.workers)
     config = replace(config, views=data.views, targets=_labelled(config.targets, data))
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)
-    if resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance["store"], overwrite):
+    if (
+        execution.resume
+        and kind_of(run_dir)
+        and _is_finished(run_dir, config, provenance["store"], execution.overwrite)
+    ):
         logger.info("%s: this run is finished; nothing to do", run_dir)
         return
     refuse_to_lose(run_dir)
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
-    work_dir = _work_folder(run_dir, config, provenance["store"], resume, overwrite)
-    fit(
-        *(model, data, work_dir),
-        seed=config.seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
-        compute=config.compute,
-    )
+    work_dir = _work_folder(run_dir, config, provenance["store"], execution)
+    fit(model, data, work_dir, seed=config.seed, execution=execution, compute=config.compute)
     if not is_first_process():
         return
     if config.half_precision:
@@ -184,9 +172,7 @@ def _is_finished(run_dir: Path, config: RunConfig, store: dict[str, object], ove
     raise RunError(f"{run_dir}: holds a run of {what}; give another folder, or --overwrite to replace it")
 
 
-def _work_folder(
-    run_dir: Path, config: RunConfig, store: dict[str, object], resume: bool, overwrite: bool = False
-) -> Path:
+def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], execution: Execution) -> Path:
     """The folder beside the run for its checkpoints, named by options and store, the same for every process.
 
     Raises:
@@ -196,10 +182,10 @@ def _work_folder(
     folder = run_dir.with_name(f".{run_dir.name}.training") / name
     if is_first_process():
         for other in sorted(folder.parent.glob("*")):
-            keep = resume and not overwrite and other != folder
+            keep = execution.resume and not execution.overwrite and other != folder
             if keep and (other.name == CHECKPOINT or any(other.glob(CHECKPOINT))):
                 raise RunError(interrupted(folder.parent, other / CONFIG, config.to_yaml()))
-            if other != folder or not resume:
+            if other != folder or not execution.resume:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / CONFIG, config.to_yaml())

@@ -25,26 +25,23 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from ctxai.errors import InputError, RunError
 from ctxai.models.classifier import gather
 from ctxai.suggestions import did_you_mean
+from ctxai.training.settings import Execution
 
 logger = logging.getLogger(__name__)
 
 
-def check_hardware(accelerator: str, devices: int, num_nodes: int) -> None:
+def check_hardware(execution: Execution) -> None:
     """Refuse hardware that is not here, before anything is read or written.
-
-    Args:
-        accelerator: Lightning's name of it.
-        devices: how many of them on each machine.
-        num_nodes: machines.
 
     Raises:
         InputError: for an unknown or absent accelerator, more GPUs than there are, or numbers below 1.
     """
+    accelerator, devices = execution.accelerator, execution.devices
     known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
     if accelerator not in known:
         meant = did_you_mean(accelerator, known)
         raise InputError(f"--accelerator {accelerator}: expected one of {', '.join(sorted(known))}{meant}")
-    for name, number in (("devices", devices), ("num-nodes", num_nodes)):
+    for name, number in (("devices", devices), ("num-nodes", execution.num_nodes)):
         if number < 1:
             raise InputError(f"--{name} {number}: expected a whole number from 1")
     kinds = {name: AcceleratorRegistry[name]["accelerator"] for name in AcceleratorRegistry.available_accelerators()}
@@ -56,20 +53,17 @@ def check_hardware(accelerator: str, devices: int, num_nodes: int) -> None:
         raise InputError(f"--devices {devices}: this machine has {found} of the accelerator {chosen}; give fewer")
 
 
-def process_environment(devices: int, num_nodes: int) -> ClusterEnvironment:
+def process_environment(execution: Execution) -> ClusterEnvironment:
     """What tells Lightning which of the processes this one is: SLURM's ``srun``, ``torchrun``, or Lightning itself.
 
     A process that SLURM runs alone (a batch script, a job of one task) starts the others as it would without SLURM.
     Lightning does not put jobs back into SLURM's queue: it would leave a checkpoint of its own in the working folder.
 
-    Args:
-        devices: processes on each machine.
-        num_nodes: machines.
-
     Raises:
         InputError: when there are more or fewer processes than ``devices`` times ``num_nodes``, or nothing has started
             those of the other machines.
     """
+    devices, num_nodes = execution.devices, execution.num_nodes
     if TorchElasticEnvironment.detect():
         starter, found = "torchrun", int(os.environ["WORLD_SIZE"])
     else:

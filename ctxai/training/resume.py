@@ -18,6 +18,7 @@ from ctxai.errors import RunError, one_line
 from ctxai.progress import console, quiet_lightning
 from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO
 from ctxai.training.distributed import CoordinatedStop, logger, process_environment
+from ctxai.training.settings import Execution
 
 Model = TypeVar("Model", bound=pl.LightningModule)
 
@@ -59,13 +60,10 @@ def train_resumably(
     callbacks: Sequence[Callback],
     *,
     seed: int,
-    resume: bool,
-    accelerator: str,
-    devices: int,
-    num_nodes: int,
+    execution: Execution,
     **options: Any,
 ) -> Model:
-    """Train in place, from ``last.ckpt`` where there is one and ``resume`` is on, and return in evaluation mode.
+    """Train in place, from ``last.ckpt`` where there is one to resume, and return in evaluation mode.
 
     Args:
         model: as initialised.
@@ -74,10 +72,7 @@ def train_resumably(
         together: ends all processes after the same step.
         callbacks: further ones; one of them has to write ``last.ckpt``.
         seed: of dropout.
-        resume: whether to resume.
-        accelerator: Lightning's name of the hardware.
-        devices: how many of them; under SLURM or torchrun this is per node.
-        num_nodes: machines.
+        execution: hardware, and whether to resume.
         options: further options of `pytorch_lightning.Trainer`.
 
     Raises:
@@ -90,22 +85,22 @@ def train_resumably(
     if console.is_terminal:
         shared.append(RichProgressBar(console_kwargs={"stderr": True}))
     trainer = pl.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
+        accelerator=execution.accelerator,
+        devices=execution.devices,
+        num_nodes=execution.num_nodes,
         callbacks=[*shared, *callbacks],
-        plugins=[AtomicCheckpointIO(), process_environment(devices, num_nodes)],
+        plugins=[AtomicCheckpointIO(), process_environment(execution)],
         default_root_dir=work_dir,
         use_distributed_sampler=False,
         logger=False,
         enable_progress_bar=console.is_terminal,
         enable_model_summary=False,
-        deterministic=accelerator == "cpu",
+        deterministic=execution.accelerator == "cpu",
         log_every_n_steps=1,
         **options,
     )
     checkpoint = work_dir / CHECKPOINT
-    found = checkpoint if resume and checkpoint.is_file() else None
+    found = checkpoint if execution.resume and checkpoint.is_file() else None
     if found:
         logger.info("resuming from %s", found)
     with warnings.catch_warnings():

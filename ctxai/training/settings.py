@@ -1,4 +1,4 @@
-"""Settings of how a training is computed: a plain dataclass, importable without torch."""
+"""Settings of how a training is computed: plain dataclasses, importable without torch."""
 
 from __future__ import annotations
 
@@ -21,3 +21,25 @@ class ComputeConfig:
     compile: bool = False
     accumulate: int = 1
     channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where a training runs, and what it does with files that are there; no part of what is learnt.
+
+    Args:
+        workers: processes that render images; 0 renders in the training process.
+        accelerator: Lightning's name of the hardware, such as cpu or gpu.
+        devices: how many of them; under SLURM and torchrun, on each machine. A step's images are shared out.
+        num_nodes: machines, started by SLURM or torchrun.
+        resume: go on from the last checkpoint, and keep what is finished.
+        overwrite: replace, at the end, a finished training of other options or of another store; it is refused
+            otherwise.
+    """
+
+    workers: int = 0
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    resume: bool = True
+    overwrite: bool = False

@@ -20,7 +20,7 @@ from ctxai.models.dino import Dino
 from ctxai.training.checkpoints import CHECKPOINT, BestEpoch, ResumeCheckpoint
 from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
-from ctxai.training.settings import ComputeConfig
+from ctxai.training.settings import ComputeConfig, Execution
 
 
 def fit(
@@ -29,10 +29,7 @@ def fit(
     work_dir: Path,
     *,
     seed: int = 0,
-    resume: bool = True,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
+    execution: Execution = Execution(),
     compute: ComputeConfig = ComputeConfig(),
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 30.0,
@@ -44,10 +41,7 @@ def fit(
         data: training images; its ``parts`` are ``compute.accumulate``.
         work_dir: where ``last.ckpt`` is kept until the caller removes it.
         seed: of dropout.
-        resume: resume from ``last.ckpt`` where there is one.
-        accelerator: Lightning's name of the hardware.
-        devices: how many of them; under SLURM or torchrun this is per node.
-        num_nodes: machines.
+        execution: hardware, and whether to resume from ``last.ckpt`` where there is one.
         compute: precision, compilation, accumulation.
         callbacks: further callbacks of Lightning.
         checkpoint_seconds: time between two writings of ``last.ckpt``; 0 writes it after every step.
@@ -68,7 +62,7 @@ def fit(
         chosen.append(EMAWeightAveraging(decay=optim.ema_decay, update_starting_at_step=start))
     if compute.channels_last:
         model.to(memory_format=torch.channels_last)
-    with _plain_attention(model) if compute.precision == "bf16" and _on_cpu(accelerator) else nullcontext():
+    with _plain_attention(model) if compute.precision == "bf16" and _on_cpu(execution) else nullcontext():
         return train_resumably(
             model,
             data,
@@ -76,11 +70,8 @@ def fit(
             together,
             [*chosen, ResumeCheckpoint(work_dir, checkpoint_seconds, together)],
             seed=seed,
-            resume=resume,
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            precision=_precision(compute.precision, accelerator),
+            execution=execution,
+            precision=_precision(compute.precision, execution),
             max_epochs=optim.epochs,
             accumulate_grad_batches=compute.accumulate,
             gradient_clip_val=optim.gradient_clip,
@@ -95,10 +86,7 @@ def fit_dino(
     work_dir: Path,
     *,
     seed: int = 0,
-    resume: bool = True,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
+    execution: Execution = Execution(),
     callbacks: Sequence[Callback] = (),
 ) -> Dino:
     """Pretrain in place for the whole budget and return the model in evaluation mode.
@@ -108,10 +96,7 @@ def fit_dino(
         data: crops.
         work_dir: where ``last.ckpt`` is kept after every epoch, until the caller removes it.
         seed: of the tokens that the student does not see, and of stochastic depth.
-        resume: resume from ``last.ckpt`` where there is one.
-        accelerator: Lightning's name of the hardware.
-        devices: how many of them; under SLURM or torchrun this is per node.
-        num_nodes: machines.
+        execution: hardware, and whether to resume from ``last.ckpt`` where there is one.
         callbacks: further callbacks of Lightning.
 
     Raises:
@@ -125,10 +110,7 @@ def fit_dino(
         CoordinatedStop(),
         [*callbacks, every_epoch],
         seed=seed,
-        resume=resume,
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=num_nodes,
+        execution=execution,
         max_epochs=model.optim.epochs,
         gradient_clip_val=model.optim.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
@@ -148,11 +130,11 @@ def _plain_attention(model: nn.Module) -> Iterator[None]:
             module.fused_attn = True  # type: ignore[misc]
 
 
-def _precision(name: str, accelerator: str) -> Any:
-    if name == "fp16" and _on_cpu(accelerator):
+def _precision(name: str, execution: Execution) -> Any:
+    if name == "fp16" and _on_cpu(execution):
         raise InputError("compute.precision fp16 needs a GPU; expected fp32 or bf16 here")
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[name]
 
 
-def _on_cpu(accelerator: str) -> bool:
-    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+def _on_cpu(execution: Execution) -> bool:
+    return execution.accelerator == "cpu" or (execution.accelerator == "auto" and not torch.cuda.is_available())

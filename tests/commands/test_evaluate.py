@@ -15,6 +15,7 @@ from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.resources import resource
 from ctxai.run.calibration import other_probabilities
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 
@@ -30,7 +31,7 @@ def trained(tmp_path_factory):
         views=ViewConfig(views=("axial",), pixels=16),
         backbone=BackboneConfig(depth=1),
         optim=OptimConfig(epochs=1),
-        accelerator="cpu",
+        execution=Execution(accelerator="cpu"),
     )
     return store, folder / "run"
 

@@ -7,6 +7,7 @@ import pytest
 from ctxai.cli import main
 from ctxai.commands.train import train
 from ctxai.errors import InputError
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 
@@ -42,7 +43,7 @@ def test_a_run_replaces_no_folder_of_anything_else(tmp_path, resume):
     mine.mkdir()
     (mine / "thesis.txt").write_text("ten years of work")
     with pytest.raises(InputError, match="is there and is not a run; give a folder that does not exist yet"):
-        train(store.path, mine, accelerator="cpu", resume=resume)
+        train(store.path, mine, execution=Execution(accelerator="cpu", resume=resume))
     assert (mine / "thesis.txt").read_text() == "ten years of work"
 
 

@@ -14,6 +14,7 @@ from ctxai.errors import InputError, StoreError
 from ctxai.ingestion.plan import IngestPlan, plan_annotated
 from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 
@@ -21,7 +22,7 @@ QUICK = {
     "views": ViewConfig(views=("axial",), pixels=16),
     "backbone": BackboneConfig(depth=1),
     "optim": OptimConfig(epochs=1, batch_size=8),
-    "accelerator": "cpu",
+    "execution": Execution(accelerator="cpu"),
     "targets": ["malignancy"],
 }
 

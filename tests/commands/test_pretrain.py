@@ -13,6 +13,7 @@ from ctxai.data.settings import ViewConfig
 from ctxai.errors import RunError, StoreError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.settings import BackboneConfig, DinoConfig
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 from folders import contents
@@ -22,7 +23,7 @@ QUICK = {
     "views": ViewConfig(views=("axial",), pixels=16),
     "backbone": BACKBONE,
     "optim": DinoConfig(epochs=2, batch_size=8, head_width=16, bottleneck=8, prototypes=16),
-    "accelerator": "cpu",
+    "execution": Execution(accelerator="cpu"),
 }
 
 
@@ -78,7 +79,7 @@ def test_the_weights_start_a_training(store, finished, tmp_path):
     started = make_backbone(BackboneConfig(depth=1, weights=finished), pixels=16)
     for name, value in load_file(finished / "weights.safetensors").items():
         assert torch.equal(started.state_dict()[name], value)
-    options = {name: QUICK[name] for name in ("views", "accelerator")}
+    options = {name: QUICK[name] for name in ("views", "execution")}
     train(store.path, tmp_path / "run", backbone=BackboneConfig(depth=1, weights=finished), **options)
     assert "dino" in (tmp_path / "run" / "model_card.md").read_text()
 

@@ -14,6 +14,7 @@ from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 import folders
 from cohorts import sphere_store
@@ -22,8 +23,11 @@ QUICK = {
     "views": ViewConfig(pixels=16),
     "backbone": BackboneConfig(depth=1),
     "optim": OptimConfig(epochs=2, batch_size=8),
-    "accelerator": "cpu",
+    "execution": Execution(accelerator="cpu"),
 }
+
+
+ANEW = QUICK | {"execution": Execution(accelerator="cpu", resume=False)}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_a_finished_run_is_kept_and_another_one_is_not_overwritten(store, tmp_pa
     assert contents(tmp_path / "run") == before
     with pytest.raises(RunError, match="holds a run of other options"):
         train(store.path, tmp_path / "run", **QUICK, seed=1)
-    train(store.path, tmp_path / "run", **QUICK, seed=1, resume=False)
+    train(store.path, tmp_path / "run", **ANEW, seed=1)
     assert Run.load(tmp_path / "run").config.seed == 1
 
 
@@ -128,12 +132,12 @@ def test_hardware_that_is_not_here_is_refused_in_one_line(command, options, said
 def test_unknown_hardware_costs_no_checkpoint(store, begun):
     before = folders.contents(begun.with_name(".run.training"))
     with pytest.raises(InputError, match="accelerator"):
-        train(store.path, begun, **QUICK | {"accelerator": "tpux"}, resume=False)
+        train(store.path, begun, **QUICK | {"execution": Execution(accelerator="tpux", resume=False)})
     assert folders.contents(begun.with_name(".run.training")) == before
 
 
 def test_an_interrupted_training_is_removed_when_that_is_asked_for(store, begun):
-    train(store.path, begun, **QUICK | {"seed": 9}, resume=False)
+    train(store.path, begun, **ANEW | {"seed": 9})
     assert Run.load(begun).config.seed == 9 and not begun.with_name(".run.training").exists()
 
 
@@ -161,7 +165,7 @@ def test_real_labels_are_learnt_and_shuffled_ones_are_not(tmp_path, shuffled):
         optim=OptimConfig(epochs=8, batch_size=8, learning_rate=1e-3),
         augment=AugmentConfig(noise_hu=0.0),
         shuffle_labels=shuffled,
-        accelerator="cpu",
+        execution=Execution(accelerator="cpu"),
     )
     evaluate(tmp_path / "run", store.path)
     test = Run.load(tmp_path / "run").metrics["test"]

@@ -24,6 +24,7 @@ from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.files import GATES
 from ctxai.run.gates import load_gates
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 from sphere import SPHERE
@@ -45,7 +46,7 @@ def trained(store, tmp_path_factory):
         backbone=BackboneConfig(depth=1),
         optim=OptimConfig(epochs=8, batch_size=8, learning_rate=1e-3),
         augment=AugmentConfig(noise_hu=0.0),
-        accelerator="cpu",
+        execution=Execution(accelerator="cpu"),
     )
     return folder
 

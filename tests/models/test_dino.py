@@ -10,6 +10,7 @@ from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.errors import ModelError
 from ctxai.models.dino import Dino
 from ctxai.models.settings import BackboneConfig, DinoConfig
+from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit_dino
 
 from interrupted import StopAfter
@@ -35,7 +36,7 @@ def fresh(**options):
 
 
 def trained(patches, folder, **options):
-    return fit_dino(fresh(**options), data(patches), folder, accelerator="cpu")
+    return fit_dino(fresh(**options), data(patches), folder, execution=Execution(accelerator="cpu"))
 
 
 def assert_equal_weights(a, b):
@@ -102,7 +103,7 @@ def test_temperature_learning_rate_and_decay_follow_their_schedules(patches, tmp
         return step(batch, batch_idx)
 
     model.training_step = spy
-    fit_dino(model, data(patches), tmp_path, accelerator="cpu")
+    fit_dino(model, data(patches), tmp_path, execution=Execution(accelerator="cpu"))
     rates, decays, temperatures = np.array(seen).T
     assert len(rates) == 20
     np.testing.assert_allclose(rates[:4], model.optim.learning_rate * np.arange(1, 5) / 4)
@@ -115,8 +116,14 @@ def test_temperature_learning_rate_and_decay_follow_their_schedules(patches, tmp
 def test_the_same_seed_gives_the_same_weights_also_after_a_kill(patches, tmp_path):
     options = {"token_drop": 0.5}
     whole = trained(patches, tmp_path / "whole", **options)
-    fit_dino(fresh(**options), data(patches), tmp_path / "cut", accelerator="cpu", callbacks=[StopAfter(1)])
-    resumed = fit_dino(fresh(**options), data(patches), tmp_path / "cut", accelerator="cpu")
+    fit_dino(
+        fresh(**options),
+        data(patches),
+        tmp_path / "cut",
+        execution=Execution(accelerator="cpu"),
+        callbacks=[StopAfter(1)],
+    )
+    resumed = fit_dino(fresh(**options), data(patches), tmp_path / "cut", execution=Execution(accelerator="cpu"))
     assert_equal_weights(resumed, whole)
     assert resumed.history == whole.history and len(whole.history) == 3
 
@@ -136,7 +143,7 @@ def test_the_history_tells_a_collapse_from_none(patches, tmp_path):
         parameter.data.zero_()
     model.teacher.norm.bias.data.fill_(1.0)  # every image has the same feature
     model.optim = DinoConfig(**QUICK, epochs=1, momentum=1.0)
-    collapsed = fit_dino(model, data(patches), tmp_path / "collapsed", accelerator="cpu").history
+    collapsed = fit_dino(model, data(patches), tmp_path / "collapsed", execution=Execution(accelerator="cpu")).history
     assert collapsed[0]["feature_spread"] < 1e-6
 
 
@@ -144,7 +151,7 @@ def test_a_diverging_training_ends_with_a_clear_line(patches, tmp_path):
     model = fresh()
     model.student.norm.weight.data.fill_(float("nan"))
     with pytest.raises(ModelError, match=r"pretraining diverged: .* in epoch 0; lower optim\.learning_rate"):
-        fit_dino(model, data(patches), tmp_path, accelerator="cpu")
+        fit_dino(model, data(patches), tmp_path, execution=Execution(accelerator="cpu"))
 
 
 def test_lightly_asks_no_server_when_it_is_imported():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ctxai.errors import InputError
 from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO
+from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit
 from ctxai.viewer.orthanc import free_port
 
@@ -30,7 +31,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(store, tmp_path_factory):
     """A training that nothing interrupted: 4 epochs of 4 steps, the last one of each smaller."""
-    return fit(*prepare(store.path), tmp_path_factory.mktemp("whole"), accelerator="cpu")
+    return fit(*prepare(store.path), tmp_path_factory.mktemp("whole"), execution=Execution(accelerator="cpu"))
 
 
 def same(model, other):
@@ -49,10 +50,10 @@ def test_an_interruption_at_any_step_changes_neither_weights_nor_losses(store, w
 
     model.training_step = interrupted
     with pytest.raises(MemoryError, match="interrupted"):
-        fit(model, data, tmp_path, accelerator="cpu", checkpoint_seconds=0.0)
+        fit(model, data, tmp_path, execution=Execution(accelerator="cpu"), checkpoint_seconds=0.0)
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert state["global_step"] == step  # it goes on from the last step, not from the last epoch
-    resumed = fit(*prepare(store.path), tmp_path, accelerator="cpu")
+    resumed = fit(*prepare(store.path), tmp_path, execution=Execution(accelerator="cpu"))
     assert same(resumed, whole)
     assert resumed.epoch_losses == whole.epoch_losses
 
@@ -63,7 +64,7 @@ def test_a_killed_process_leaves_what_the_same_command_goes_on_from(store, whole
     killed = subprocess.run([*command, "--kill-at", "6"], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
-    resumed = fit(*prepare(store.path), tmp_path / "work", accelerator="cpu")
+    resumed = fit(*prepare(store.path), tmp_path / "work", execution=Execution(accelerator="cpu"))
     assert same(resumed, whole)
 
 
@@ -78,16 +79,16 @@ def test_a_request_to_end_is_followed_after_the_step_with_a_checkpoint(store, wh
 
     model.training_step = asked
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, tmp_path, accelerator="cpu", checkpoint_seconds=1e9)
+        fit(model, data, tmp_path, execution=Execution(accelerator="cpu"), checkpoint_seconds=1e9)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["global_step"] == 6
-    assert same(fit(*prepare(store.path), tmp_path, accelerator="cpu"), whole)
+    assert same(fit(*prepare(store.path), tmp_path, execution=Execution(accelerator="cpu")), whole)
 
 
 @pytest.fixture(scope="module")
 def alone(store, tmp_path_factory):
     """A training without random draws that differ between processes."""
     model, data = prepare(store.path, drop_path_rate=0.0)
-    return fit(model, data, tmp_path_factory.mktemp("alone"), accelerator="cpu")
+    return fit(model, data, tmp_path_factory.mktemp("alone"), execution=Execution(accelerator="cpu"))
 
 
 def two_processes(store, folder, second=()):

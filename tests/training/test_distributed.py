@@ -3,6 +3,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEn
 
 from ctxai.errors import InputError
 from ctxai.training.distributed import process_environment
+from ctxai.training.settings import Execution
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +24,9 @@ def srun(monkeypatch, processes):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_one_process_starts_the_others_itself_also_in_a_job_of_slurm(monkeypatch, devices):
-    assert isinstance(process_environment(devices, 1), LightningEnvironment)
+    assert isinstance(process_environment(Execution(devices=devices, num_nodes=1)), LightningEnvironment)
     srun(monkeypatch, 1)
-    assert isinstance(process_environment(devices, 1), LightningEnvironment)
+    assert isinstance(process_environment(Execution(devices=devices, num_nodes=1)), LightningEnvironment)
 
 
 @pytest.mark.parametrize(
@@ -33,16 +34,16 @@ def test_one_process_starts_the_others_itself_also_in_a_job_of_slurm(monkeypatch
 )
 def test_processes_that_are_there_are_used_and_have_to_be_as_many_as_expected(monkeypatch, starter, kind):
     starter(monkeypatch, 8)
-    assert isinstance(process_environment(4, 2), kind)
+    assert isinstance(process_environment(Execution(devices=4, num_nodes=2)), kind)
     with pytest.raises(InputError, match="started 8 processes, expected devices × num_nodes = 1 × 1"):
-        process_environment(1, 1)
+        process_environment(Execution(devices=1, num_nodes=1))
 
 
 def test_slurm_is_not_asked_to_put_a_job_back(monkeypatch):
     srun(monkeypatch, 2)
-    assert not process_environment(1, 2).auto_requeue
+    assert not process_environment(Execution(devices=1, num_nodes=2)).auto_requeue
 
 
 def test_other_machines_need_somebody_who_starts_processes_there():
     with pytest.raises(InputError, match="nothing started processes there; use srun or torchrun"):
-        process_environment(1, 2)
+        process_environment(Execution(devices=1, num_nodes=2))

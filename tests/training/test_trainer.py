@@ -11,7 +11,7 @@ from ctxai.errors import InputError, ModelError, RunError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig, TuneConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.settings import ComputeConfig
+from ctxai.training.settings import ComputeConfig, Execution
 from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
@@ -47,7 +47,7 @@ FULL = ComputeConfig()
 def trained(store, folder, compute=FULL, **options):
     """The model after a short training."""
     model, data = prepare(store, parts=compute.accumulate, **options)
-    return fit(model, data, folder, accelerator="cpu", compute=compute)
+    return fit(model, data, folder, execution=Execution(accelerator="cpu"), compute=compute)
 
 
 def weights(model):
@@ -56,31 +56,33 @@ def weights(model):
 
 def test_training_learns_what_separates_the_spheres(store, tmp_path):
     model, data = prepare(store, epochs=15, learning_rate=2e-3)
-    fit(model, data, tmp_path, accelerator="cpu")
+    fit(model, data, tmp_path, execution=Execution(accelerator="cpu"))
     assert len(model.epoch_losses) == 15
     assert np.mean(model.epoch_losses[-3:]) < 0.8 * model.epoch_losses[0]
     assert not model.training
 
 
 def test_the_same_seed_gives_the_same_weights(store, tmp_path):
-    first = fit(*prepare(store), tmp_path / "a", accelerator="cpu")
-    second = fit(*prepare(store), tmp_path / "b", accelerator="cpu")
-    other = fit(*prepare(store), tmp_path / "c", seed=1, accelerator="cpu")
+    first = fit(*prepare(store), tmp_path / "a", execution=Execution(accelerator="cpu"))
+    second = fit(*prepare(store), tmp_path / "b", execution=Execution(accelerator="cpu"))
+    other = fit(*prepare(store), tmp_path / "c", seed=1, execution=Execution(accelerator="cpu"))
     assert torch.equal(weights(first), weights(second))
     assert not torch.equal(weights(first), weights(other))  # dropout differs
 
 
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(store, tmp_path, stop):
-    whole = fit(*prepare(store, epochs=4), tmp_path / "whole", accelerator="cpu")
-    fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu", callbacks=[StopAfter(stop)])
-    resumed = fit(*prepare(store, epochs=4), tmp_path / "cut", accelerator="cpu")
+    whole = fit(*prepare(store, epochs=4), tmp_path / "whole", execution=Execution(accelerator="cpu"))
+    fit(
+        *prepare(store, epochs=4), tmp_path / "cut", execution=Execution(accelerator="cpu"), callbacks=[StopAfter(stop)]
+    )
+    resumed = fit(*prepare(store, epochs=4), tmp_path / "cut", execution=Execution(accelerator="cpu"))
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.epoch_losses == whole.epoch_losses
 
 
 def test_the_resume_checkpoint_holds_nothing_but_plain_values(store, tmp_path):
-    fit(*prepare(store), tmp_path, accelerator="cpu", callbacks=[StopAfter(1)])
+    fit(*prepare(store), tmp_path, execution=Execution(accelerator="cpu"), callbacks=[StopAfter(1)])
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     assert state["epoch"] == 0
 
@@ -93,7 +95,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(store, tmp_path):
     with (tmp_path / CHECKPOINT).open("wb") as file:
         pickle.dump(Payload(), file, protocol=2)
     with pytest.raises(RunError, match=r"last\.ckpt: cannot be resumed"):
-        fit(*prepare(store), tmp_path, accelerator="cpu")
+        fit(*prepare(store), tmp_path, execution=Execution(accelerator="cpu"))
 
 
 def test_soft_labels_are_not_hard_ones(store, tmp_path):
@@ -143,7 +145,9 @@ def test_accumulated_parts_make_the_same_steps(store, tmp_path):
     sizes = []
     model, data = prepare(store, drop_path_rate=0.0, parts=2)
     model.backbone.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    halves = fit(model, data, tmp_path / "b", accelerator="cpu", compute=ComputeConfig(accumulate=2))
+    halves = fit(
+        model, data, tmp_path / "b", execution=Execution(accelerator="cpu"), compute=ComputeConfig(accumulate=2)
+    )
     assert set(sizes) == {4}
     torch.testing.assert_close(weights(halves), weights(whole), rtol=0, atol=1e-4)
     assert float((weights(whole) - weights(prepare(store)[0])).abs().max()) > 1e-3
@@ -175,7 +179,7 @@ def test_compilation_is_used_once_and_changes_no_result(store, tmp_path, monkeyp
 
 def test_training_stops_early_and_keeps_the_weights_that_did_best(store, tmp_path):
     model, data = prepare(store, epochs=200, patience=2, learning_rate=5e-3)
-    fit(model, data, tmp_path, accelerator="cpu")
+    fit(model, data, tmp_path, execution=Execution(accelerator="cpu"))
     assert len(model.epoch_losses) < 200
     with torch.inference_mode():
         (images, targets), *rest = data.val_dataloader()
@@ -187,12 +191,12 @@ def test_training_stops_early_and_keeps_the_weights_that_did_best(store, tmp_pat
 def test_without_patience_no_held_out_nodule_is_looked_at(store, tmp_path):
     model, data = prepare(store, epochs=1)
     data.val_dataloader = lambda: pytest.fail("validation images were asked for")
-    fit(model, data, tmp_path, accelerator="cpu")
+    fit(model, data, tmp_path, execution=Execution(accelerator="cpu"))
 
 
 def test_the_final_weights_are_the_average_unless_switched_off(store, tmp_path):
-    averaged = fit(*prepare(store, ema_decay=0.9), tmp_path / "a", accelerator="cpu")
-    last = fit(*prepare(store, ema_decay=0.0), tmp_path / "b", accelerator="cpu")
+    averaged = fit(*prepare(store, ema_decay=0.9), tmp_path / "a", execution=Execution(accelerator="cpu"))
+    last = fit(*prepare(store, ema_decay=0.0), tmp_path / "b", execution=Execution(accelerator="cpu"))
     assert averaged.epoch_losses == last.epoch_losses  # averaging does not touch the training itself
     assert not torch.equal(weights(averaged), weights(last))
 
@@ -211,7 +215,7 @@ def ordinal(store, folder, compute=FULL, seed=0):
     torch.manual_seed(seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
-    return fit(model, data, folder, seed=seed, accelerator="cpu", compute=compute), data
+    return fit(model, data, folder, seed=seed, execution=Execution(accelerator="cpu"), compute=compute), data
 
 
 def test_ordinal_heads_and_the_outline_are_learnt_behind_a_stem(store, tmp_path):
@@ -248,7 +252,7 @@ def test_monitored_patients_are_measured_every_epoch_and_not_learnt_from(store, 
         patients[NoduleDataModule(store.path, VIEWS, AugmentConfig(), FoldConfig()).split.training]
     )
     model, _ = prepare(store, epochs=3)
-    fit(model, data, tmp_path, accelerator="cpu")
+    fit(model, data, tmp_path, execution=Execution(accelerator="cpu"))
     assert len(model.epoch_validation) == 3
     assert all(np.isfinite(figures["loss"]) and 0 <= figures["auc"] <= 1 for figures in model.epoch_validation)
 
@@ -257,7 +261,7 @@ def test_a_resumed_training_remembers_what_was_monitored(store, tmp_path):
     def monitored(folder, **options):
         model, _ = prepare(store, epochs=3)
         data = NoduleDataModule(store.path, VIEWS, AugmentConfig(), FoldConfig(monitor=0.3), batch_size=8)
-        return fit(model, data, folder, accelerator="cpu", **options).epoch_validation
+        return fit(model, data, folder, execution=Execution(accelerator="cpu"), **options).epoch_validation
 
     whole = monitored(tmp_path / "whole")
     monitored(tmp_path / "cut", callbacks=[StopAfter(2)])
@@ -265,7 +269,12 @@ def test_a_resumed_training_remembers_what_was_monitored(store, tmp_path):
 
 
 def test_a_checkpoint_opens_as_the_classifier_that_wrote_it(store, tmp_path):
-    fit(*prepare(store, tune=TuneConfig(blocks=1)), tmp_path, accelerator="cpu", callbacks=[StopAfter(1)])
+    fit(
+        *prepare(store, tune=TuneConfig(blocks=1)),
+        tmp_path,
+        execution=Execution(accelerator="cpu"),
+        callbacks=[StopAfter(1)],
+    )
     model = NoduleClassifier.load_from_checkpoint(tmp_path / CHECKPOINT)
     assert model.optim.epochs == 2 and model.tune.blocks == 1 and not model.training
     state = torch.load(tmp_path / CHECKPOINT, weights_only=True)["state_dict"]

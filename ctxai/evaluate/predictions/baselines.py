@@ -29,6 +29,7 @@ from ctxai.models.heads import NoduleHeads
 from ctxai.models.settings import HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
 from ctxai.training.distributed import check_hardware
+from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit
 
 NETWORKS = ("resnet18", "random_vit")
@@ -63,14 +64,15 @@ def network_scores(
         raise InputError(f"baseline {name!r}: expected one of {', '.join(NETWORKS)}")
     if "malignancy" not in config.targets:
         raise InputError("baselines score malignancy, which this run does not predict")
-    check_hardware(accelerator, devices=1, num_nodes=1)
+    execution = Execution(accelerator=accelerator)
+    check_hardware(execution)
     data = replace(config, heads=HeadsConfig()).make_data(store_dir)
     torch.manual_seed(config.seed)
     model = baseline_network(name, replace(config, views=data.views))
     model.fit_scaler(data.targets[data.split.training])
     work_dir.mkdir(parents=True, exist_ok=True)
     logger.info("baseline %s: training on %d nodules", name, len(data.split.training))
-    fit(model, data, work_dir, seed=config.seed, accelerator=accelerator, compute=config.compute)
+    fit(model, data, work_dir, seed=config.seed, execution=execution, compute=config.compute)
     patches = Patches(data.store, chosen, memory_limit_bytes=0)
     scores = []
     with torch.inference_mode():

@@ -27,6 +27,7 @@ from ctxai.run.config import RunConfig
 from ctxai.run.files import refuse_to_lose
 from ctxai.run.run import Run
 from ctxai.run.training import train_run
+from ctxai.training.settings import Execution
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +36,7 @@ def train_folds(
     config: RunConfig,
     store_dir: Path,
     run_dir: Path,
-    *,
-    workers: int = 0,
-    accelerator: str = "auto",
-    devices: int = 1,
-    num_nodes: int = 1,
-    resume: bool = True,
-    overwrite: bool = False,
+    execution: Execution = Execution(),
 ) -> None:
     """Train one network for each fold that is left out, and write their ensemble as one run.
 
@@ -53,7 +48,7 @@ def train_folds(
         config: the run's options; ``folds.test`` is all.
         store_dir: nodule store with ratings and folds.
         run_dir: folder to write; it appears whole, at the end.
-        workers, accelerator, devices, num_nodes, resume, overwrite: as `train_run`.
+        execution: as `train_run`.
 
     Raises:
         StoreError: when the store has fewer than three folds.
@@ -67,8 +62,8 @@ def train_folds(
     work_dir = run_dir.with_name(f".{run_dir.name}.folds")
     if (
         kind_of(run_dir)
-        and resume
-        and _is_finished(Run.load(run_dir), config, len(folds), sha256(store_dir / TABLE), overwrite)
+        and execution.resume
+        and _is_finished(Run.load(run_dir), config, len(folds), sha256(store_dir / TABLE), execution.overwrite)
     ):
         logger.info("%s: this ensemble is finished; nothing to do", run_dir)
         return
@@ -77,15 +72,7 @@ def train_folds(
     for place, fold in enumerate(folds):
         own = replace(config, folds=replace(config.folds, test=fold, validation=folds[(place + 1) % len(folds)]))
         folder = work_dir / f"fold{fold}"
-        train_run(
-            *(own, store_dir, folder),
-            workers=workers,
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        train_run(own, store_dir, folder, execution)
         members.append(Run.load(folder))
     ensemble(members, config, store, run_dir.name).save(run_dir)
     shutil.rmtree(work_dir)

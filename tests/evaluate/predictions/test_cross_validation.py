@@ -12,6 +12,7 @@ from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig
 from ctxai.run.explaining import MeanOverMembers
 from ctxai.run.methods import make_method
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 from folders import contents
@@ -22,7 +23,7 @@ OPTIONS = {
     "optim": OptimConfig(epochs=2, batch_size=8),
     "heads": HeadsConfig(readout="ordinal", outline=1.0),
     "folds": FoldConfig(test="all"),
-    "accelerator": "cpu",
+    "execution": Execution(accelerator="cpu"),
     "half_precision": True,
 }
 
