@@ -79,10 +79,12 @@ class Doubt:
     Attributes:
         consequence: what to do or not to do, at most 64 characters, such as ``Do not use the map``.
         reason: a sentence.
+        grave: whether something is not to be used.
     """
 
     consequence: str
     reason: str
+    grave: bool = True
 
     @property
     def text(self) -> str:

@@ -42,6 +42,8 @@ _TEXT = ParagraphStyle("text", fontName="Helvetica", fontSize=9, leading=11.5, t
 _QUIET = ParagraphStyle("quiet", _TEXT, textColor=_SOFT)
 _SMALL = ParagraphStyle("small", _QUIET, fontSize=8, leading=10)
 _DOUBT = ParagraphStyle("doubt", _TEXT, fontSize=8.5, leading=11, textColor=_WARN)
+_REMARK = ParagraphStyle("remark", _DOUBT, textColor=_INK)
+_HEADING = ParagraphStyle("heading", _TEXT, fontName=_BOLD, spaceAfter=1.5)
 _TITLE = ParagraphStyle("title", _TEXT, fontName=_BOLD, fontSize=12, leading=16)
 _FOOTNOTE = ParagraphStyle("footnote", _QUIET, fontSize=7, leading=8.5)
 #: Upper end of a scale that has none, mm: the largest nodule, by definition.
@@ -49,9 +51,13 @@ _OPEN_SCALE = 30.0
 #: Reasons for doubt and further numbers that are printed; more are counted.
 _DOUBTS, _FIGURES = 5, 20
 _LIMITS = (
-    "A map shows what moved the model's output, not where disease is. The interval is for the readers' rating, not for "
-    "a biopsy's result."
+    "The model imitates how radiologists of LIDC-IDRI rated nodules on one CT. It knows nothing of the patient's age, "
+    "history, earlier scans or pathology, and it looks for no nodules: whatever lies at the marked point is rated. The "
+    "interval is for the readers' rating, not for a biopsy's result. A map shows what moved the model's output, not "
+    "where disease is; blue speaks against the rating and is no sign of healthy tissue."
 )
+_GAP = 4 * mm
+_WIDEST_PICTURE = 124 * mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +68,15 @@ class NodulePage:
         nodule: content of the page.
         place: position of the nodule, in words.
         picture: the CT, with the map.
-        caption: description of the picture.
+        caption: description of the pictures.
+        overview: the whole slice, the nodule marked; None where there is none.
     """
 
     nodule: NoduleSummary
     place: str
     picture: Picture.Image
     caption: str
+    overview: Picture.Image | None = None
 
 
 def pdf_report(pages: Sequence[NodulePage], provenance: Provenance) -> bytes:
@@ -105,11 +113,10 @@ def _furniture(provenance: Provenance, pages: int, canvas: Canvas, document: Bas
     canvas.setFont(_BOLD, 10)
     canvas.setFillColor(_WARN)
     canvas.drawRightString(_MARGIN + _WIDTH, top, NOTICE.capitalize())
-    model = f"model {provenance.run or 'none'}; explained by {provenance.method}, target {provenance.target}"
+    method, target = (name.replace("_", " ") for name in (provenance.method, provenance.target))
+    model = f"model {provenance.run or 'none'}; explained by {method}, target {target}"
     head = KeepInFrame(_WIDTH, 12, [Paragraph(escape(model), _QUIET)], mode="truncate")
-    foot = KeepInFrame(
-        _WIDTH - 15 * mm, 18 * mm, [Paragraph(escape(f"{_LIMITS} {provenance.describe(700)}"), _FOOTNOTE)]
-    )
+    foot = KeepInFrame(_WIDTH - 15 * mm, 18 * mm, [Paragraph(escape(provenance.describe(700)), _FOOTNOTE)])
     for block, above in ((head, top - 2 * mm), (foot, 27 * mm)):
         _, height = block.wrapOn(canvas, _WIDTH, 18 * mm)
         block.drawOn(canvas, _MARGIN, above - height)
@@ -125,17 +132,18 @@ def _nodule(page: NodulePage) -> Iterator[Flowable]:
     nodule = page.nodule
     sizes = [page.place]
     if nodule.diameter_mm is not None:
-        sizes.append(f"diameter {nodule.diameter_mm:.1f} mm")
+        by = "measured by readers" if nodule.ratings else "given with the point"
+        sizes.append(f"diameter {nodule.diameter_mm:.1f} mm, {by}")
     if nodule.volume_mm3 is not None:
         sizes.append(f"volume {nodule.volume_mm3:.0f} mm\u00b3")
     yield Paragraph(escape(nodule.nodule_id), _TITLE)
     yield Paragraph(escape("; ".join(sizes)), _QUIET)
     for doubt in nodule.doubts[:_DOUBTS]:
-        yield Paragraph(escape(doubt.text), _DOUBT)
+        yield Paragraph(escape(doubt.text), _DOUBT if doubt.grave else _REMARK)
     if len(nodule.doubts) > _DOUBTS:
         yield Paragraph(f"and {len(nodule.doubts) - _DOUBTS} more reasons for doubt", _DOUBT)
     yield Spacer(1, 3 * mm)
-    yield _picture(page.picture)
+    yield _pictures(page)
     yield Spacer(1, 1.5 * mm)
     yield Paragraph(escape(page.caption), _SMALL)
     yield Spacer(1, 4 * mm)
@@ -143,10 +151,24 @@ def _nodule(page: NodulePage) -> Iterator[Flowable]:
     yield Spacer(1, 4 * mm)
     if nodule.figures:
         yield _figures(nodule)
+        yield Spacer(1, 4 * mm)
+    yield Paragraph("What this is not", _HEADING)
+    yield Paragraph(escape(_LIMITS), _SMALL)
 
 
-def _picture(picture: Picture.Image) -> Image:
-    width = min(132 * mm, 100 * mm * picture.width / picture.height)
+def _pictures(page: NodulePage) -> Flowable:
+    """The planes; beside them the whole slice."""
+    planes = _picture(page.picture, _WIDEST_PICTURE)
+    if page.overview is None:
+        return planes
+    whole = _picture(page.overview, _WIDTH - _WIDEST_PICTURE - _GAP)
+    bare = TableStyle([(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")])
+    bare.add("VALIGN", (0, 0), (-1, -1), "TOP")
+    return Table([[planes, whole]], colWidths=[_WIDEST_PICTURE + _GAP, None], style=bare, hAlign="LEFT")
+
+
+def _picture(picture: Picture.Image, widest: float) -> Image:
+    width = min(widest, 100 * mm * picture.width / picture.height)
     stream = io.BytesIO()
     picture.convert("RGB").save(stream, "PNG")
     return Image(stream, width, width * picture.height / picture.width, hAlign="LEFT")

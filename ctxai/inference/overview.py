@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from PIL import Image
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ctxai.ct.dicom_errors import open_dataset, without_warnings
+from ctxai.ct.grid import Grid
 from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
 from ctxai.disclaimer import NOTICE
 from ctxai.files import atomic_path, write_json
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.report.overview import Overview
+from ctxai.report.tiles import draw_marks
 from ctxai.results_folder import OVERVIEW, OVERVIEW_PICTURE, nodule_folder
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
@@ -23,6 +25,7 @@ _WINDOW_HU = (-1350.0, 150.0)
 _WIDEST = 320
 _BODY_HU = -400
 _MIDLINE_MM = 15.0
+_RING = (255, 212, 0)
 #: Patient directions along +L, +P, +S and against them.
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 
@@ -37,15 +40,32 @@ def write_overview(folder: Path, series: CT, nodule: ExplainedNodule) -> None:
     """
     place = nodule_folder(folder, nodule.candidate.nodule_id)
     overview, hu = make_overview(series, nodule)
-    low, high = _WINDOW_HU
-    grey = np.rint(np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    height = max(round(_WIDEST * hu.shape[0] / hu.shape[1]), 1)
-    picture = Image.fromarray(grey).resize((_WIDEST, height), Image.Resampling.BOX)
+    picture = _grey(hu)
     said = PngInfo()
     said.add_text("Comment", NOTICE)
     with atomic_path(place / OVERVIEW_PICTURE) as temporary:
         picture.save(temporary, pnginfo=said)
     write_json(place / OVERVIEW, overview.as_json())
+
+
+def _grey(hu: np.ndarray) -> Image.Image:
+    """A slice in the lung window, small."""
+    low, high = _WINDOW_HU
+    grey = np.rint(np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    height = max(round(_WIDEST * hu.shape[0] / hu.shape[1]), 1)
+    return Image.fromarray(grey).resize((_WIDEST, height), Image.Resampling.BOX)
+
+
+def marked_picture(series: CT, overview: Overview, hu: np.ndarray) -> Image.Image:
+    """The slice of an overview for print: directions, image number, a bar of 50 mm, and a ring about the nodule."""
+    picture = _grey(hu).convert("RGB")
+    width, height = picture.size
+    pixel_mm = float(series.grid.spacing_mm[0]) * hu.shape[1] / width
+    draw_marks(picture, overview.letters, f"image {overview.image}", bar_mm=50, pixel_mm=pixel_mm, size=16)
+    x, y = overview.mark[0] * width, overview.mark[1] * height
+    radius = max(overview.radius * width + 6, 11)
+    ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), outline=_RING, width=3)
+    return picture
 
 
 def make_overview(series: CT, nodule: ExplainedNodule) -> tuple[Overview, np.ndarray]:
@@ -56,14 +76,13 @@ def make_overview(series: CT, nodule: ExplainedNodule) -> tuple[Overview, np.nda
     number = centre_slice(series, candidate.centre_lps)
     hu = series.read(number, number + 1)[0]
     rows, columns = hu.shape
-    directions = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
     radius_mm = (candidate.diameter_mm or UNMEASURED_DIAMETER_MM) / 2
     return (
         Overview(
             mark=(round((column + 0.5) / columns, 4), round((row + 0.5) / rows, 4)),
             radius=round(radius_mm / float(grid.spacing_mm[0]) / columns, 4),
-            letters=_edge_letters(directions[:, 0], directions[:, 1]),
-            image=_image_number(series, number),
+            letters=edge_letters(grid),
+            image=image_number(series, number),
             images=len(series.slice_coordinates),
             patch_images=[_patch_image(series, nodule, k) for k in range(nodule.patch.hu.shape[0])],
             side=_side(series, hu, number, float(candidate.centre_lps[0])),
@@ -86,7 +105,8 @@ def _nearest(series: CT, depth: float) -> int:
     return int(np.clip(round(depth), 0, series.grid.shape[0] - 1))
 
 
-def _image_number(series: CT, number: int) -> int:
+def image_number(series: CT, number: int) -> int:
+    """InstanceNumber of a slice, else its place in the CT, from 1."""
     found = series.headers[number].instance_number if isinstance(series, CTSeries) else None
     return number + 1 if found is None else int(found)
 
@@ -104,7 +124,7 @@ def _patch_image(series: CT, nodule: ExplainedNodule, k: int) -> int | None:
     assert series.grid is not None
     depth = _depth(series, nodule, k)
     inside = -0.5 <= depth <= series.grid.shape[0] - 0.5
-    return _image_number(series, _nearest(series, depth)) if inside else None
+    return image_number(series, _nearest(series, depth)) if inside else None
 
 
 def _side(series: CT, hu: np.ndarray, number: int, x: float) -> str | None:
@@ -118,8 +138,9 @@ def _side(series: CT, hu: np.ndarray, number: int, x: float) -> str | None:
     return None if abs(x - middle) < _MIDLINE_MM else "left" if x > middle else "right"
 
 
-def _edge_letters(across: np.ndarray, down: np.ndarray) -> str:
-    """Patient directions at the top, bottom, left and right edge, by the directions of a row and of a column."""
+def edge_letters(grid: Grid) -> str:
+    """Patient directions at the top, bottom, left and right edge of a slice."""
+    across, down = (grid.affine[:3, axis] / grid.spacing_mm[axis] for axis in (0, 1))
 
     def letter(direction: np.ndarray) -> str:
         axis = int(np.abs(direction).argmax())

@@ -27,7 +27,7 @@ from ctxai.inference.nodule import ExplainedNodule, explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
-from ctxai.inference.overview import write_overview
+from ctxai.inference.overview import centre_slice, image_number, write_overview
 from ctxai.inference.predictions import log_warnings, made_by, prediction_row, write_tables
 from ctxai.memory import return_freed_memory
 from ctxai.report.tiles import nodule_tile
@@ -115,7 +115,8 @@ class Results:
 
     def _write_picture(self, folder: Path, nodule: ExplainedNodule) -> None:
         key = self.options.methods[0].name, name_of(self.options.targets[0])
-        tile = nodule_tile(nodule.patch.hu, nodule.maps[key].values, nodule.inside)
+        image = image_number(self.series, centre_slice(self.series, nodule.candidate.centre_lps))
+        tile = nodule_tile(nodule.patch.hu, nodule.maps[key].values, nodule.inside, image)
         texts = PngInfo()
         texts.add_text("Comment", NOTICE)
         with atomic_path(picture_of(folder, nodule.candidate.nodule_id)) as temporary:

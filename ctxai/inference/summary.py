@@ -16,10 +16,12 @@ from ctxai.report.ratings import rated_names
 from ctxai.report.trust import Level, map_trust, warnings_of
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
+#: Name of the figure that has no scale, in words.
+FIDELITY = "fidelity, 0 knows nothing"
 #: Endings of the columns that tell how far a map can be trusted: in words, and what turns the number into a share.
 _TRUST = {
     "_fidelity_percentile": ("random maps it beats", 100.0),
-    "_fidelity": ("fidelity, 0 knows nothing", None),
+    "_fidelity": (FIDELITY, None),
     "_stability": ("stability, 1 unmoved by noise", None),
     "_sanity": ("depends on the weights", None),
     "_inside": ("evidence inside the nodule", 1.0),
@@ -72,7 +74,7 @@ def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedV
         for ending, (words, whole) in _TRUST.items():
             value = row.get(f"{method}_{target}{ending}")
             if _known(value):
-                name = f"{method.replace('_', ' ')} {target}: {words}"
+                name = f"{words_of(method, target)}: {words}"
                 answer = ending == "_sanity"
                 yield NamedValue(name, float(value) / (whole or 1), percent=whole is not None, answer=answer)
 
@@ -83,8 +85,13 @@ def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Doubt]:
     yield from (Doubt(one.level.value, one.text) for one in warnings if one.level is not Level.NOTE)
     for method, target in nodule.maps:
         for reason in map_trust(row, f"{method}_{target}").warnings:
-            yield Doubt(f"{Level.MAP.value} {method.replace('_', ' ')}, {target}", f"{reason}.")
-    yield from (Doubt(one.level.value, one.text) for one in warnings if one.level is Level.NOTE)
+            yield Doubt(f"{Level.MAP.value} {words_of(method, target)}", f"{reason}.")
+    yield from (Doubt(one.level.value, one.text, grave=False) for one in warnings if one.level is Level.NOTE)
+
+
+def words_of(method: str, target: str) -> str:
+    """A map's name for people."""
+    return f"{method} {target}".replace("_", " ")
 
 
 def _known(value: Any) -> TypeGuard[float]:

@@ -9,14 +9,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ctxai.export.overlay import colour_scale_of
 
-_WINDOW_HU = (-1200.0, 1000.0)
+#: A window in which a solid nodule is grey, so that colours on it are seen.
+NODULE_WINDOW_HU = (-1200.0, 1000.0)
 _ZOOM = 4
 _GAP = 6
 _OUTLINE = np.array([80, 255, 120], np.uint8)
 #: Evidence for the target is drawn from yellow to red, against it from light to deep blue; both stand out from grey.
 _FOR = colormaps["autumn_r"]
 _AGAINST = LinearSegmentedColormap.from_list("against", ["#b4e4ff", "#4aa3ff", "#1f4dff"])
-_MARKS = (235, 235, 235)
+MARKS = (235, 235, 235)
 #: Directions at the top, bottom, left and right of the axial, coronal and sagittal plane.
 _LETTERS = ("APRL", "HFRL", "HFAP")
 _SCALE_BAR_MM = 10
@@ -33,7 +34,9 @@ def evidence_colours() -> dict[str, list[list[int]]]:
     }
 
 
-def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, reach_mm: int = 20) -> Image.Image:
+def nodule_tile(
+    hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, image: int | None = None, reach_mm: int = 20
+) -> Image.Image:
     """Two rows of three planes through the patch centre: axial, coronal, sagittal; below, with the map over them.
 
     The map is scaled by `colour_scale_of`; weak evidence is transparent. The readers' consensus is outlined in
@@ -44,6 +47,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
         hu: Hounsfield units (superior, posterior, left) at 1 mm.
         values: the map, same shape.
         inside: the readers' consensus, same shape; None draws no outline.
+        image: number of the axial image through the centre, written on the axial plane.
         reach_mm: half the side of the square that is shown.
     """
     scale = colour_scale_of(values)
@@ -57,7 +61,7 @@ def nodule_tile(hu: np.ndarray, values: np.ndarray, inside: np.ndarray | None, r
                 picture = _blend(picture, _cut(values, plane, reach_mm) / scale)
             if inside is not None:
                 picture = _draw_outline(picture, _cut(inside, plane, reach_mm))
-            picture = _draw_marks(picture, plane)
+            picture = _draw_marks(picture, plane, f"image {image}" if plane == 0 and image is not None else "")
             tiles.append(np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255))
         rows.append(np.concatenate(tiles, axis=1))
     return Image.fromarray(np.concatenate(rows)[:-_GAP, :-_GAP])
@@ -86,7 +90,7 @@ def _cut(volume: np.ndarray, plane: int, reach: int) -> np.ndarray:
 
 
 def _grey(hu: np.ndarray) -> np.ndarray:
-    low, high = _WINDOW_HU
+    low, high = NODULE_WINDOW_HU
     grey = np.clip((hu.astype(float) - low) / (high - low), 0, 1) * 255
     image = Image.fromarray(grey.astype(np.uint8))
     return np.asarray(image.resize((hu.shape[1] * _ZOOM, hu.shape[0] * _ZOOM), Image.Resampling.BICUBIC))
@@ -101,22 +105,39 @@ def _blend(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
     return (picture * (1 - alpha) + colour * alpha).astype(np.uint8)
 
 
-def _draw_marks(picture: np.ndarray, plane: int) -> np.ndarray:
-    """Patient directions at the edges, and a scale bar."""
+def _draw_marks(picture: np.ndarray, plane: int, words: str) -> np.ndarray:
     image = Image.fromarray(picture)
+    draw_marks(image, _LETTERS[plane], words, bar_mm=_SCALE_BAR_MM, pixel_mm=1 / _ZOOM)
+    return np.asarray(image)
+
+
+def draw_marks(image: Image.Image, letters: str, words: str, bar_mm: float, pixel_mm: float, size: float = 11) -> None:
+    """Draw patient directions at the edges, words in the upper left corner, and a scale bar in the lower right one.
+
+    Args:
+        image: RGB; drawn on.
+        letters: directions at the top, bottom, left and right.
+        words: such as the image number.
+        bar_mm: length of the bar.
+        pixel_mm: distance of columns.
+        size: height of the letters, pixels.
+    """
     draw = ImageDraw.Draw(image)
     width, height = image.size
-    font = ImageFont.load_default(11)
-    for letter, place, anchor in zip(
-        _LETTERS[plane],
-        ((width / 2, 2), (width / 2, height - 2), (3, height / 2), (width - 3, height / 2)),
-        ("mt", "mb", "lm", "rm"),
-        strict=True,
-    ):
-        draw.text(place, letter, _MARKS, font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
-    draw.line((width - 4 - _SCALE_BAR_MM * _ZOOM, height - 4, width - 4, height - 4), _MARKS, 2)
-    draw.text((width - 4, height - 7), f"{_SCALE_BAR_MM} mm", _MARKS, font, "rb", stroke_width=1, stroke_fill=(0, 0, 0))
-    return np.asarray(image)
+    font = ImageFont.load_default(size)
+    far = round(4 * size / 11)
+    texts = [
+        (letters[0], (width / 2, far / 2), "mt"),
+        (letters[1], (width / 2, height - far / 2), "mb"),
+        (letters[2], (far, height / 2), "lm"),
+        (letters[3], (width - far, height / 2), "rm"),
+        (f"{bar_mm:g} mm", (width - far, height - 2 * far), "rb"),
+        (words, (far, far / 2), "lt"),
+    ]
+    for text, place, anchor in texts:
+        draw.text(place, text, MARKS, font, anchor, stroke_width=1, stroke_fill=(0, 0, 0))
+    end = width - far, height - far
+    draw.line((end[0] - bar_mm / pixel_mm, end[1], *end), MARKS, max(round(size / 6), 2))
 
 
 def _draw_outline(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:

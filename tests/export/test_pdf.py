@@ -58,6 +58,7 @@ def test_a_page_says_what_was_predicted_what_readers_said_and_why_to_doubt_it(pa
         "Probability of a median rating over 3: 62 %",
         "cdam: fidelity: 0.31",
         "What is seen.",
+        "What this is not",
     ):
         assert words in found, words
     assert any(provenance.weights_sha256 in text for text in found) or any(
@@ -85,3 +86,9 @@ def test_more_doubts_and_figures_than_fit_are_counted_or_left_out(page, provenan
     assert "Good to know: reason 4" in found
     assert "Good to know: reason 5" not in found
     assert "1 of 1" in found
+
+
+def test_the_whole_slice_stands_beside_the_planes(page, provenance):
+    whole = dataclasses.replace(page, overview=Image.fromarray(np.zeros((8, 8, 3), np.uint8)))
+    pictures = [pdf_report([one], provenance).count(b"/Subtype /Image") for one in (page, whole)]
+    assert pictures == [1, 2]

@@ -10,7 +10,7 @@ from ctxai.explain import CDAM
 from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
-from ctxai.inference.overview import make_overview, write_overview
+from ctxai.inference.overview import make_overview, marked_picture, write_overview
 from ctxai.inference.predictions import prediction_row
 from ctxai.report.overview import read_overview
 
@@ -63,6 +63,14 @@ def test_image_numbers_follow_the_slices_of_the_patch(tmp_path):
     assert overview.image == overview.patch_images[32]
     assert overview.patch_images[-1] is None  # beyond the last slice
     assert overview.images == 40
+
+
+def test_the_printed_slice_has_a_ring_about_the_nodule(tmp_path):
+    series, nodule = body(tmp_path, (40.0, -20.0, 0))
+    picture = np.asarray(marked_picture(series, *make_overview(series, nodule))).astype(int)
+    ring = np.argwhere(picture[..., 0] - picture[..., 2] > 150)
+    share = (ring.min(axis=0) + ring.max(axis=0)) / 2 / picture.shape[:2]
+    assert share == pytest.approx((0.5 - 20 / 220, 0.5 + 40 / 240), abs=0.02)
 
 
 @pytest.mark.parametrize("z", [-1.0, 0.0, 1.0, 20.0])  # 0 and 20 mm lie in the middle between two slices

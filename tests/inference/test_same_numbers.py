@@ -83,11 +83,12 @@ def test_the_pdf(results, row):
         at = found.index("diameter, mm" if name == "diameter" else name)
         assert found[at + 1 : at + 4] == numbers, name
     text = " ".join(found)
-    assert f"diameter {row['diameter_mm']:.1f} mm" in text
+    assert f"diameter {row['diameter_mm']:.1f} mm, measured by readers" in text
+    assert re.search(rf"image {row['InstanceNumber']}\b", text)
     assert f"Probability of a median rating over 3: {per_cent(row['malignancy_probability'])}" in text
-    assert f"fidelity, 0 knows nothing: {row['cdam_malignancy_fidelity']:.2f}".replace("-", "−") in text.replace(
-        "-", "−"
-    )
+    assert f"random maps it beats: {per_cent(row['cdam_malignancy_fidelity_percentile'] / 100)}" in text
+    assert f"stability, 1 unmoved by noise: {row['cdam_malignancy_stability']:.2f}" in text.replace("−", "-")
+    assert f"evidence inside the nodule: {per_cent(row['cdam_malignancy_inside'])}" in text
 
 
 def test_the_structured_report(results, row):

@@ -61,3 +61,14 @@ def test_no_evidence_gives_the_plain_ct_and_the_consensus_is_outlined():
     outlined = plane(nodule_tile(hu, zero, block((28, 28, 28), (36, 36, 36)) > 0), 0, 0)
     green = (outlined[..., 1] > outlined[..., 0] + 100).sum()
     assert green == 4 * (8 * 4 - 1)  # the rim of a square of 8 voxels, 4 pixels each
+
+
+def test_the_image_number_stands_on_the_axial_plane_alone():
+    hu, zero = np.full((64, 64, 64), -1200), np.zeros((64, 64, 64), np.float32)
+    bare, named = nodule_tile(hu, zero, None), nodule_tile(hu, zero, None, image=43)
+    for row in (0, 1):
+        changed = np.argwhere((plane(bare, row, 0) != plane(named, row, 0)).any(axis=2))
+        assert len(changed) > 20
+        assert changed.max() < SIDE / 2  # the upper left corner
+        for column in (1, 2):
+            np.testing.assert_array_equal(plane(bare, row, column), plane(named, row, column))

@@ -12,7 +12,8 @@ from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.export.dicom.secondary_capture import write_secondary_capture
 from ctxai.inference.formats.base import MapOverlay, OutputFormat, SeriesOutput
 from ctxai.inference.nodule import ExplainedNodule
-from ctxai.report.slices import fused_slice
+from ctxai.inference.overview import edge_letters, image_number
+from ctxai.report.slices import SliceMarks, fused_slice
 from ctxai.run.explanation import UNMEASURED_DIAMETER_MM
 
 
@@ -35,11 +36,14 @@ class _Pictures(Mapping[int, np.ndarray]):
     def __init__(self, output: SeriesOutput, overlay: MapOverlay) -> None:
         provenance = overlay.provenance
         self._series, self._shares = output.series, overlay.shares
-        self._words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}"
+        self._words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}".replace("_", " ")
         self._numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
 
     def __getitem__(self, number: int) -> np.ndarray:
-        return fused_slice(self._series.read(number, number + 1)[0], self._shares[number], self._words)
+        series = self._series
+        spacing_mm = float(series.grid.spacing_mm[0])
+        marks = SliceMarks(edge_letters(series.grid), image_number(series, number), spacing_mm, self._words)
+        return fused_slice(series.read(number, number + 1)[0], self._shares[number], marks)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._numbers)
