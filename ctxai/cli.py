@@ -38,7 +38,8 @@ A first overlay, on a CT that is drawn for you; then open out/report.html:
     {COMMANDS["phantom"].example}
     ctxai explain ct out
 
-Every command has a --help with an example. There is no nodule detector: nodules come from LIDC-IDRI or your points.
+Every command has a --help with an example. Nodules come from LIDC-IDRI, your points, or a detector of yours (detect):
+no nodule detector is part of the package.
 """
 
 _Shell = Literal["bash", "zsh", "fish", "powershell"]

@@ -13,7 +13,7 @@ from ctxai.commands import COMMANDS
 from ctxai.commands import manifest as manifest_command
 
 
-def test_help_names_every_command_and_says_there_is_no_detector(capsys):
+def test_help_names_every_command_and_says_where_nodules_come_from(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in COMMANDS)

@@ -42,8 +42,8 @@ def explain(
     """Predict and explain the nodules of every CT series in INPUT, and write overlays in the CT's own geometry.
 
     OUT_DIR gets predictions.csv, predictions.json and report.html, and for each series a folder with NIfTI files and
-    DICOM objects to look at beside the CT. There is no nodule detector: the nodules are LIDC-IDRI's, or your points.
-    For research use only.
+    DICOM objects to look at beside the CT. The nodules are LIDC-IDRI's, or your points, which `ctxai detect` can
+    propose with a detector of yours. For research use only.
 
     Args:
         input: a folder of a series, a study or many studies, or a zip of one.

@@ -45,9 +45,9 @@ def watch(
     deleted KEEP_S seconds after the PACS has named as stored what was made of it. After a crash, or while the PACS is
     down or refuses for the time being, the same command goes on from there. A series is complete when its sender has
     closed and no image has come for SETTLE_S seconds, four times that where slices are missing; late images bring it
-    back. A series that cannot be explained or that the PACS refuses goes to SPOOL/refused with the reason. There is no
-    nodule detector: nodules are LIDC-IDRI's, or points of your own with their series_uid. Ctrl-C stops. For research
-    use only.
+    back. A series that cannot be explained or that the PACS refuses goes to SPOOL/refused with the reason. No
+    nodule detector runs here: nodules are LIDC-IDRI's, or points of your own with their series_uid. Ctrl-C stops. For
+    research use only.
 
     Args:
         spool: folder for images (incoming), results and what was refused.

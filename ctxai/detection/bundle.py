@@ -22,6 +22,13 @@ CONFIG = Path("configs") / "inference.json"
 WEIGHTS = Path("models") / "model.pt"
 BACKBONES = ("resnet10", "resnet18", "resnet34", "resnet50")
 _TRANSFORMS = ("LoadImaged", "EnsureChannelFirstd", "Orientationd", "Spacingd", "ScaleIntensityRanged", "EnsureTyped")
+#: These bring boxes to world coordinates, as :mod:`ctxai.detection.detector` does by itself.
+_POSTPROCESSING = (
+    "ClipBoxToImaged",
+    "AffineBoxToWorldCoordinated",
+    "ConvertBoxModed",
+    "DeleteItemsd",
+)
 _SETTERS = ("set_target_keys", "set_box_selector_parameters", "set_sliding_window_inferer")
 _REFERENCE = re.compile(r"@(\w+)")
 
@@ -105,6 +112,9 @@ def _settings(config: Mapping[str, Any]) -> DetectorSettings:
     scaling = transforms["ScaleIntensityRanged"]
     if transforms["Orientationd"]["axcodes"] != "RAS":
         raise _Unexpected("Orientationd: expected axcodes RAS")
+    if "postprocessing" in config:
+        for transform in _target(config, "postprocessing", "Compose")["transforms"]:
+            _known("postprocessing", transform["_target_"], _POSTPROCESSING)
     scales = _numbers("feature_map_scales", anchors["feature_map_scales"])
     shapes = tuple(_numbers("base_anchor_shapes", shape, 3) for shape in anchors["base_anchor_shapes"])
     if len(scales) != len(layers) + 1:

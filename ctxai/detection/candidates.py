@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,22 +29,22 @@ class Candidate:
     score: float
 
 
-def write_candidates(path: Path, candidates: Sequence[Candidate], series_uid: str) -> None:
-    """Write candidates in their order; without any, the header alone.
+def write_candidates(path: Path, found: Mapping[str, Sequence[Candidate]]) -> None:
+    """Write candidates in their order, numbered through; without any, the header alone.
 
     Args:
         path: CSV file.
-        candidates: of one CT.
-        series_uid: Series Instance UID of the CT; empty where it has none.
+        found: by Series Instance UID of the CT; empty where it has none.
     """
+    every = [(uid, candidate) for uid, candidates in found.items() for candidate in candidates]
     rows = [
         (
             *(round(float(value), 3) for value in each.centre_lps),
             f"candidate-{number:03d}",
-            series_uid,
+            uid,
             round(each.diameter_mm, 2),
             round(each.score, 4),
         )
-        for number, each in enumerate(candidates, start=1)
+        for number, (uid, each) in enumerate(every, start=1)
     ]
     write_text(path, pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n"))

@@ -18,10 +18,14 @@ from monai.transforms import Compose, Orientation, ScaleIntensityRange, Spacing
 from ctxai.ct.volume import CT
 from ctxai.detection.bundle import WEIGHTS, DetectorSettings, read_settings
 from ctxai.detection.candidates import Candidate
-from ctxai.errors import ModelError, one_line
+from ctxai.errors import InputError, ModelError, one_line
 from ctxai.models.weights_io import read_tensors
 from ctxai.progress import console
 
+#: How much coarser than the detector's voxels those of a CT may be: LUNA16 ends at twice, LIDC-IDRI at four times.
+_COARSER = 4.0
+#: 4 GB in single precision; a whole chest at .7 x .7 x 1.25 mm has 150 million.
+_MOST_VOXELS = 1e9
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> LPS
 
 #: Image (1, right, anterior, superior) → boxes (N, 6) as (low, high) corners in its voxels, and scores (N).
@@ -92,7 +96,11 @@ def propose(ct: CT, settings: DetectorSettings, find_boxes: FindBoxes) -> Sequen
         ct: the CT, on a regular grid.
         settings: of the detector.
         find_boxes: the detector.
+
+    Raises:
+        InputError: when the detector's spacing does not fit the CT.
     """
+    _check_spacing(ct, settings)
     image = network_input(ct, settings)
     to_lps = _FLIP @ image.affine.numpy()
     boxes, scores = find_boxes(image.as_tensor())
@@ -101,6 +109,28 @@ def propose(ct: CT, settings: DetectorSettings, find_boxes: FindBoxes) -> Sequen
         for box, score in zip(boxes.double().numpy(), scores, strict=True)
     ]
     return sorted(found, key=lambda candidate: -candidate.score)
+
+
+def _check_spacing(ct: CT, settings: DetectorSettings) -> None:
+    """Refuse a CT that a detector's voxels do not fit.
+
+    Raises:
+        InputError: when the CT is much coarser, or would become larger than memory.
+    """
+    expected = max(settings.spacing_mm)
+    coarsest = float(ct.grid.spacing_mm.max())
+    if coarsest > _COARSER * expected:
+        raise InputError(
+            f"{ct.source_label}: its voxels are {coarsest:.3g} mm apart, and the detector expects "
+            f"{' x '.join(f'{mm:g}' for mm in settings.spacing_mm)} mm; give a CT of thinner slices"
+        )
+    voxels = float(np.prod(ct.grid.shape)) * ct.grid.voxel_volume_mm3 / float(np.prod(settings.spacing_mm))
+    if voxels > _MOST_VOXELS:
+        raise InputError(
+            f"{ct.source_label}: would be {voxels:.2g} voxels at the detector's "
+            f"{' x '.join(f'{mm:g}' for mm in settings.spacing_mm)} mm, expected at most {_MOST_VOXELS:.2g}; "
+            "give a detector of a coarser pixdim"
+        )
 
 
 def network_input(ct: CT, settings: DetectorSettings) -> MetaTensor:

@@ -133,7 +133,8 @@ def candidates_of(series: CT, nodules: Sequence[AnnotatedNodule] | None) -> list
         if not isinstance(series, CTSeries) or not readers.knows(series.series_uid):
             raise InputError(
                 f"{series.source_label}: no LIDC-IDRI annotation belongs to this series; "
-                "there is no nodule detector: mark nodules in a CSV with x,y,z (LPS mm) and give it with --points"
+                "mark nodules in a CSV with x,y,z (LPS mm), or let a detector of yours propose them (`ctxai detect`), "
+                "and give it with --points"
             )
         nodules = readers.nodules([CTDescription.of_slices(series.headers, series.patient_id)]).nodules
     return list(filter(None, (_candidate(series, nodule) for nodule in nodules)))

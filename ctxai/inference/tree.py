@@ -129,7 +129,10 @@ def _explain_file(
 ) -> None:
     """Explain a CT in a NIfTI, NRRD or MetaImage file; overlays are NIfTI only, because it has no DICOM headers."""
     if annotations is None:
-        raise InputError(f"{path}: mark its nodules and give them with --points; there is no nodule detector")
+        raise InputError(
+            f"{path}: mark its nodules, or let a detector of yours propose them (`ctxai detect`), and give them with "
+            "--points"
+        )
     uid = path.name.removesuffix(path.name[len(path.name) - len(suffix_of(path)) :])
     found = annotate(annotations, [CTDescription(uid, "", "", str(path))])
     require_some(annotations, found, [CTDescription(uid, "", "")])

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from detection_bundles import write_bundle
@@ -28,6 +30,26 @@ def test_candidates_are_points_that_explain_reads(ct, tmp_path):
     assert all(series.grid.contains(point.centre_lps) and point.diameter_mm > 0 for point in points)
     scores = [float(point.columns["score"]) for point in points]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_candidates_of_several_series_in_a_zip_are_told_apart_and_a_damaged_series_is_left_out(ct, tmp_path, caplog):
+    bundle = write_bundle(tmp_path / "bundle", backbone="resnet10", score_thresh=0.0, detections=2)
+    tree = tmp_path / "tree"
+    shutil.copytree(ct, tree / "first")
+    grid = ct_grid((16, 40, 40), (0.8, 0.8, 1.5))
+    hu = np.random.default_rng(1).integers(-900, 100, grid.shape).astype(np.int16)
+    write_ct(tree / "second", hu, grid, seed="second")
+    files = write_ct(tree / "gap", hu, grid, seed="gap")
+    files[7].unlink()
+    packed = shutil.make_archive(str(tmp_path / "study"), "zip", tree)
+    out = tmp_path / "candidates.csv"
+    assert main(["detect", packed, str(out), "--detector", str(bundle), "--device", "cpu"]) == 0
+    points = read_points(out)
+    uids = {read_series(tree / name).series_uid for name in ("first", "second")}
+    assert [point.nodule_id for point in points] == [f"candidate-{number:03d}" for number in range(1, 5)]
+    assert {point.series_uid for point in points[:2]} | {point.series_uid for point in points[2:]} == uids
+    assert [record.message for record in caplog.records if "left out" in record.message]
+    assert main(["detect", str(tree / "gap"), str(out), "--detector", str(bundle), "--device", "cpu"]) == 2
 
 
 def test_without_a_candidate_the_table_has_its_header_and_one_line_says_so(ct, tmp_path, capsys):

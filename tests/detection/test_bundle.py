@@ -59,6 +59,11 @@ def _set(*keys_and_value):
         (lambda content: content.pop("detector_ops"), "no 'detector_ops'"),
         (_set("detector_ops", ["$@detector.set_target_keys()"]), "no 'set_box_selector_parameters'"),
         (_set("detector_ops", "nonsense"), "expected a call"),
+        (_set("postprocessing", {"_target_": "Compose", "transforms": [{"_target_": "scripts.Own"}]}), "scripts.Own"),
+        (
+            _set("feature_extractor", "$BackboneWithFPN(@backbone,{'layer9':'0'},[1],0,3)"),
+            "out_channels: expected whole",
+        ),
         (_set("backbone", 7), "not the layout"),
     ],
 )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,11 @@ from detection_bundles import write_bundle
 from scipy import ndimage
 
 from ctxai.ct.series import read_series
+from ctxai.ct.volume import CTVolume
+from ctxai.detection import detector
 from ctxai.detection.bundle import read_settings
 from ctxai.detection.detector import load_detector, propose
-from ctxai.errors import ModelError
+from ctxai.errors import InputError, ModelError
 
 from synthetic_ct import AXIAL, CORONAL, FEET_FIRST, ct_grid, rotated, write_ct
 
@@ -81,6 +85,18 @@ def test_a_published_network_proposes_boxes_inside_the_ct(bundle, tmp_path, shap
     assert len(found) == 5
     assert all(grid.contains(each.centre_lps) and 0 < each.score < 1 and each.diameter_mm > 0 for each in found)
     assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+
+
+def test_a_ct_that_the_detectors_voxels_do_not_fit_is_one_line(bundle, monkeypatch):
+    settings = read_settings(bundle)
+    thick = CTVolume(np.full((4, 8, 8), -900), (0.8, 0.8, 10.0))
+    with pytest.raises(InputError, match=r"voxels are 10 mm apart.* expects 0\.703125 x 0\.703125 x 1\.25 mm"):
+        propose(thick, settings, boxes_about_what_is_bright)
+    fine = dataclasses.replace(settings, spacing_mm=(0.1, 0.1, 0.1))
+    wide = CTVolume(np.full((8, 512, 512), -900), (0.4, 0.4, 0.4))
+    monkeypatch.setattr(detector, "_MOST_VOXELS", 1e8)
+    with pytest.raises(InputError, match=r"would be 1\.3e\+08 voxels at the detector's 0\.1 x 0\.1 x 0\.1 mm"):
+        propose(wide, fine, boxes_about_what_is_bright)
 
 
 def test_weights_that_are_code_or_of_another_network_are_refused(tmp_path):
