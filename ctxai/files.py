@@ -86,8 +86,21 @@ def sweep(folder: Path, deep: bool = False) -> None:
     """
     pattern = ".*.partial.*"
     for stale in folder.rglob(pattern) if deep else folder.glob(pattern):
-        if stale.is_symlink() or not stale.is_dir():
+        if is_unfinished(stale) and (stale.is_symlink() or not stale.is_dir()):
             stale.unlink(missing_ok=True)
+
+
+def refuse_links(folder: Path, name: str) -> None:
+    """Refuse a path that leads through a link below ``folder``.
+
+    Raises:
+        InputError: naming the link.
+    """
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link; nothing is written or removed through it: remove it, then run again")
 
 
 @contextlib.contextmanager
@@ -133,6 +146,11 @@ def sha256(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as a hexadecimal string."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """SHA-256 of the file that :func:`write_text` makes of ``text``."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def json_sha256(value: Any) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
-from ctxai.files import explain_os_errors, sha256, sweep, write_json
+from ctxai.files import explain_os_errors, refuse_links, sha256, sweep, write_json
 from ctxai.results_folder import DICOM, SERIES_RECORD, is_series_key
 
 #: Folder in a series' folder: a generation that is switched to and not yet in place.
@@ -122,17 +122,22 @@ def dicom_objects(folder: Path) -> list[Path]:
         folders = [folder]
     else:
         folders = series_folders(folder)
-    found = []
-    for one in folders:
-        for name, checksum in sorted(read_record(one).files.items()):
-            if name.startswith(f"{DICOM}/") and name.endswith(".dcm"):
-                found.append(_unchanged(one, name, checksum))
-    return found
+    return [path for one in folders for path in recorded_files(one, f"{DICOM}/") if path.suffix == ".dcm"]
+
+
+def recorded_files(folder: Path, start: str) -> list[Path]:
+    """Files that the record of a series' folder names, of those whose paths begin with ``start``.
+
+    Raises:
+        InputError: when one is missing, or is not what was written.
+    """
+    files = sorted(read_record(folder).files.items())
+    return [_unchanged(folder, name, checksum) for name, checksum in files if name.startswith(start)]
 
 
 def _unchanged(folder: Path, name: str, checksum: str) -> Path:
     path = folder / name
-    _refuse_links(folder, name)
+    refuse_links(folder, name)
     if not path.is_file() or sha256(path) != checksum:
         state = "is not what `ctxai explain` wrote" if path.is_file() else "is gone"
         raise InputError(f"{path}: {state}; run `ctxai explain` again")
@@ -153,7 +158,7 @@ def new_generation(folder: Path, digest: str, ct: str | None, deidentified: Sequ
         InputError: when a file of a person's own is in the way, a file was changed since it was written, a link is
             where a file is to be, another process writes the same series, or the disk is full.
     """
-    _refuse_links(folder.parent, folder.name)
+    refuse_links(folder.parent, folder.name)
     before = _settled(folder)
     _remove_stale_stages(folder)
     stage = folder.with_name(f".{os.getpid()}.{secrets.token_hex(3)}.partial.{folder.name}")
@@ -194,7 +199,7 @@ def withdraw(folder: Path) -> None:
         InputError: as :func:`new_generation`.
     """
     if (folder / SERIES_RECORD).is_file():
-        _refuse_links(folder.parent, folder.name)
+        refuse_links(folder.parent, folder.name)
         before = _settled(folder)
         (folder / SERIES_RECORD).unlink()
         _remove(folder, before)
@@ -206,14 +211,14 @@ def settle(folder: Path) -> None:
     Raises:
         InputError: for a damaged record, or a folder that is a link.
     """
-    _refuse_links(folder.parent, folder.name)
+    refuse_links(folder.parent, folder.name)
     record = read_record(folder)
     if record.replaced is None:
         return
     with explain_os_errors(folder):
         for name in record.files:
-            _refuse_links(folder, name)
-            _refuse_links(folder, f"{_NEXT}/{name}")
+            refuse_links(folder, name)
+            refuse_links(folder, f"{_NEXT}/{name}")
             if (folder / _NEXT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / _NEXT / name).replace(folder / name)
@@ -230,7 +235,7 @@ def _settled(folder: Path) -> dict[str, str]:
     settle(folder)
     files = dict(read_record(folder).files)
     for name, checksum in files.items():
-        _refuse_links(folder, name)
+        refuse_links(folder, name)
         path = folder / name
         if path.exists() and (not path.is_file() or sha256(path) != checksum):
             raise InputError(f"{path}: was changed after `ctxai explain` wrote it; move it away, then run again")
@@ -244,7 +249,7 @@ def _switch(folder: Path, stage: Path, record: SeriesRecord, before: Mapping[str
         stage.rename(folder)
         return
     for name in record.files:
-        _refuse_links(folder, name)
+        refuse_links(folder, name)
         path = folder / name
         if name not in before and path.exists() and not (path.is_file() and sha256(path) == record.files[name]):
             raise InputError(
@@ -262,7 +267,7 @@ def _switch(folder: Path, stage: Path, record: SeriesRecord, before: Mapping[str
 def _remove(folder: Path, files: Mapping[str, str]) -> None:
     """Remove files that are what was written, and folders that are empty then."""
     for name, checksum in files.items():
-        _refuse_links(folder, name)
+        refuse_links(folder, name)
         path = folder / name
         if path.is_file() and sha256(path) == checksum:
             path.unlink()
@@ -285,12 +290,3 @@ def _remove_stale_stages(folder: Path) -> None:
         if int(match[1]) != os.getpid() and Path(f"/proc/{match[1]}").exists():
             raise InputError(f"{folder}: is being written by process {match[1]}; wait until it has ended")
         shutil.rmtree(stale, ignore_errors=True)
-
-
-def _refuse_links(folder: Path, name: str) -> None:
-    """Refuse a path that leads through a link below ``folder``."""
-    path = folder
-    for part in name.split("/"):
-        path = path / part
-        if path.is_symlink():
-            raise InputError(f"{path}: is a link; nothing is written or removed through it: remove it, then run again")

@@ -2,7 +2,8 @@
 
 ::
 
-    OUT/predictions.csv  datapackage.json  predictions.json  report.html  sent.json  shards/<i>-of-<n>.json
+    OUT/predictions.csv  datapackage.json  predictions.json  report.html  written.json  sent.json
+    OUT/shards/<i>-of-<n>.json
     OUT/<series>/explained.json  report.html  ct.nii.gz  nodules.nii.gz
     OUT/<series>/maps/<method>_<target>.nii.gz
     OUT/<series>/dicom/{pmap,seg,sr,sc,pdf,ct}/*.dcm
@@ -30,6 +31,8 @@ REPORT = "report.html"
 SENT_LOG = "sent.json"
 #: One file per finished shard.
 SHARDS = "shards"
+#: Checksums of tables and pages, which are written again and again.
+WRITTEN = "written.json"
 
 #: In a series' folder: what its results depend on, where its CT is, its rows of the table, and its files.
 SERIES_RECORD = "explained.json"

@@ -93,8 +93,8 @@ def test_what_a_killed_explanation_left_is_removed(phantom_tree, run_folder, tmp
     (folder / "explained.json").unlink()
     aside = tmp_path / f".99999999.abcdef.partial.{folder.name}"
     (aside / "maps").mkdir(parents=True)
-    stale = [aside / "maps" / ".1.abc.partial.map.nii.gz", folder / ".1.abc.partial.report.html"]
-    for path in [*stale, tmp_path / ".1.abc.partial.report.html"]:
+    stale = [aside / "maps" / ".1.abcdef.partial.map.nii.gz", folder / ".1.abcdef.partial.report.html"]
+    for path in [*stale, tmp_path / ".1.abcdef.partial.report.html"]:
         path.touch()
     assert explain(phantom_tree, run_folder, tmp_path) == 0
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == done

@@ -15,16 +15,17 @@ from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
-from ctxai.files import sweep, write_json, write_text
+from ctxai.files import json_text, sweep
 from ctxai.generations import read_record, series_folders
 from ctxai.inference.data_dictionary import data_package
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overview import centre_slice
+from ctxai.own_files import OwnFiles, own_files
 from ctxai.report.explanation import write_report
 from ctxai.report.trust import Level, warnings_of
-from ctxai.results_folder import DATA_PACKAGE, PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD
+from ctxai.results_folder import DATA_PACKAGE, PREDICTIONS, PREDICTIONS_TABLE, REPORT, SERIES_RECORD, WRITTEN
 from ctxai.run.run import Run
 from ctxai.run.targets import name_of
 
@@ -95,6 +96,15 @@ def made_by(run: Run) -> dict[str, str]:
     return {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
 
 
+def refuse_own_tables(out_dir: Path) -> None:
+    """Refuse a folder with tables or a report that :func:`write_tables` has not written.
+
+    Raises:
+        InputError: naming the first.
+    """
+    OwnFiles(out_dir, WRITTEN).refuse_others(PREDICTIONS_TABLE, DATA_PACKAGE, PREDICTIONS, REPORT)
+
+
 def write_tables(
     out_dir: Path,
     origin: Mapping[str, str],
@@ -110,7 +120,7 @@ def write_tables(
         left_out: why series were left out, by key; they are the error's reason where nothing was explained.
 
     Raises:
-        InputError: when the shards explained no nodule.
+        InputError: when the shards explained no nodule, or a person's own file is in the way.
     """
     sweep(out_dir)
     rows: list[dict[str, Any]] = []
@@ -121,9 +131,10 @@ def write_tables(
         reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
         raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
     table = pd.DataFrame(rows).assign(notice=NOTICE)
-    write_text(out_dir / PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
-    write_json(out_dir / DATA_PACKAGE, data_package(table), sort_keys=False)
     header = {**origin, "notice": NOTICE, "nodules": rows}
-    write_json(out_dir / PREDICTIONS, header, sort_keys=False)
+    with own_files(out_dir, WRITTEN) as files:
+        files.write(PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
+        files.write(DATA_PACKAGE, json_text(data_package(table), sort_keys=False))
+        files.write(PREDICTIONS, json_text(header, sort_keys=False))
     write_report(out_dir, newer_than=SERIES_RECORD)
     return out_dir / REPORT

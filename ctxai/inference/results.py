@@ -28,7 +28,7 @@ from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import write_overlays
 from ctxai.inference.overview import centre_slice, image_number, write_overview
-from ctxai.inference.predictions import log_warnings, made_by, prediction_row, write_tables
+from ctxai.inference.predictions import log_warnings, made_by, prediction_row, refuse_own_tables, write_tables
 from ctxai.memory import return_freed_memory
 from ctxai.report.tiles import nodule_tile
 from ctxai.results_folder import DEFAULT_FORMATS, SERIES_RECORD, is_nodule_id, picture_of
@@ -89,6 +89,7 @@ class Results:
         options.check()
         refuse_other(out, RESULTS)
         refuse_mixture(out, options.confidentiality)
+        refuse_own_tables(out)
         replace(self, options=options).write_series(out)
         return write_tables(out, made_by(options.run))
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ctxai.errors import InputError
-from ctxai.files import write_json
+from ctxai.files import refuse_links, write_json
 from ctxai.inference.predictions import write_tables
 from ctxai.progress import console
 from ctxai.results_folder import REPORT, SHARDS, shard_file
+
+_RECORD = re.compile(r"[0-9]+-of-[0-9]+\.json")
 
 logger = logging.getLogger(__name__)
 
 
 def forget_shards(out_dir: Path, index: int, count: int) -> None:
-    """Remove the record of a shard that is about to be done, and those of another number of shards."""
+    """Remove the record of a shard that is about to be done, and those of another number of shards.
+
+    Raises:
+        InputError: when their folder is a link.
+    """
+    refuse_links(out_dir, SHARDS)
     own = shard_file(out_dir, index, count)
     for path in (out_dir / SHARDS).glob("*-of-*.json"):
-        if path == own or not path.name.endswith(f"-of-{count}.json"):
+        if _RECORD.fullmatch(path.name) and (path == own or not path.name.endswith(f"-of-{count}.json")):
             path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds something, or is gone
+        (out_dir / SHARDS).rmdir()
 
 
 def write_shard(
@@ -54,7 +65,7 @@ def merge_shards(out_dir: Path) -> None:
     Raises:
         InputError: when a shard is missing, shards have different options, or no nodule was explained.
     """
-    paths = sorted((out_dir / SHARDS).glob("[!.]*-of-*.json"))
+    paths = sorted(path for path in (out_dir / SHARDS).glob("*-of-*.json") if _RECORD.fullmatch(path.name))
     counts = {int(path.stem.rpartition("-of-")[2]) for path in paths}
     if len(counts) != 1:
         found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "none"

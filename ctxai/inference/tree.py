@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +23,12 @@ from ctxai.generations import withdraw
 from ctxai.inference.nodules import candidates_of, describe_series, open_series
 from ctxai.inference.options import ExplainOptions
 from ctxai.inference.overlays import writable_formats
-from ctxai.inference.predictions import made_by, write_tables
+from ctxai.inference.predictions import made_by, refuse_own_tables, write_tables
 from ctxai.inference.results import explain_series, is_done, refuse_mixture
 from ctxai.inference.selection import choose_series
 from ctxai.inference.shards import forget_shards, write_shard
 from ctxai.ingestion.extraction import without_source_label
 from ctxai.progress import console, track
-from ctxai.results_folder import SHARDS
 from ctxai.shards import parse_shard
 
 logger = logging.getLogger(__name__)
@@ -70,6 +68,7 @@ def explain_tree(
     """
     refuse_other(out_dir, RESULTS, (input, options.run.path))
     refuse_mixture(out_dir, options.confidentiality)
+    refuse_own_tables(out_dir)
     options.check()
     index, count = parse_shard(shard or "0/1")
     if points is not None and xml is not None:
@@ -77,10 +76,7 @@ def explain_tree(
     annotations = LidcXml(xml) if xml else open_annotations(points) if points else None
     if concept is not None:
         options = options.with_concept(concept)
-    if shard is None:
-        shutil.rmtree(out_dir / SHARDS, ignore_errors=True)
-    else:
-        forget_shards(out_dir, index, count)
+    forget_shards(out_dir, index, count)
     rules = replace(STRICT, acquisitions=tuple(acquisitions))
     explained: dict[str, int] = {}
     failures: dict[str, InputError] = {}

@@ -16,6 +16,7 @@ from ctxai.ct.volume import CTVolume
 from ctxai.ct.volume_file import read_image
 from ctxai.errors import InputError
 from ctxai.export.overlay import to_ct_grid
+from ctxai.generations import recorded_files
 from ctxai.open.answers import DONE, FAILED, Answer, Question, warnings_about
 from ctxai.open.marks import Mark
 from ctxai.open.study import OpenedSeries
@@ -60,7 +61,7 @@ class FinishedStudy:
     def _add(self, folder: Path, row: Mapping[str, Any], crops: Crops) -> None:
         whole = folder / CT_NIFTI
         uid = str(row.get("SeriesInstanceUID") or row["series"])
-        if whole.is_file():
+        if recorded_files(folder, CT_NIFTI):
             key, path, name = folder.name, whole, f"series {folder.name}"
         else:
             key = series_key(f"{folder.name}/{row['nodule_id']}")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
+from ctxai.generations import recorded_files
 from ctxai.report.overview import Overview, read_overview
-from ctxai.results_folder import OVERVIEW_PICTURE, PATCH_CT, PATCH_READERS, nodule_folder
+from ctxai.results_folder import OVERVIEW, OVERVIEW_PICTURE, PATCH_CT, PATCH_READERS, nodule_folder
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,19 @@ def find_crops(series_folder: Path, row: Mapping[str, Any]) -> Crops | None:
         row: the nodule's line of predictions.csv; maps that it does not speak of are of an earlier call.
 
     Raises:
-        InputError: when a sidecar of a map is damaged.
+        InputError: when a file is not what was written, or the sidecar of a map is damaged.
     """
     folder = nodule_folder(series_folder, row["nodule_id"])
-    if not (folder / PATCH_CT).is_file():
+    files = {path.name: path for path in recorded_files(series_folder, f"{folder.relative_to(series_folder)}/")}
+    if PATCH_CT not in files:
         return None
     order = list(row)
-    described = [_described(path) for path in sorted(folder.glob("*_*.json"))]
-    known = [one for one in described if f"{one.column}_inside" in row and one.path.is_file()]
+    described = [_described(path) for name, path in files.items() if name.endswith(".json") and "_" in name]
+    known = [one for one in described if f"{one.column}_inside" in row and one.path.name in files]
     known.sort(key=lambda one: order.index(f"{one.column}_inside"))
-    readers = folder / PATCH_READERS
-    overview = read_overview(folder)
-    picture = None if overview is None else folder / OVERVIEW_PICTURE
-    return Crops(folder / PATCH_CT, readers if readers.is_file() else None, tuple(known), overview, picture)
+    overview = read_overview(folder) if OVERVIEW in files else None
+    picture = None if overview is None else files.get(OVERVIEW_PICTURE)
+    return Crops(files[PATCH_CT], files.get(PATCH_READERS), tuple(known), overview, picture)
 
 
 def _described(sidecar: Path) -> MapFile:

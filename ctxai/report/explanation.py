@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctxai.files import write_text
+from ctxai.generations import recorded_files
+from ctxai.own_files import own_files
 from ctxai.report.cohort_table import cohort_table
 from ctxai.report.crops import Crops, find_crops
 from ctxai.report.nodule_section import nodule_section
 from ctxai.report.page import render_page
 from ctxai.report.results import Results, read_results
 from ctxai.report.tiles import evidence_colours
-from ctxai.results_folder import REPORT, picture_of
+from ctxai.results_folder import REPORT, WRITTEN, picture_of
 
 #: Up to about this many bytes the nodules stand in one page, beyond it in a page for each series.
 ONE_PAGE_BYTES = 10_000_000
@@ -66,15 +67,21 @@ def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than
 
     counted = f"{_counted(len(results.rows), 'nodule')} of {len(by_series)} series"
     shown = range(len(results.rows)) if together else ()
-    write_text(out_dir / REPORT, page_of("Explained nodules", counted, shown, table=table, back=None))
-    for series, own in by_series.items():
-        page = out_dir / series / REPORT
-        if together:
-            page.unlink(missing_ok=True)  # of an earlier call with more nodules
-        elif newer_than is None or not _is_newer(page, page.with_name(newer_than)):
+    own_pages = {} if together else {f"{series}/{REPORT}": series for series in by_series}
+    with own_files(out_dir, WRITTEN) as files:
+        files.write(REPORT, page_of("Explained nodules", counted, shown, table=table, back=None))
+        for earlier in files.names:
+            if earlier.endswith(f"/{REPORT}") and earlier not in own_pages:
+                files.remove(earlier)
+        for name, series in own_pages.items():
+            if name in files.names and newer_than is not None:
+                page = out_dir / name
+                if _is_newer(page, page.with_name(newer_than)):
+                    continue
             back = {"link": f"../{REPORT}", "nodules": len(results.rows)}
-            counted = _counted(len(own), "nodule")
-            write_text(page, page_of(f"Series {series}", counted, own, table="", back=back))
+            numbers = by_series[series]
+            counted = _counted(len(numbers), "nodule")
+            files.write(name, page_of(f"Series {series}", counted, numbers, table="", back=back))
 
 
 def _size(crops: Crops | None, picture: Path | None) -> int:
@@ -85,8 +92,9 @@ def _size(crops: Crops | None, picture: Path | None) -> int:
 
 def _picture(results: Results, number: int) -> Path | None:
     row = results.rows[number]
-    path = picture_of(results.folder / row["series"], row["nodule_id"])
-    return path if path.is_file() else None
+    folder = results.folder / row["series"]
+    path = picture_of(folder, row["nodule_id"])
+    return next(iter(recorded_files(folder, path.relative_to(folder).as_posix())), None)
 
 
 def _is_newer(page: Path, other: Path) -> bool:

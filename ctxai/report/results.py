@@ -7,14 +7,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.generations import read_record, series_folders
-from ctxai.results_folder import PREDICTIONS, is_nodule_id, is_series_key
+from ctxai.results_folder import PREDICTIONS, SERIES_RECORD, is_nodule_id, is_series_key
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,7 @@ def read_results(folder: Path) -> Results:
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
         ) from None
     for row in results.rows:
-        for name, fits in (("series", is_series_key), ("nodule_id", is_nodule_id)):
-            if not fits(str(row.get(name, ""))):
-                found = str(row.get(name))[:60]
-                raise InputError(f"{path}: {name} {found!r} cannot name a folder in {folder}; not read")
+        _refuse_other_names(path, row)
     rows = tuple(_recorded(folder, results.rows))
     try:
         for row in rows:
@@ -110,5 +106,21 @@ def read_results(folder: Path) -> Results:
 def _recorded(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """The rows of each series as its record has them: a run may have been killed before it wrote the table."""
     done = {one.name: one for one in series_folders(folder)}
-    for series, own in groupby(rows, key=lambda row: str(row["series"])):
-        yield from read_record(done[series]).rows if series in done else own
+    for series in dict.fromkeys(str(row["series"]) for row in rows):
+        if series not in done:
+            raise InputError(f"{folder / series}: no finished results of this series; run `ctxai explain` again")
+        for row in read_record(done[series]).rows:
+            _refuse_other_names(done[series] / SERIES_RECORD, row, series)
+            yield row
+
+
+def _refuse_other_names(path: Path, row: Mapping[str, Any], series: str | None = None) -> None:
+    """Refuse a row whose names cannot be those of files, or that is of another series than ``series``.
+
+    Raises:
+        InputError: naming ``path`` and the value.
+    """
+    for name, fits in (("series", is_series_key), ("nodule_id", is_nodule_id)):
+        found = row.get(name)
+        if not (isinstance(found, str) and fits(found)) or (name == "series" and series not in (None, found)):
+            raise InputError(f"{path}: {name} {str(found)[:60]!r} cannot name a folder in {path.parent}; not read")

@@ -8,6 +8,7 @@ import pydicom
 from ctxai.cli import main
 from ctxai.generations import dicom_objects
 
+from folders import contents
 from sphere import SPHERE, only
 
 HEADER = "x,y,z,nodule_id,diameter_mm,series_uid\n"
@@ -31,6 +32,33 @@ def test_what_is_marked_no_longer_goes_and_a_persons_own_files_stay(sphere_ct, r
     assert dicom_objects(out) == []
     assert not list(folder.rglob("cdam_*"))
     assert all(path.read_text() == "mine" for path in own)
+
+
+def test_files_of_a_person_beside_the_results_are_neither_replaced_nor_removed(
+    sphere_ct, run_folder, tmp_path, write_points, capsys
+):
+    out = tmp_path / "out"
+    command = ["explain", str(sphere_ct), str(out), "--run", str(run_folder), "--points", str(write_points())]
+    command += ["--no-maps"]
+    out.mkdir()
+    for name in ("report.html", "predictions.csv"):
+        (out / name).write_text("mine")
+        assert main(command) == 2
+        assert f"{name}: was not written by ctxai" in capsys.readouterr().err
+        assert contents(out) == {name: b"mine"}
+        (out / name).unlink()
+    own = [out / "shards" / "notes.txt", out / "shards" / "a-of-b.json", out / ".notes.partial.txt", out / "thesis.doc"]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    for _ in range(2):
+        assert main(command) == 0
+    assert {path.read_text() for path in own} == {"mine"}
+    table = (out / "predictions.csv").read_text() + "a line of my own\n"
+    (out / "predictions.csv").write_text(table)
+    assert main([*command, "--no-resume"]) == 2
+    assert "predictions.csv: was not written by ctxai, or was changed since" in capsys.readouterr().err
+    assert (out / "predictions.csv").read_text() == table
 
 
 def test_the_objects_of_a_map_are_the_same_files_whatever_else_is_explained(

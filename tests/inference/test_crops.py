@@ -10,6 +10,7 @@ from ctxai.inference.nodule import explain_nodule
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.report.crops import find_crops
 
+from folders import record_series
 from runs import untrained_run
 from sphere import SPHERE
 
@@ -20,6 +21,7 @@ def test_the_crops_hold_the_patch_and_its_maps_where_they_are_in_the_patient(sph
     candidate = NoduleCandidate("sphere", SPHERE, 14.0)
     nodule = explain_nodule(read_series(sphere_ct), candidate, run, methods, targets, run.views.views)
     write_crops(tmp_path, nodule, run, methods, targets)
+    record_series(tmp_path)
     row = {"nodule_id": "sphere", "cdam_spiculation_inside": None, "cdam_malignancy_inside": None}
     crops = find_crops(tmp_path, row)
     assert crops.readers is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from ctxai.ct.grid import Grid
 from ctxai.export.nifti import write_nifti
 from ctxai.export.provenance import Provenance
+from ctxai.generations import SeriesRecord, checksums
+from ctxai.results_folder import SERIES_RECORD, is_series_key
 
 GRID = Grid.cube(np.zeros(3), (64, 64, 64), 1.0)
 #: Evidence for the target: a block from (superior, posterior, left) to, not symmetric in any axis.
@@ -57,7 +60,16 @@ def evidence() -> np.ndarray:
 
 
 def write_predictions(folder: Path, rows: list[dict], run: str = "run") -> None:
-    """``predictions.json``."""
+    """``predictions.json``, and the record of each series over the files that are there."""
     content = {"software": "ctxai 0", "run": run, "weights_sha256": "0" * 64, "nodules": rows}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "predictions.json").write_text(json.dumps(content))
+    for series in {str(one["series"]) for one in rows if is_series_key(str(one["series"]))}:
+        write_record(folder / series, [one for one in rows if str(one["series"]) == series])
+
+
+def write_record(folder: Path, rows: Sequence[dict] = ()) -> None:
+    """The record of a series over the files that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = SeriesRecord("", None, (), tuple(rows), checksums(folder))
+    (folder / SERIES_RECORD).write_text(json.dumps(record.to_json()))

@@ -9,7 +9,7 @@ import pytest
 from ctxai.errors import InputError
 from ctxai.report.explanation import write_report
 
-from .result_folders import row, write_crops, write_predictions
+from .result_folders import row, write_crops, write_predictions, write_record
 
 
 class Outline(HTMLParser):
@@ -35,9 +35,9 @@ class Outline(HTMLParser):
 
 
 def results(folder, *rows, **options):
-    write_predictions(folder, list(rows), **options)
     for one in rows:
         write_crops(folder, one)
+    write_predictions(folder, list(rows), **options)
     return folder
 
 
@@ -85,16 +85,63 @@ def test_many_images_go_into_a_page_for_each_series(tmp_path):
 
 def test_pages_that_are_newer_than_their_series_are_left(tmp_path):
     results(tmp_path, row(), row("other", series="def"))
-    for series in ("abc", "def"):
-        (tmp_path / series / "done").touch()
-        (tmp_path / series / "report.html").write_text("earlier")
-    os.utime(tmp_path / "abc" / "done", (0, 0))
-    os.utime(tmp_path / "def" / "report.html", (0, 0))
-    write_report(tmp_path, one_page_bytes=1000, newer_than="done")
-    assert page_of(tmp_path, "abc/report.html") == "earlier"
-    assert "def-1" in page_of(tmp_path, "def/report.html")
     write_report(tmp_path, one_page_bytes=1000)
-    assert "abc-1" in page_of(tmp_path, "abc/report.html")
+    pages = {series: tmp_path / series / "report.html" for series in ("abc", "def")}
+    os.utime(tmp_path / "abc" / "explained.json", (0, 0))
+    for page in pages.values():
+        os.utime(page, (1, 1))
+    write_report(tmp_path, one_page_bytes=1000, newer_than="explained.json")
+    assert {series for series, page in pages.items() if page.stat().st_mtime > 1} == {"def"}
+    write_report(tmp_path, one_page_bytes=1000)
+    assert pages["abc"].stat().st_mtime > 1
+
+
+def test_pages_are_written_and_removed_through_no_link_and_over_no_other_file(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    results(out, row(), row("other", series="def"))
+    mine = [out / "def" / "report.html", out / "abc" / "report.html"]
+    for path in mine:
+        path.write_text("findings of a radiologist")
+    write_report(out)  # all in one page
+    with pytest.raises(InputError, match="was not written by ctxai"):
+        write_report(out, one_page_bytes=1000)
+    (out / "def").rename(elsewhere)
+    (out / "def").symlink_to(elsewhere)
+    for size in (1000, 10**7):
+        with pytest.raises(InputError, match="is a link"):
+            write_report(out, one_page_bytes=size)
+    assert {path.read_text() for path in mine} == {"findings of a radiologist"}
+
+
+@pytest.mark.parametrize("changes", [{"series": "../victim"}, {"series": "def"}, {"nodule_id": "../../../victim"}])
+def test_a_hostile_record_names_no_file_of_another_folder(tmp_path, changes):
+    out, victim = tmp_path / "out", tmp_path / "victim" / "report.html"
+    victim.parent.mkdir()
+    victim.write_text("the user's own")
+    results(out, row())
+    write_record(out / "abc", [row(**changes)])
+    for size in (1000, 10**7):
+        with pytest.raises(InputError, match="cannot name a folder"):
+            write_report(out, one_page_bytes=size)
+    assert victim.read_text() == "the user's own"
+
+
+def test_only_files_of_the_record_are_shown_and_only_as_they_were_written(tmp_path):
+    results(tmp_path, row())
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    folder = tmp_path / "abc" / "nodules" / "LIDC-IDRI-0001-01"
+    for suffix in (".json", ".nii.gz"):  # an overlay that no record names
+        shutil.copy(folder / f"cdam_malignancy{suffix}", folder / f"agcam_malignancy{suffix}")
+    write_report(tmp_path)
+    assert page_of(tmp_path) == page
+    shutil.copy(folder / "readers.nii.gz", folder / "cdam_malignancy.nii.gz")
+    with pytest.raises(InputError, match="is not what `ctxai explain` wrote"):
+        write_report(tmp_path)
+    (tmp_path / "abc" / "explained.json").unlink()
+    with pytest.raises(InputError, match="no finished results of this series"):
+        write_report(tmp_path)
+    assert page_of(tmp_path) == page
 
 
 def test_the_same_results_give_the_same_bytes_also_after_a_move(tmp_path):
@@ -109,8 +156,8 @@ def test_the_same_results_give_the_same_bytes_also_after_a_move(tmp_path):
 def test_names_cannot_smuggle_markup_into_the_page(tmp_path):
     name = '</script><script>alert(1)"&'
     nasty = row("n-1", run=name) | {f"{name}_inside": 0.2, f"{name}_inside_by_chance": 0.1}
-    write_predictions(tmp_path, [nasty | {"untrained_views": name}, row()], run=name)
     write_crops(tmp_path, row())
+    write_predictions(tmp_path, [nasty | {"untrained_views": name}, row()], run=name)
     write_report(tmp_path)
     page = page_of(tmp_path)
     assert "alert(1)&#34;&amp;" in page
@@ -183,7 +230,8 @@ def test_a_row_that_no_explanation_writes_is_refused_in_one_line_and_harms_nothi
         write_report(tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "out" / "report.html").read_text() == "the user's own"
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"predictions.json", "report.html"}
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert names - {"explained.json"} == {"predictions.json", "report.html"}
 
 
 def test_hostile_texts_are_shown_and_not_run(tmp_path):

@@ -5,11 +5,12 @@ from PIL import Image
 from ctxai.report.crops import find_crops
 from ctxai.report.nodule_section import nodule_section
 
-from .result_folders import block, evidence, row, write_crops
+from .result_folders import block, evidence, row, write_crops, write_record
 
 
 def section(folder, nodule, maps=None):
     write_crops(folder, nodule, maps)
+    write_record(folder / nodule["series"])
     return nodule_section(nodule, find_crops(folder / nodule["series"], nodule), "abc-1", None)
 
 
@@ -56,6 +57,7 @@ def test_a_point_without_readers_has_no_outline_to_switch(tmp_path):
     nodule = row(n_readers=0, readers_malignancy=None, cdam_malignancy_inside=None)
     write_crops(tmp_path, nodule)
     (tmp_path / "abc/nodules" / nodule["nodule_id"] / "readers.nii.gz").unlink()
+    write_record(tmp_path / "abc")
     text = nodule_section(nodule, find_crops(tmp_path / "abc", nodule), "abc-1", None)
     assert "readers' outline" not in text
     assert "marked by a point, no readers" in text
@@ -66,6 +68,7 @@ def test_without_images_the_still_is_shown_and_what_to_do_is_said(tmp_path):
     picture = tmp_path / "still.png"
     Image.new("RGB", (8, 8)).save(picture)
     nodule = row()
+    write_record(tmp_path / "abc", [nodule])
     assert find_crops(tmp_path / "abc", nodule) is None
     text = nodule_section(nodule, None, "abc-1", picture)
     assert "data:image/png;base64," in text
