@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +75,22 @@ def refuse_foreign(out_dir: Path, own: str, names: Sequence[str]) -> None:
     there = [name for name in names if (out_dir / name).exists()]
     if there and kind_of(out_dir) != own:
         raise InputError(f"{out_dir / there[0]}: is there and is not of {own}; give another folder")
+
+
+def refuse_to_lose(folder: Path, known: re.Pattern[str]) -> None:
+    """Refuse to replace a folder in which other files lie than those of its kind.
+
+    Args:
+        folder: it may be absent.
+        known: paths of its kind's files in it.
+
+    Raises:
+        InputError: naming the first file that would be lost.
+    """
+    for path in sorted(folder.rglob("*")):
+        is_file = path.is_symlink() or not path.is_dir()
+        if is_file and not (known.fullmatch(path.relative_to(folder).as_posix()) or is_unfinished(path)):
+            raise InputError(f"{path}: would be lost with the folder that is replaced; move it elsewhere")
 
 
 def refuse_to_replace(out_dir: Path, own: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ctxai.errors import InputError
@@ -22,12 +22,13 @@ class OwnFiles:
     Args:
         folder: where they are; it may be absent.
         record: name of the file that keeps their checksums.
+        adopted: files that count as ours as they are where there is no record, as in folders of earlier versions.
 
     Raises:
         InputError: when the record is damaged.
     """
 
-    def __init__(self, folder: Path, record: str) -> None:
+    def __init__(self, folder: Path, record: str, adopted: Sequence[str] = ()) -> None:
         self.folder, self._record = folder, folder / record
         refuse_links(folder, record)
         self._known: dict[str, list[str]] = {}
@@ -39,6 +40,8 @@ class OwnFiles:
                 raise InputError(
                     f"{self._record}: damaged ({type(error).__name__}); move it and the files beside it away"
                 ) from None
+        else:
+            self._known = {name: [sha256(folder / name)] for name in adopted if (folder / name).is_file()}
 
     @property
     def names(self) -> list[str]:
@@ -91,12 +94,12 @@ class OwnFiles:
 
 
 @contextlib.contextmanager
-def own_files(folder: Path, record: str) -> Iterator[OwnFiles]:
+def own_files(folder: Path, record: str, adopted: Sequence[str] = ()) -> Iterator[OwnFiles]:
     """Files of a folder that are written in the block, and their record when it ends.
 
     Raises:
         InputError: as :class:`OwnFiles`.
     """
-    files = OwnFiles(folder, record)
+    files = OwnFiles(folder, record, adopted)
     yield files
     files.settle()

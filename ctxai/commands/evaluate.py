@@ -70,9 +70,11 @@ def evaluate(
     from ctxai.evaluate.predictions.plots import write_plots
     from ctxai.evaluate.predictions.worst_cases import write_worst_cases
     from ctxai.report.evaluation import write_evaluation_report
+    from ctxai.run.files import refuse_edited
     from ctxai.run.run import Run
 
     run = Run.load(run_dir).to(device)
+    refuse_edited(run_dir)
     store = NoduleStore(store_dir)
     if external is not None:
         _validate(run, store, external, seed)
@@ -104,10 +106,13 @@ def _validate(run: Run, store: NoduleStore, name: str, seed: int) -> None:
     """Validate a run on another collection, beside its own figures."""
     from ctxai.evaluate.predictions.external import evaluate_external, external_rows
     from ctxai.evaluate.predictions.plots import write_plots
+    from ctxai.folder_kinds import refuse_to_lose
     from ctxai.report.evaluation import write_evaluation_report
+    from ctxai.run.files import EXTERNAL_FILES
 
     if not re.fullmatch(_NAME, name):
         raise InputError(f"--external {name}: expected a name of letters, digits, '.', '_' and '-'")
+    refuse_to_lose(run.folder / _EXTERNAL / name, EXTERNAL_FILES)
     rows = external_rows(run, store)
     metrics, predictions = evaluate_external(run, store, rows, seed)
     with atomic_folder(run.folder / _EXTERNAL / name) as folder:

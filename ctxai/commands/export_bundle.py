@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import distribution, version
@@ -13,6 +14,7 @@ from ctxai import __version__
 from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.errors import InputError
 from ctxai.files import atomic_folder, write_json, write_text
+from ctxai.folder_kinds import refuse_to_lose
 
 if TYPE_CHECKING:
     from ctxai.run.run import Run
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _RUN = "models/run"
 _NAME = "Lung-nodule ratings"
+_FILES = re.compile(
+    rf"configs/(inference|metadata)\.json|docs/README\.md|LICENSE|{_RUN}/[^/]+\.(yaml|json|safetensors)"
+)
 _README = f"""\
 # Lung-nodule ratings
 
@@ -82,6 +87,7 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
     from ctxai.run.run import Run
 
     run = Run.load(run_dir)
+    _refuse_others(out_dir)
     with atomic_folder(out_dir) as folder:
         (folder / _RUN).mkdir(parents=True)
         for name in (*REQUIRED, NOVELTY):
@@ -95,11 +101,10 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
             folder / "LICENSE",
             distribution("ctxai").read_text("licenses/LICENSE") or "SPDX-License-Identifier: Apache-2.0\n",
         )
-        _refuse_strangers(out_dir, folder)
 
 
-def _refuse_strangers(out_dir: Path, bundle: Path) -> None:
-    """Refuse to replace a folder that is no bundle of ours, or that has other files than the new bundle.
+def _refuse_others(out_dir: Path) -> None:
+    """Refuse to replace a folder that is no bundle of ours, or that has other files than one.
 
     Raises:
         InputError: naming the folder or the file.
@@ -112,10 +117,7 @@ def _refuse_strangers(out_dir: Path, bundle: Path) -> None:
         ours = False
     if not ours:
         raise InputError(f"{out_dir}: is there and is not a bundle of ctxai; give a folder that does not exist yet")
-    known = {path.relative_to(bundle) for path in bundle.rglob("*")} | {Path("eval"), Path("eval/predictions.csv")}
-    strange = sorted(path for path in out_dir.rglob("*") if path.relative_to(out_dir) not in known)
-    if strange:
-        raise InputError(f"{strange[0]}: would be lost with the bundle that is replaced; move it elsewhere")
+    refuse_to_lose(out_dir, _FILES)
 
 
 def _metadata(run: Run) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ctxai import __version__
 from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.errors import RunError, StoreError
 from ctxai.files import sha256, write_text
-from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_replace
+from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_lose, refuse_to_replace
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.progress import track
 from ctxai.training.settings import Execution
@@ -85,7 +85,7 @@ def pretrain(
     from ctxai.data.store import NoduleStore
     from ctxai.deidentification.pseudonyms import Pseudonymizer
     from ctxai.models.dino import Dino
-    from ctxai.run.pretrained import PretrainConfig, save_pretrained
+    from ctxai.run.pretrained import BACKBONE_FILES, PretrainConfig, save_pretrained
     from ctxai.training.distributed import check_hardware, is_first_process
     from ctxai.training.trainer import fit_dino
 
@@ -104,6 +104,7 @@ def pretrain(
     if execution.resume and kind_of(run_dir) and _is_finished(run_dir, config, provenance, execution.overwrite):
         logger.info("%s: this pretraining is finished; nothing to do", run_dir)
         return
+    refuse_to_lose(run_dir, BACKBONE_FILES)
     cut = [random_patches(scan, windows, store.patch_shape, seed) for scan in track(scans, "Windows of further series")]
     patches = PretrainingPatches(nodules, rows, np.concatenate([np.empty((0, *store.patch_shape), np.int16), *cut]))
     data = MultiCropDataModule(patches, views, crops, optim.batch_size, seed, execution.workers)

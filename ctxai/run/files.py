@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ctxai.errors import InputError, RunError, one_line
-from ctxai.files import is_unfinished, sha256
+from ctxai.errors import RunError, one_line
+from ctxai.files import sha256
 from ctxai.folder_kinds import describe_kind
+from ctxai.own_files import OwnFiles
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.ood import Novelty
@@ -29,7 +31,18 @@ REQUIRED = (CONFIG, WEIGHTS, CALIBRATION, PROVENANCE, METRICS)
 """Files without which a folder is not a run."""
 CHECKED = (CONFIG, CALIBRATION, NOVELTY)
 """Files whose checksums stand in the provenance, beside that of the weights."""
-_WRITTEN = {*REQUIRED, PREDICTIONS, NOVELTY, CARD, PLOTS, GATES, "evaluation.html", "baselines", "external"}
+WRITTEN = "written.json"
+"""Checksums of the files that an evaluation writes again."""
+REWRITTEN = (METRICS, PREDICTIONS, CARD)
+"""Those files."""
+_ANY_FIGURES = r"predictions\.csv|metrics\.json|evaluation\.html|plots/[^/]+\.png"
+EXTERNAL_FILES = re.compile(_ANY_FIGURES)
+"""Paths of an external validation's files in its folder."""
+RUN_FILES = re.compile(
+    "|".join(map(re.escape, [*REQUIRED, NOVELTY, CARD, GATES, WRITTEN]))
+    + rf"|{_ANY_FIGURES}|external/[^/]+/({_ANY_FIGURES})|baselines/([^/]+\.csv|\..+)"
+)
+"""Paths of a run's files in its folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +63,13 @@ class RunFiles:
         return int(self.provenance.get("members", 1))
 
 
-def refuse_to_lose(folder: Path) -> None:
-    """Refuse to replace a run folder in which somebody else's files lie.
+def refuse_edited(folder: Path) -> None:
+    """Refuse a run whose figures, predictions or model card somebody has changed: they would be written anew.
 
     Raises:
-        InputError: naming the first of them.
+        InputError: naming the file.
     """
-    strange = [path for path in folder.glob("*") if path.name not in _WRITTEN and not is_unfinished(path)]
-    strange += [path for path in (folder / PLOTS).glob("*") if path.suffix != ".png"]
-    if strange:
-        raise InputError(f"{min(strange)}: would be lost with the run that is replaced; move it elsewhere")
+    OwnFiles(folder, WRITTEN, REWRITTEN).refuse_others(*REWRITTEN)
 
 
 def read_run_files(folder: Path) -> RunFiles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save
 
 from ctxai.data.settings import MultiCropConfig, ViewConfig
 from ctxai.files import atomic_folder, sha256, write_json, write_text
+from ctxai.folder_kinds import refuse_to_lose
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.run.model_card import LIDC_DATA
 
@@ -25,6 +27,8 @@ CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD = (
     "metrics.json",
     "model_card.md",
 )
+#: Paths of a backbone's files in its folder.
+BACKBONE_FILES = re.compile("|".join(map(re.escape, (CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD))))
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,13 @@ def save_pretrained(
     """Write the folder of a pretraining; it appears whole, and replaces one that is there.
 
     Raises:
-        InputError: when the folder cannot be written.
+        InputError: when the folder cannot be written, or other files than a backbone's would be lost.
     """
     tensors = {
         name: (value.half() if config.half_precision else value).detach().cpu().contiguous()
         for name, value in backbone.state_dict().items()
     }
+    refuse_to_lose(path, BACKBONE_FILES)
     with atomic_folder(path) as folder:
         (folder / WEIGHTS).write_bytes(save(tensors))
         record = provenance | {"weights_sha256": sha256(folder / WEIGHTS)}

@@ -19,9 +19,11 @@ from ctxai.data.settings import ViewConfig
 from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
-from ctxai.files import atomic_folder, json_sha256, sha256, write_json, write_text
+from ctxai.files import atomic_folder, json_sha256, json_text, sha256, write_json, write_text
+from ctxai.folder_kinds import refuse_to_lose
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
+from ctxai.own_files import own_files
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.device import torch_device
@@ -35,7 +37,10 @@ from ctxai.run.files import (
     PLOTS,
     PREDICTIONS,
     PROVENANCE,
+    REWRITTEN,
+    RUN_FILES,
     WEIGHTS,
+    WRITTEN,
     file_checksums,
     read_run_files,
 )
@@ -274,9 +279,10 @@ class Run:
             plots: pictures by file name.
 
         Raises:
-            InputError: when the folder cannot be written.
+            InputError: when the folder cannot be written, or other files than a run's would be lost.
         """
         path = Path(path)
+        refuse_to_lose(path, RUN_FILES)
         with atomic_folder(path) as folder:
             (folder / WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
             self.weights_sha256 = sha256(folder / WEIGHTS)
@@ -298,6 +304,7 @@ class Run:
 
         Raises:
             RunError: before the run is saved.
+            InputError: as :func:`~ctxai.run.files.refuse_edited`.
         """
         self.metrics |= metrics
         self.predictions = predictions
@@ -308,14 +315,16 @@ class Run:
 
         Raises:
             RunError: before the run is saved.
+            InputError: as :func:`~ctxai.run.files.refuse_edited`.
         """
         self.metrics["external"] = self.metrics.get("external", {}) | {name: dict(metrics)}
         self._write_results(self.folder)
 
     def _write_results(self, folder: Path) -> None:
-        write_json(folder / METRICS, self.metrics, sort_keys=False)  # a later card has the same order
-        write_text(folder / PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
-        write_text(folder / CARD, model_card(self.name, self.config, self.provenance, self.metrics))
+        with own_files(folder, WRITTEN, REWRITTEN) as files:
+            files.write(METRICS, json_text(self.metrics, sort_keys=False))  # a later card has the same order
+            files.write(PREDICTIONS, self.predictions.to_csv(index=False, lineterminator="\n"))
+            files.write(CARD, model_card(self.name, self.config, self.provenance, self.metrics))
 
     @classmethod
     def load(cls, path: Path | str | None = None) -> Run:

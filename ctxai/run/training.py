@@ -19,11 +19,11 @@ from ctxai.data.patches import Patches
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import write_text
-from ctxai.folder_kinds import kind_of
+from ctxai.folder_kinds import kind_of, refuse_to_lose
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig, flat_options
-from ctxai.run.files import CONFIG, refuse_to_lose
+from ctxai.run.files import CONFIG, RUN_FILES
 from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
@@ -68,7 +68,7 @@ def train_run(
     ):
         logger.info("%s: this run is finished; nothing to do", run_dir)
         return
-    refuse_to_lose(run_dir)
+    refuse_to_lose(run_dir, RUN_FILES)
     torch.manual_seed(config.seed)
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,6 +155,17 @@ def test_another_store_is_refused_unless_it_is_an_external_validation(trained, t
         evaluate(run_dir, store.path, external="elsewhere")
     with pytest.raises(InputError, match="name of letters"):
         evaluate(run_dir, other.path, external="../elsewhere")
+
+
+def test_an_external_validation_replaces_no_file_of_a_person(trained, tmp_path):
+    store, run_dir = trained
+    own = run_dir / "external" / "elsewhere" / "letter.pdf"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(InputError, match=r"letter\.pdf: would be lost"):
+        evaluate(run_dir, store.path, external="elsewhere")
+    assert own.read_text() == "mine"
+    shutil.rmtree(own.parents[1])
 
 
 def test_an_external_validation_stands_beside_the_runs_own_figures(trained, tmp_path):

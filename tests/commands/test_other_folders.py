@@ -61,7 +61,9 @@ def test_a_bundle_replaces_neither_anothers_nor_a_users_files(run_folder, tmp_pa
     assert main(["export-bundle", str(run_folder), str(own)]) == 0
     (own / "docs" / "notes.txt").write_text("mine")
     refused(["export-bundle", run_folder, own], "notes.txt: would be lost", capsys, tmp_path)
-    (own / "docs" / "notes.txt").unlink()
+    (own / "docs" / "notes.txt").rename(own / "models" / "run" / "notes.txt")
+    refused(["export-bundle", run_folder, own], "notes.txt: would be lost", capsys, tmp_path)
+    (own / "models" / "run" / "notes.txt").unlink()
     assert main(["export-bundle", str(run_folder), str(own)]) == 0
 
 
@@ -90,7 +92,7 @@ def test_files_of_the_person_in_a_run_folder_are_not_lost(run_folder, tmp_path, 
     arguments = ["train", store.path, run, "--overwrite", "--optim.epochs", "1", "--accelerator", "cpu"]
     for own in (run / "notes.txt", run / "plots" / "figure 3.svg"):
         own.write_text("mine")
-        refused(arguments, f"{own.name}: would be lost with the run that is replaced", capsys, tmp_path)
+        refused(arguments, f"{own.name}: would be lost with the folder that is replaced", capsys, tmp_path)
         own.unlink()
 
 

@@ -10,7 +10,7 @@ from ctxai.cli import main
 from ctxai.commands.pretrain import pretrain
 from ctxai.commands.train import train
 from ctxai.data.settings import ViewConfig
-from ctxai.errors import RunError, StoreError
+from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.training.settings import Execution
@@ -57,6 +57,16 @@ def test_the_folder_appears_whole_and_says_what_was_seen(store, finished):
     assert len(json.loads((finished / "metrics.json").read_text())["epochs"]) == 2
     card = (finished / "model_card.md").read_text()
     assert "24 nodules of 12 patients" in card and "Patients of every fold were seen" in card
+
+
+def test_a_pretraining_begun_anew_replaces_no_file_of_a_person(store, finished, tmp_path):
+    folder = tmp_path / "dino"
+    shutil.copytree(finished, folder)
+    (folder / "notes.txt").write_text("mine")
+    before = contents(folder)
+    with pytest.raises(InputError, match=r"notes\.txt: would be lost with the folder that is replaced"):
+        pretrain(store.path, folder, **QUICK, resume=False)
+    assert contents(folder) == before
 
 
 def test_the_command_of_the_card_gives_the_same_bytes(store, finished, tmp_path):

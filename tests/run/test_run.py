@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from ctxai.data.views import render_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import sha256
 from ctxai.run.config import RunConfig
-from ctxai.run.files import file_checksums
+from ctxai.run.files import file_checksums, refuse_edited
 from ctxai.run.run import Run, round_weights
+
+from folders import contents
 
 FILES = {
     "config.yaml",
@@ -23,6 +26,7 @@ FILES = {
     "predictions.csv",
     "provenance.json",
     "model_card.md",
+    "written.json",
     "plots",
 }
 
@@ -111,7 +115,7 @@ def test_saving_twice_gives_the_same_bytes_and_replaces_the_folder(make_run, run
     assert {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()} == before
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"plots", "predictions.csv", "model_card.md"}))
+@pytest.mark.parametrize("name", sorted(FILES - {"plots", "predictions.csv", "model_card.md", "written.json"}))
 def test_a_missing_file_is_named(run_dir, name):
     (run_dir / name).unlink()
     with pytest.raises(RunError, match=rf"untrained: .*{name} is missing"):
@@ -193,6 +197,36 @@ def test_an_evaluation_is_recorded_in_the_folder(make_run, run_dir):
     assert loaded.predictions["malignancy"].tolist() == [2.123456]
     with pytest.raises(RunError, match="save it before"):
         make_run().record({}, pd.DataFrame())
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "model_card.md"])
+def test_what_somebody_has_written_into_a_run_is_not_written_over(run_dir, name):
+    Run.load(run_dir).record({"other": {"value": 0.25}}, pd.DataFrame({"nodule_id": ["a"]}))
+    (run_dir / "written.json").unlink()  # a run of an earlier version
+    Run.load(run_dir).record({"other": {"value": 0.5}}, pd.DataFrame({"nodule_id": ["a"]}))
+    with (run_dir / name).open("a") as file:
+        file.write("\n")
+    before = contents(run_dir)
+    with pytest.raises(InputError, match=f"{name}: was not written by ctxai, or was changed since"):
+        refuse_edited(run_dir)
+    with pytest.raises(InputError, match=f"{name}: was not written by ctxai, or was changed since"):
+        Run.load(run_dir).record({"other": {"value": 0.75}}, pd.DataFrame({"nodule_id": ["b"]}))
+    assert contents(run_dir)[name] == before[name]
+
+
+def test_a_run_is_not_saved_over_other_files(make_run, run_dir):
+    for own in ("notes.txt", "plots/figure 3.svg", "external/clinic/letter.pdf", "baselines/mine/table.csv"):
+        (run_dir / own).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / own).write_text("mine")
+        with pytest.raises(InputError, match=f"{Path(own).name}: would be lost"):
+            make_run().save(run_dir)
+        assert (run_dir / own).read_text() == "mine"
+        (run_dir / own).unlink()
+    for ours in ("plots/roc.png", "external/clinic/plots/roc.png", "external/clinic/metrics.json", "baselines/a.csv"):
+        (run_dir / ours).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / ours).write_text("ours")
+    make_run().save(run_dir)
+    assert {path.name for path in run_dir.iterdir()} == FILES
 
 
 def test_a_patch_that_is_not_finite_is_refused(make_run, hu):

@@ -19,12 +19,12 @@ from ctxai.errors import RunError, StoreError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
 from ctxai.evaluate.predictions.operating_points import choose_thresholds
 from ctxai.files import sha256
-from ctxai.folder_kinds import kind_of
+from ctxai.folder_kinds import kind_of, refuse_to_lose
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
-from ctxai.run.files import refuse_to_lose
+from ctxai.run.files import RUN_FILES
 from ctxai.run.run import Run
 from ctxai.run.training import train_run
 from ctxai.training.settings import Execution
@@ -67,7 +67,7 @@ def train_folds(
     ):
         logger.info("%s: this ensemble is finished; nothing to do", run_dir)
         return
-    refuse_to_lose(run_dir)
+    refuse_to_lose(run_dir, RUN_FILES)
     members = []
     for place, fold in enumerate(folds):
         own = replace(config, folds=replace(config.folds, test=fold, validation=folds[(place + 1) % len(folds)]))
