@@ -52,6 +52,11 @@ def test_an_explanation_needs_nothing_of_training_baselines_and_bundles():
     assert not imported(code) & NOT_TO_EXPLAIN
 
 
+def test_the_first_image_of_the_page_needs_no_model():
+    code = "import ctxai.commands.open, ctxai.open.answers, ctxai.open.server, ctxai.open.session, ctxai.open.study"
+    assert not imported(code) & (NOT_TO_EXPLAIN | {"torch", "timm", "torchvision", "skimage", "highdicom"})
+
+
 def test_a_prediction_of_the_shipped_run_needs_no_more_of_scipy_than_its_special_functions():
     code = "import sys, numpy as np\nfrom ctxai.run.run import Run\n"
     code += "Run.load(None).predict_marked(np.full((1, 64, 64, 64), -800, np.int16))\n"

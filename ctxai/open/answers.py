@@ -109,8 +109,10 @@ class Answers:
         self._thread = Thread(target=self._work, name="model", daemon=True)
 
     def start(self) -> None:
-        """Load the model and begin to answer."""
-        self._thread.start()
+        """Load the model and begin to answer, unless that has begun."""
+        with self._changed:
+            if self._thread.ident is None:
+                self._thread.start()
 
     def end(self) -> None:
         """Stop after the work in hand."""

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,13 +24,14 @@ from ctxai import __version__
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.open.answers import DONE, FAILED, NUMBERS, WAITING, Answer, Answers, Question
-from ctxai.open.finished import FinishedStudy
 from ctxai.open.guard import Guard
 from ctxai.open.marks import Mark, Verdict
-from ctxai.open.objects import write_objects
 from ctxai.open.planes import PLANES
 from ctxai.open.session import Session
 from ctxai.open.study import OpenedSeries, Study
+
+if TYPE_CHECKING:
+    from ctxai.open.finished import FinishedStudy
 
 HOST = "127.0.0.1"
 _PAGE = Path(__file__).parent / "page"
@@ -108,7 +110,6 @@ class OpenServer:
             timeout_graceful_shutdown=1,
         )
         listening.listen(128)
-        self.answers.start()
         ready(f"http://{host}/?token={guard.token}")
         try:
             uvicorn.Server(config).run(sockets=[listening])
@@ -202,6 +203,7 @@ class OpenServer:
 
     def answer(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Ask the model, or how far it is."""
+        self.answers.start()
         if self.answers.fault:
             raise InputError(self.answers.fault)
         return _as_json(self.answers.ask(*self._question(content)))
@@ -220,6 +222,8 @@ class OpenServer:
 
     def write_objects(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Write the nodules and verdicts of a series as DICOM objects, and tell where."""
+        from ctxai.open.objects import write_objects  # with torch, which the first image does without
+
         series = self._opened(str(content.get("series")))
         marks = [mark for mark in self.session.kept if mark.series == series.key]
         reviews = {mark.nodule_id: said[-1] for mark in marks if (said := self._said(mark))}
@@ -249,7 +253,9 @@ class OpenServer:
             plane = self._opened(request.path_params["key"]).planes.plane(name, request.path_params["index"])
         except IndexError:
             raise HTTPException(HTTPStatus.NOT_FOUND) from None
-        return _binary(plane.astype("<i2", copy=False))
+        response = _binary(plane.astype("<i2", copy=False))
+        response.background = BackgroundTask(self.answers.start)  # not before: loading torch delays the first image
+        return response
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:
