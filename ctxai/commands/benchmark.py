@@ -42,7 +42,7 @@ def benchmark(
     with the method where it stopped.
 
     Args:
-        run_dir: run folder of the model.
+        run_dir: run folder of the model, or the name of a run that comes with the package.
         store_dir: the store that the run was trained on.
         out_dir: folder for the results.
         methods: explanation methods; without it all, vision_diffmask where `ctxai train-diffmask` has been run.
@@ -68,7 +68,7 @@ def benchmark(
 
     index, count = parse_shard(shard)
     refuse_other(out_dir, BENCHMARK, (run_dir, store_dir))
-    run, store = Run.load(run_dir), NoduleStore(store_dir)
+    run, store = Run.open(run_dir), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)
     chosen = choose_rows(store.table, rows, limit or len(rows), seed)
     effort = FULL if full else effort

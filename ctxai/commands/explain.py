@@ -48,7 +48,8 @@ def explain(
     Args:
         input: a folder of a series, a study or many studies, or a zip of one.
         out_dir: folder for the results.
-        run: run folder of the model; without it, the run that comes with the package.
+        run: run folder of the model, or the name of one that comes with the package: hybrid_vit_lidc2d, the default, or
+            hybrid_ensemble_lidc2d, the mean of five networks.
         patients: only these patients; the word test stands for those of the run's test fold.
         points: nodules as CSV (x,y,z in LPS mm; optional nodule_id, series_uid, diameter_mm) or Slicer markups;
             without it, LIDC-IDRI's annotation of the series.
@@ -105,7 +106,7 @@ def explain(
         return
     if input is None or out_dir is None:
         raise InputError(f"{'INPUT' if input is None else 'OUT_DIR'} is missing; see `ctxai explain --help`")
-    model = Run.load(run).to(device)
+    model = Run.open(run).to(device)
     methods = model.default_methods if method is None else method
     options = replace(
         make_options(model, methods if maps else [], target, views=views, trust=trust, input=input),

@@ -79,20 +79,20 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
     run and packages give the same bytes. MONAI's runner needs the package's extra `bundle`.
 
     Args:
-        run_dir: run folder.
+        run_dir: run folder, or the name of a run that comes with the package.
         out_dir: folder for the bundle; a bundle that is there is replaced.
     """
     from ctxai.run.files import NOVELTY, REQUIRED
     from ctxai.run.model_card import model_card
     from ctxai.run.run import Run
 
-    run = Run.load(run_dir)
+    run = Run.open(run_dir)
     _refuse_others(out_dir)
     with atomic_folder(out_dir) as folder:
         (folder / _RUN).mkdir(parents=True)
         for name in (*REQUIRED, NOVELTY):
-            if (run_dir / name).is_file():
-                shutil.copyfile(run_dir / name, folder / _RUN / name)
+            if (run.folder / name).is_file():
+                shutil.copyfile(run.folder / name, folder / _RUN / name)
         write_json(folder / "configs" / "inference.json", _INFERENCE, sort_keys=False)
         write_json(folder / "configs" / "metadata.json", _metadata(run), sort_keys=False)
         card = model_card(run.name, run.config, run.provenance, run.metrics)

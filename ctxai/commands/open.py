@@ -32,7 +32,8 @@ def open(
     Args:
         input: a folder of a series, a study or many, a zip or tar of one, a NIfTI, NRRD or MetaImage file, or a result
             folder of `ctxai explain`.
-        run: run folder of the model; without it, the run that comes with the package.
+        run: run folder of the model, or the name of one that comes with the package: hybrid_vit_lidc2d, the default, or
+            hybrid_ensemble_lidc2d, the mean of five networks.
         points: marks to begin with, of any kind that `ctxai explain --points` takes; those with a score, as of a
             detector, are proposals to accept or reject.
         out: folder of the session: points.csv for `ctxai explain`, markups for 3D Slicer, review.csv with every

@@ -58,7 +58,8 @@ def watch(
         port: port to listen on.
         callers: application entity titles that may send; without any, everyone may.
         tls: certificates for the way to the PACS, and whether DIMSE is encrypted.
-        run: run folder of the model; without it, the run that comes with the package.
+        run: run folder of the model, or the name of one that comes with the package: hybrid_vit_lidc2d, the default, or
+            hybrid_ensemble_lidc2d, the mean of five networks.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
         method: explanation methods, with options as smooth_cdam:n_samples=20; without it as `ctxai explain`.
         target: outputs to explain.
@@ -89,7 +90,7 @@ def watch(
         raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")
     if points is not None:
         read_points(points)
-    Run.load(run).to(device)
+    Run.open(run).to(device)
     confidentiality = asked_for(deidentify, retain, key)
     for results in sorted((spool / RESULTS).glob("*")):
         refuse_mixture(results, confidentiality, spool)

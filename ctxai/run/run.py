@@ -349,13 +349,13 @@ class Run:
         Raises:
             RunError: as :meth:`load`, and for a name that is neither.
         """
-        if isinstance(path_or_name, str) and not Path(path_or_name).exists():
+        name = "" if path_or_name is None else str(path_or_name)
+        if name and "/" not in name and not Path(name).exists():
             shipped = sorted(path.parent.name for path in SHIPPED.parent.glob(f"*/{CALIBRATION}"))
-            if path_or_name in shipped:
-                return cls.load(SHIPPED.parent / path_or_name)
-            if "/" not in path_or_name:
-                meant = did_you_mean(path_or_name, shipped)
-                raise RunError(f"{path_or_name}: no such run folder, and none of {', '.join(shipped)}{meant}")
+            if name in shipped:
+                return cls.load(SHIPPED.parent / name)
+            meant = did_you_mean(name, shipped)
+            raise RunError(f"{name}: no such run folder, and none of {', '.join(shipped)}{meant}")
         return cls.load(path_or_name)
 
     def to(self, device: str) -> Run:

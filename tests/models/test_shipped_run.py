@@ -57,6 +57,28 @@ def test_its_figures_follow_from_its_predictions(shipped):
     assert evaluate_predictions(shipped.predictions) == shipped.metrics["test"]
 
 
+@pytest.fixture(scope="module")
+def ensemble():
+    return Run.open("hybrid_ensemble_lidc2d")
+
+
+def test_the_ensemble_is_small_and_holds_five_networks_of_the_shipped_recipe(shipped, ensemble):
+    assert sum(path.stat().st_size for path in ensemble.folder.rglob("*")) < 8e6
+    assert ensemble.provenance["members"] == 5 and ensemble.config.folds.test == "all"
+    folds, views = shipped.config.folds, shipped.views
+    assert replace(ensemble.config, folds=folds, views=views) == shipped.config
+    card = (ensemble.folder / "model_card.md").read_text(encoding="utf-8")
+    assert "mean of 5 networks" in card and "no patient of this collection is unseen" in card
+    assert "Selected by these nodules" in card
+
+
+def test_the_figures_of_the_ensemble_are_those_of_every_network_on_its_own_test_fold(shipped, ensemble):
+    assert evaluate_predictions(ensemble.predictions) == ensemble.metrics["test"]
+    assert set(shipped.predictions["nodule_id"]) < set(ensemble.predictions["nodule_id"])
+    assert not ensemble.predictions["nodule_id"].duplicated().any()
+    assert all(ensemble.in_sample(patient) for patient in ensemble.predictions["patient_id"])
+
+
 def test_its_recorded_predictions_come_out_again_on_the_real_nodules(shipped, real_data, tmp_path):
     crops = real_data / "lidc-nodules-2d"
     if not crops.is_dir():
