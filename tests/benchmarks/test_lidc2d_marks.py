@@ -1,13 +1,7 @@
 """Figures of inexact marks, on tables whose values are known."""
 
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from lidc2d_marks import figures
 
 
