@@ -10,7 +10,7 @@ and takes what is kept.
 Malignancy, and for the default map every other target (`--targets`). The random maps of the check are those of
 `ctxai explain`, the same for all nodules; `random_blocks` is a control: four further ones of each nodule. `passes_both`
 is the share that passes with either fill. `fidelity_lung` and `fidelity_blur` are means, 0 by chance. Intervals are
-95 %, from a bootstrap over patients.
+95 %, from a bootstrap over patients; exact ones of patients for shares of 0 and 1.
 
 Writes results/lidc2d_maps.csv.
 """
@@ -18,6 +18,7 @@ Writes results/lidc2d_maps.csv.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from map_reliability import VARIANTS, Nodules, random_blocks, summary, unseen_rows
+from scipy.stats import binomtest
 
 from ctxai.data.labels import TARGETS
 from ctxai.data.store import NoduleStore
@@ -106,21 +108,29 @@ def figures(work: Path) -> list[dict[str, object]]:
         if not files:
             continue
         table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+        columns = {name: values.to_numpy() for name, values in table.items()}
         counts = {"nodules": table["nodule_id"].nunique(), "patients": table["patient_id"].nunique()}
-        found = bootstrap_patients(partial(shown, table), table["patient_id"].to_numpy())
+        found = bootstrap_patients(partial(shown, columns), columns["patient_id"])
         for figure, values in found.items():
+            if figure.startswith("passes_") and values["value"] in (0, 1):
+                values |= _all_or_none(int(values["value"]), counts["patients"])
             rows.append({"method": method, "target": target, "figure": figure} | counts | values)
     return rows
 
 
-def shown(table: pd.DataFrame, drawn: np.ndarray) -> dict[str, float]:
+def _all_or_none(share: int, patients: int) -> dict[str, float]:
+    """Exact (Clopper-Pearson) interval of a share that is 0 or 1 in all patients, where draws do not differ."""
+    low, high = binomtest(share * patients, patients).proportion_ci()
+    return {"low": low, "high": high}
+
+
+def shown(columns: Mapping[str, np.ndarray], drawn: np.ndarray) -> dict[str, float]:
     """Figures of drawn rows."""
-    table = table.iloc[drawn]
-    found = {
-        name: float(table[name].mean()) for name in ("passes_lung", "passes_blur", "fidelity_lung", "fidelity_blur")
-    }
-    found["passes_both"] = float((table["passes_lung"] & table["passes_blur"]).mean())
-    return found | (summary(table) if "inside" in table else {})
+    rows = {name: values[drawn] for name, values in columns.items()}
+    names = ("passes_lung", "passes_blur", "fidelity_lung", "fidelity_blur")
+    found = {name: float(rows[name].mean()) for name in names}
+    found["passes_both"] = float((rows["passes_lung"] & rows["passes_blur"]).mean())
+    return found | (summary(rows) if "inside" in rows else {})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ class Nodules:
             rolled = (self._batch(first.roll(k + 1, dims=0), index) for k in range(OTHERS))
             others = np.array([metric.score(batch) for batch in rolled])
             figures |= _share(f"others_{name}", found[f"fidelity_{name}"].to_numpy() > others.max(axis=0))
-        return figures | summary(found) | {"passes_cost": spent / self._one_pass()}
+        return figures | summary(dict(found.items())) | {"passes_cost": spent / self._one_pass()}
 
     def measure(self, method: Attribution, first: Tensor | None = None) -> pd.DataFrame:
         """Figures of every nodule's map of malignancy.
@@ -219,9 +220,12 @@ def random_blocks(count: int, nodules: int, seed: int) -> Tensor:
     return torch.rand(count, nodules, *RANDOM_GRID, generator=torch.Generator().manual_seed(seed))
 
 
-def summary(found: pd.DataFrame) -> dict[str, float]:
-    """Figures of all nodules out of :meth:`Nodules.measure`: of a moved mark, and the share inside the outline."""
-    rho, signs, peaks = (found.filter(regex=f"^{name}_[0-9]+$").to_numpy() for name in ("rho", "sign", "peak_mm"))
+def summary(found: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Figures of all nodules out of columns of :meth:`Nodules.measure`: of a moved mark, and the share inside."""
+    rho, signs, peaks = (
+        np.stack([found[f"{name}_{number}"] for number in range(1, len(MARKS_MM))])
+        for name in ("rho", "sign", "peak_mm")
+    )
     return {
         "rho": float(np.nanmedian(rho)),
         "sign": float(np.nanmean(signs)),
