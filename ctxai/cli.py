@@ -106,6 +106,8 @@ def _begin_log() -> None:
     name = os.environ.get("CTXAI_LOG")
     if name is None:
         logging.basicConfig(format="%(levelname)s: %(message)s")
+        if not sys.stderr.isatty():
+            logging.getLogger("ctxai.epochs").setLevel(logging.INFO)  # a log of a cluster shows how far it is
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # our own error repeats it
         return
     level = logging.getLevelNamesMapping().get(name.upper())

@@ -14,6 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
+#: One line for every epoch of a training; the command line shows it where there is no terminal for a bar.
+epochs = logging.getLogger("ctxai.epochs")
+
 # The streams of a notebook call themselves terminals; it gets plain text.
 console = Console(stderr=True, force_jupyter=False, force_terminal=False if "ipykernel" in sys.modules else None)
 

@@ -86,10 +86,10 @@ def pretrain(
     from ctxai.deidentification.pseudonyms import Pseudonymizer
     from ctxai.models.dino import Dino
     from ctxai.run.pretrained import BACKBONE_FILES, PretrainConfig, save_pretrained
-    from ctxai.training.distributed import check_hardware, is_first_process
+    from ctxai.training.distributed import check_execution, is_first_process
     from ctxai.training.trainer import fit_dino
 
-    check_hardware(execution)
+    check_execution(execution)
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
     nodules = Patches(store, rows)

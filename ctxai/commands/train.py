@@ -32,6 +32,7 @@ def train(
     loss: LossConfig = LossConfig(),
     compute: ComputeConfig = ComputeConfig(),
     heads: HeadsConfig = HeadsConfig(),
+    trainer: dict[str, str] = {},  # noqa: B006
     execution: Annotated[Execution, Parameter(name="*")] = Execution(),
 ) -> None:
     """Fine-tune a vision transformer on a nodule store and write a run folder.
@@ -59,12 +60,14 @@ def train(
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         heads: how the embedding is read out, and what is learnt beside the targets.
-        execution: hardware, and what happens to files that are there.
+        trainer: flags of Lightning's Trainer, each as --trainer.FLAG VALUE, such as --trainer.profiler simple.
+        execution: hardware, logger, and what happens to files that are there.
     """
     from ctxai.data.labels import TARGETS, in_order
     from ctxai.evaluate.predictions.cross_validation import train_folds
     from ctxai.run.config import RunConfig
     from ctxai.run.training import train_run
+    from ctxai.training.trainer_flags import trainer_flags
 
     config = RunConfig(
         *(views, backbone, optim, augment, folds, label, shuffle_labels, half_precision, seed),
@@ -73,6 +76,7 @@ def train(
         loss=loss,
         compute=compute,
         heads=heads,
+        trainer=trainer_flags(trainer),
     )
     refuse_to_replace(run_dir, RUN)
     train_all = train_folds if folds.test == "all" else train_run

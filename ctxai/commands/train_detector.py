@@ -61,7 +61,7 @@ def train_detector(
         resume: go on from the last checkpoint, and keep a finished training.
     """
     from ctxai.detection.training import DetectorBudget, fit_detector, save_detector, small_settings
-    from ctxai.training.distributed import check_hardware
+    from ctxai.training.distributed import check_execution
     from ctxai.training.settings import Execution
 
     if not 0.5 <= spacing_mm <= 4 or steps < 1 or batch_size < 1 or not 0 < learning_rate < 1:
@@ -69,7 +69,7 @@ def train_detector(
             f"--spacing_mm {spacing_mm:g} --steps {steps} --batch_size {batch_size} --learning_rate {learning_rate:g}: "
             "expected 0.5 to 4 mm, at least 1 step and 1 patch, and a rate between 0 and 1"
         )
-    check_hardware(Execution(accelerator=accelerator))
+    check_execution(Execution(accelerator=accelerator))
     settings = small_settings(spacing_mm)
     budget = DetectorBudget(steps, batch_size, learning_rate)
     samples, series = _samples(dicom_dir, points, key, settings)

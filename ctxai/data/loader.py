@@ -18,6 +18,7 @@ from ctxai.data.patches import Patches
 from ctxai.data.settings import AugmentConfig, ViewConfig
 from ctxai.data.views import cut_planes, render_own_views, standardise
 from ctxai.data.volume import change_volume
+from ctxai.errors import InputError
 
 Key = tuple[int, int]
 """Epoch, and place in the training rows; place -1 stands for a filler that no loss counts."""
@@ -116,6 +117,7 @@ class TrainingLoader:
     def __init__(self, views: TrainingViews, batch_size: int, parts: int = 1, workers: int = 0) -> None:
         self.views, self.batch_size, self.parts = views, batch_size, parts
         self.epoch, self.start, self.done = 0, 0, 0
+        self._batches = -(-len(views.rows) // batch_size) * parts
         self._schedule = _Schedule()
         self._workers: DataLoader | None = None
         if workers:
@@ -142,10 +144,22 @@ class TrainingLoader:
 
     def __len__(self) -> int:
         """Batches of one epoch, per process."""
-        return -(-len(self.views.rows) // self.batch_size) * self.parts
+        return self._batches
+
+    def limit(self, most: float | None) -> None:
+        """Give fewer batches an epoch: a whole number of them, or a share below 1; None gives all.
+
+        Raises:
+            InputError: when none would be left.
+        """
+        whole = -(-len(self.views.rows) // self.batch_size) * self.parts
+        kept = whole if most is None else int(whole * most) if isinstance(most, float) and most <= 1 else int(most)
+        if kept < 1:
+            raise InputError(f"limit_train_batches is {most}, which leaves none of {whole} batches; give more")
+        self._batches = min(kept, whole)
 
     def __iter__(self) -> Iterator[Batch]:
-        self._schedule.batches = self._keys()[self.start :]
+        self._schedule.batches = self._keys()[self.start : len(self)]
         self.done, self.start = self.start, 0
         for batch in self._workers or self._ahead(self._schedule.batches):
             self.done += 1

@@ -56,6 +56,8 @@ def _fits(hint: Any, value: Any) -> bool:
             return value in parts
         case types.UnionType | typing.Union:
             return any(_fits(part, value) for part in parts)
+        case origin if origin is dict:
+            return isinstance(value, dict)
         case origin if origin is tuple:
             parts = parts[:1] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else parts
             return isinstance(value, tuple) and len(value) == len(parts) and all(map(_fits, parts, value))

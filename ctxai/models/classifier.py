@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -26,8 +25,7 @@ from ctxai.models.lora import merge_lora
 from ctxai.models.network import MIDDLE, NoduleNetwork
 from ctxai.models.optim import make_optimizer, parameter_groups
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
-
-logger = logging.getLogger(__name__)
+from ctxai.progress import epochs
 
 _OPTIONS: dict[str, type] = {
     "backbone": BackboneConfig,
@@ -242,7 +240,7 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
             if self.epoch_validation:
                 figures |= {f"monitored {name}": value for name, value in self.epoch_validation[-1].items()}
             told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            logger.info("epoch %d of %d: %s", self.current_epoch + 1, self.trainer.max_epochs, told)
+            epochs.info("epoch %d of %d: %s", self.current_epoch + 1, self.trainer.max_epochs, told)
         self.log("loss", self.epoch_losses[-1], prog_bar=True, sync_dist=True)
         self._losses.clear()
 

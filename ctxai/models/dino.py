@@ -7,7 +7,6 @@ teacher is a moving average of the student. Head and loss are lightly's.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import Any
 
@@ -24,10 +23,9 @@ from ctxai.data.multicrop import GLOBAL_CROPS, Crops
 from ctxai.errors import ModelError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.settings import BackboneConfig, DinoConfig
+from ctxai.progress import epochs
 
 _BETAS = (0.9, 0.95)  # budgets here are thousands of steps, too few for the usual 0.999
-
-logger = logging.getLogger(__name__)
 
 
 class Dino(pl.LightningModule):
@@ -133,9 +131,10 @@ class Dino(pl.LightningModule):
         mean = self.trainer.strategy.reduce(torch.stack(self._figures).mean(0), reduce_op="mean")
         loss, entropy, spread = mean.tolist()
         self.history.append({"loss": loss, "teacher_entropy": entropy, "feature_spread": spread})
+        self.log_dict(self.history[-1])
         self._figures.clear()
         figures = ", ".join(f"{name} {value:.3f}" for name, value in self.history[-1].items())
-        logger.info("epoch %d of %d: %s", self.current_epoch + 1, self.optim.epochs, figures)
+        epochs.info("epoch %d of %d: %s", self.current_epoch + 1, self.optim.epochs, figures)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with a checkpoint."""

@@ -17,7 +17,7 @@ from ctxai.errors import RunError, one_line
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
-from ctxai.training.settings import ComputeConfig
+from ctxai.training.settings import LIMIT, ComputeConfig
 
 if TYPE_CHECKING:
     from ctxai.data.datamodule import NoduleDataModule
@@ -43,6 +43,7 @@ class RunConfig:
         loss: what is minimised.
         compute: precision, compilation, accumulation.
         heads: how the embedding is read out, and what is learnt beside the targets.
+        trainer: flags of Lightning's Trainer that were given; not written where there are none.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -59,6 +60,7 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
 
     def make_network(self, members: int = 1) -> NoduleNetwork | EnsembleClassifier:
         """The network of these options, or an ensemble of them, for a caller that loads trained weights.
@@ -105,7 +107,7 @@ class RunConfig:
         from ctxai.data.datamodule import NoduleDataModule  # here: explaining does without Lightning
 
         tokens = self.views.pixels // (self.backbone.patch_size or self.views.pixels)
-        return NoduleDataModule(
+        data = NoduleDataModule(
             store_dir,
             self.views,
             self.augment,
@@ -120,10 +122,15 @@ class RunConfig:
             reader_weights=self.loss.reader_weights,
             outline_side=2 * tokens if self.heads.outline else 0,
         )
+        data.train_dataloader().limit(self.trainer.get(LIMIT))
+        return data
 
     def to_yaml(self) -> str:
         """YAML text with every option, in the order above."""
-        return yaml.safe_dump(plain_options(self), sort_keys=False, default_flow_style=None)
+        options = plain_options(self)
+        if not self.trainer:
+            del options["trainer"]
+        return yaml.safe_dump(options, sort_keys=False, default_flow_style=None)
 
     @classmethod
     def from_yaml(cls, text: str | bytes) -> RunConfig:

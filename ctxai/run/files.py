@@ -20,6 +20,7 @@ from ctxai.own_files import OwnFiles
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.ood import Novelty
+from ctxai.training.settings import LOGS
 
 CONFIG, WEIGHTS, CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
 PROVENANCE, METRICS, PREDICTIONS = "provenance.json", "metrics.json", "predictions.csv"
@@ -40,7 +41,7 @@ EXTERNAL_FILES = re.compile(_ANY_FIGURES)
 """Paths of an external validation's files in its folder."""
 RUN_FILES = re.compile(
     "|".join(map(re.escape, [*REQUIRED, NOVELTY, CARD, GATES, WRITTEN]))
-    + rf"|{_ANY_FIGURES}|external/[^/]+/({_ANY_FIGURES})|baselines/([^/]+\.csv|\..+)"
+    + rf"|{_ANY_FIGURES}|{LOGS}/.+|external/[^/]+/({_ANY_FIGURES})|baselines/([^/]+\.csv|\..+)"
 )
 """Paths of a run's files in its folder."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,7 @@ from ctxai.run.ood import Novelty, outputs_and_features
 from ctxai.run.recentring import displacement_mm, within
 from ctxai.run.targets import NamedTarget, parse_targets
 from ctxai.suggestions import did_you_mean
+from ctxai.training.settings import LOGS
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "hybrid_vit_lidc2d"
 
@@ -271,12 +273,13 @@ class Run:
         patches = self._checked(hu)
         return self.predict(patches, self.recentre(patches))
 
-    def save(self, path: Path | str, plots: Mapping[str, bytes] | None = None) -> None:
+    def save(self, path: Path | str, plots: Mapping[str, bytes] | None = None, logs: Path | None = None) -> None:
         """Write the run folder; it appears whole, and replaces one that is there.
 
         Args:
             path: the folder.
             plots: pictures by file name.
+            logs: folder of the training's logs, copied where it is there.
 
         Raises:
             InputError: when the folder cannot be written, or other files than a run's would be lost.
@@ -296,6 +299,8 @@ class Run:
             (folder / PLOTS).mkdir()
             for name, picture in (plots or {}).items():
                 (folder / PLOTS / name).write_bytes(picture)
+            if logs and logs.is_dir():
+                shutil.copytree(logs, folder / LOGS)
             self.name, self.path = path.name, path
             self._write_results(folder)
 

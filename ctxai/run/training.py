@@ -29,12 +29,12 @@ from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
 from ctxai.training.checkpoints import CHECKPOINT
-from ctxai.training.distributed import check_hardware, is_first_process
-from ctxai.training.settings import Execution
+from ctxai.training.distributed import check_execution, is_first_process
+from ctxai.training.settings import LOGS, Execution
 from ctxai.training.trainer import fit
 
 _BLOCK = 64
-_CURVE = "learning_curve.png"
+CURVE = "learning_curve.png"
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def train_run(
         InputError: when the store cannot be trained on by these options, or the hardware is not here.
         RunError: when the folder holds a run of other options.
     """
-    check_hardware(execution)
+    check_execution(execution, config.compute)
     data = config.make_data(store_dir, execution.workers)
     config = replace(config, views=data.views, targets=_labelled(config.targets, data))
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)
@@ -73,7 +73,7 @@ def train_run(
     model = config.make_model()
     model.fit_scaler(data.targets[data.split.training])
     work_dir = _work_folder(run_dir, config, provenance["store"], execution)
-    fit(model, data, work_dir, seed=config.seed, execution=execution, compute=config.compute)
+    fit(model, data, work_dir, seed=config.seed, execution=execution, compute=config.compute, flags=config.trainer)
     if not is_first_process():
         return
     if config.half_precision:
@@ -84,7 +84,7 @@ def train_run(
         _fit_rating_scale(model, data)
     _calibrate(run, data)
     _fit_novelty(run, data)
-    run.save(run_dir, {_CURVE: learning_curve(model.epoch_losses, model.epoch_validation)})
+    run.save(run_dir, {CURVE: learning_curve(model.epoch_losses, model.epoch_validation)}, work_dir / LOGS)
     shutil.rmtree(work_dir.parent)
     logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
 

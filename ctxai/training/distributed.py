@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -25,16 +26,17 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from ctxai.errors import InputError, RunError
 from ctxai.models.classifier import gather
 from ctxai.suggestions import did_you_mean
-from ctxai.training.settings import Execution
+from ctxai.training.settings import ComputeConfig, Execution
 
 logger = logging.getLogger(__name__)
 
 
-def check_hardware(execution: Execution) -> None:
-    """Refuse hardware that is not here, before anything is read or written.
+def check_execution(execution: Execution, compute: ComputeConfig = ComputeConfig()) -> None:
+    """Refuse hardware that is not here, and what it cannot do, before anything is read or written.
 
     Raises:
-        InputError: for an unknown or absent accelerator, more GPUs than there are, or numbers below 1.
+        InputError: for an unknown or absent accelerator, more GPUs than there are, numbers below 1, half precision on a
+            CPU, and a logger that is not installed.
     """
     accelerator, devices = execution.accelerator, execution.devices
     known = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
@@ -51,6 +53,11 @@ def check_hardware(execution: Execution) -> None:
         raise InputError(f"--accelerator {accelerator}: this machine has none that PyTorch can use; give cpu or auto")
     if chosen != "cpu" and devices > (found := kinds[chosen].auto_device_count()):
         raise InputError(f"--devices {devices}: this machine has {found} of the accelerator {chosen}; give fewer")
+    if chosen == "cpu" and compute.precision == "fp16":
+        raise InputError("--compute.precision fp16: needs a GPU; expected fp32 or bf16 here")
+    package = execution.logger
+    if package not in {"csv", "none"} and not find_spec(package):
+        raise InputError(f"--logger {package}: the package is not installed; `pip install {package}`, or --logger csv")
 
 
 def process_environment(execution: Execution) -> ClusterEnvironment:

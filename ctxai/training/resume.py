@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 
@@ -18,6 +18,7 @@ from ctxai.errors import RunError, one_line
 from ctxai.progress import console, quiet_lightning
 from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO
 from ctxai.training.distributed import CoordinatedStop, logger, process_environment
+from ctxai.training.loggers import make_logger
 from ctxai.training.settings import Execution
 
 Model = TypeVar("Model", bound=pl.LightningModule)
@@ -31,6 +32,8 @@ _EXPECTED_WARNINGS: tuple[tuple[str, type[Warning]], ...] = (
     ("The `srun` command is available", PossibleUserWarning),
     # Of the class token and the position embedding in several processes; not an error, as it says itself.
     ("Grad strides do not match bucket view strides", UserWarning),
+    # Every start of a training has a log of its own.
+    ("Experiment logs directory .* exists and is not empty", UserWarning),
     # Lightning's own use of torch.
     (r".*LeafSpec.* is deprecated", FutureWarning),
 )
@@ -61,6 +64,7 @@ def train_resumably(
     *,
     seed: int,
     execution: Execution,
+    flags: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Model:
     """Train in place, from ``last.ckpt`` where there is one to resume, and return in evaluation mode.
@@ -72,7 +76,8 @@ def train_resumably(
         together: ends all processes after the same step.
         callbacks: further ones; one of them has to write ``last.ckpt``.
         seed: of dropout.
-        execution: hardware, and whether to resume.
+        execution: hardware, logger, and whether to resume.
+        flags: of `pytorch_lightning.Trainer`, as `ctxai.training.trainer_flags` gives them.
         options: further options of `pytorch_lightning.Trainer`.
 
     Raises:
@@ -82,8 +87,18 @@ def train_resumably(
     """
     quiet_lightning()
     shared: list[Callback] = [SeedEveryStep(seed), together]
+    record = make_logger(execution.logger, work_dir)
+    if record:
+        shared.append(LearningRateMonitor("epoch"))
     if console.is_terminal:
         shared.append(RichProgressBar(console_kwargs={"stderr": True}))
+    chosen = {
+        "enable_progress_bar": console.is_terminal,
+        "enable_model_summary": False,
+        "deterministic": execution.accelerator == "cpu",
+        "log_every_n_steps": 1,
+        **(flags or {}),
+    }
     trainer = pl.Trainer(
         accelerator=execution.accelerator,
         devices=execution.devices,
@@ -92,11 +107,8 @@ def train_resumably(
         plugins=[AtomicCheckpointIO(), process_environment(execution)],
         default_root_dir=work_dir,
         use_distributed_sampler=False,
-        logger=False,
-        enable_progress_bar=console.is_terminal,
-        enable_model_summary=False,
-        deterministic=execution.accelerator == "cpu",
-        log_every_n_steps=1,
+        logger=record or False,
+        **chosen,
         **options,
     )
     checkpoint = work_dir / CHECKPOINT

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+LoggerName = Literal["csv", "tensorboard", "wandb", "none"]
+
+#: The folder that a training's logger writes to, and that its run keeps.
+LOGS = "logs"
+#: The flag of Lightning's Trainer that the loader itself follows, so that a resumed epoch goes on in its place.
+LIMIT = "limit_train_batches"
+
 
 @dataclass(frozen=True)
 class ComputeConfig:
@@ -33,6 +40,7 @@ class Execution:
         devices: how many of them; under SLURM and torchrun, on each machine. A step's images are shared out.
         num_nodes: machines, started by SLURM or torchrun.
         resume: go on from the last checkpoint, and keep what is finished.
+        logger: Lightning's logger of losses and learning rate, kept in the folder logs; wandb sends nothing by itself.
         overwrite: replace, at the end, a finished training of other options or of another store; it is refused
             otherwise.
     """
@@ -43,3 +51,4 @@ class Execution:
     num_nodes: int = 1
     resume: bool = True
     overwrite: bool = False
+    logger: LoggerName = "csv"

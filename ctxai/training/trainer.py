@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ctxai.models.dino import Dino
 from ctxai.training.checkpoints import CHECKPOINT, BestEpoch, ResumeCheckpoint
 from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
-from ctxai.training.settings import ComputeConfig, Execution
+from ctxai.training.settings import LIMIT, ComputeConfig, Execution
 
 
 def fit(
@@ -31,6 +31,7 @@ def fit(
     seed: int = 0,
     execution: Execution = Execution(),
     compute: ComputeConfig = ComputeConfig(),
+    flags: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 30.0,
 ) -> NoduleClassifier:
@@ -38,11 +39,12 @@ def fit(
 
     Args:
         model: as initialised.
-        data: training images; its ``parts`` are ``compute.accumulate``.
+        data: training images, limited already where `flags` ask for it; its ``parts`` are ``compute.accumulate``.
         work_dir: where ``last.ckpt`` is kept until the caller removes it.
         seed: of dropout.
         execution: hardware, and whether to resume from ``last.ckpt`` where there is one.
         compute: precision, compilation, accumulation.
+        flags: of `pytorch_lightning.Trainer`, as `ctxai.training.trainer_flags` gives them.
         callbacks: further callbacks of Lightning.
         checkpoint_seconds: time between two writings of ``last.ckpt``; 0 writes it after every step.
 
@@ -71,6 +73,7 @@ def fit(
             [*chosen, ResumeCheckpoint(work_dir, checkpoint_seconds, together)],
             seed=seed,
             execution=execution,
+            flags={name: value for name, value in (flags or {}).items() if name != LIMIT},
             precision=_precision(compute.precision, execution),
             max_epochs=optim.epochs,
             accumulate_grad_batches=compute.accumulate,

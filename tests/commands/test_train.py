@@ -2,7 +2,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +17,7 @@ from ctxai.errors import InputError, RunError, StoreError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
-from ctxai.training.settings import Execution
+from ctxai.training.settings import ComputeConfig, Execution
 
 import folders
 from cohorts import sphere_store
@@ -121,6 +124,10 @@ def test_an_interrupted_training_of_other_options_is_refused_and_kept(store, beg
         ("--devices 0", "--devices 0: expected a whole number from 1"),
         ("--devices=-1", "--devices -1: expected a whole number from 1"),
         ("--num-nodes 0", "--num-nodes 0: expected a whole number from 1"),
+        (
+            "--logger wandb",
+            "--logger wandb: the package is not installed; `pip install wandb`, or --logger csv",
+        ),
     ],
 )
 def test_hardware_that_is_not_here_is_refused_in_one_line(command, options, said, store, tmp_path, capsys):
@@ -129,10 +136,20 @@ def test_hardware_that_is_not_here_is_refused_in_one_line(command, options, said
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_hardware_costs_no_checkpoint(store, begun):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"execution": Execution(accelerator="tpux", resume=False)}, "accelerator"),
+        ({"compute": ComputeConfig("fp16")}, "compute.precision fp16: needs a GPU"),
+        ({"trainer": {"max_epochs": "3"}}, "trainer.max_epochs"),
+        ({"trainer": {"limit_train_batches": "0"}}, "leaves none of"),
+        ({"trainer": {"strategy": "no_such"}}, "trainer.strategy: refused by Lightning"),
+    ],
+)
+def test_what_is_refused_costs_no_checkpoint(store, begun, options, said):
     before = folders.contents(begun.with_name(".run.training"))
-    with pytest.raises(InputError, match="accelerator"):
-        train(store.path, begun, **QUICK | {"execution": Execution(accelerator="tpux", resume=False)})
+    with pytest.raises(InputError, match=said):
+        train(store.path, begun, **ANEW | options)
     assert folders.contents(begun.with_name(".run.training")) == before
 
 
@@ -188,6 +205,32 @@ def test_the_options_of_a_run_train_the_same_run_again(store, tmp_path):
         main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(tmp_path / "a/run/config.yaml")]) == 0
     )
     assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
+
+
+def test_a_run_keeps_its_log_and_tells_every_epoch_where_no_bar_is(store, tmp_path):
+    small = ["--views.pixels", "16", "--backbone.depth", "1", "--optim.epochs", "2", "--accelerator", "cpu"]
+    command = [sys.executable, "-m", "ctxai", "train", str(store.path), str(tmp_path / "run"), *small]
+    done = subprocess.run([*command, "--folds.monitor", "0.2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
+    log = pd.read_csv(tmp_path / "run/logs/version_0/metrics.csv")
+    run = Run.load(tmp_path / "run")
+    assert log["loss"].dropna().tolist() == pytest.approx(run.metrics["training"]["epoch_losses"], abs=1e-5)
+    monitored = [figures["loss"] for figures in run.metrics["training"]["monitored"]]
+    assert log["validation_loss"].dropna().tolist() == pytest.approx(monitored, abs=1e-5)
+    assert any(name.startswith("lr-AdamW") for name in log.columns)
+
+
+def test_flags_of_the_trainer_are_options_of_the_run(store, tmp_path):
+    few = {"limit_train_batches": "2"}
+    train(store.path, tmp_path / "a" / "run", **QUICK, trainer=few)
+    config = tmp_path / "a/run/config.yaml"
+    assert Run.load(config.parent).config.trainer == {"limit_train_batches": 2}
+    assert main(["train", str(store.path), str(tmp_path / "b/run"), "--config", str(config)]) == 0
+    assert contents(tmp_path / "a/run") == contents(tmp_path / "b/run")
+    with pytest.raises(RunError, match="other options"):
+        train(store.path, tmp_path / "a" / "run", **QUICK)
 
 
 def test_all_folds_are_asked_for_by_one_word():

@@ -28,7 +28,7 @@ from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.heads import NoduleHeads
 from ctxai.models.settings import HeadsConfig, TuneConfig
 from ctxai.run.config import RunConfig
-from ctxai.training.distributed import check_hardware
+from ctxai.training.distributed import check_execution
 from ctxai.training.settings import Execution
 from ctxai.training.trainer import fit
 
@@ -65,7 +65,7 @@ def network_scores(
     if "malignancy" not in config.targets:
         raise InputError("baselines score malignancy, which this run does not predict")
     execution = Execution(accelerator=accelerator)
-    check_hardware(execution)
+    check_execution(execution, config.compute)
     data = replace(config, heads=HeadsConfig()).make_data(store_dir)
     torch.manual_seed(config.seed)
     model = baseline_network(name, replace(config, views=data.views))

@@ -24,10 +24,10 @@ from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
-from ctxai.run.files import RUN_FILES
+from ctxai.run.files import PLOTS, RUN_FILES
 from ctxai.run.run import Run
-from ctxai.run.training import train_run
-from ctxai.training.settings import Execution
+from ctxai.run.training import CURVE, train_run
+from ctxai.training.settings import LOGS, Execution
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,16 @@ def train_folds(
         logger.info("%s: this ensemble is finished; nothing to do", run_dir)
         return
     refuse_to_lose(run_dir, RUN_FILES)
-    members = []
+    members, curves = [], {}
     for place, fold in enumerate(folds):
         own = replace(config, folds=replace(config.folds, test=fold, validation=folds[(place + 1) % len(folds)]))
         folder = work_dir / f"fold{fold}"
         train_run(own, store_dir, folder, execution)
         members.append(Run.load(folder))
-    ensemble(members, config, store, run_dir.name).save(run_dir)
+        curves[f"{folder.name}_{CURVE}"] = (folder / PLOTS / CURVE).read_bytes()
+        if (folder / LOGS).is_dir():
+            shutil.copytree(folder / LOGS, work_dir / LOGS / folder.name, dirs_exist_ok=True)
+    ensemble(members, config, store, run_dir.name).save(run_dir, curves, work_dir / LOGS)
     shutil.rmtree(work_dir)
 
 
