@@ -53,7 +53,8 @@ def test_an_explanation_needs_nothing_of_training_baselines_and_bundles():
 
 
 def test_the_first_image_of_the_page_needs_no_model():
-    code = "import ctxai.commands.open, ctxai.open.answers, ctxai.open.server, ctxai.open.session, ctxai.open.study"
+    code = "import ctxai.commands.open, ctxai.open.server, ctxai.open.session, ctxai.open.study\n"
+    code += "from ctxai.open.answers import Answers\nassert Answers(None).described() is None"
     assert not imported(code) & (NOT_TO_EXPLAIN | {"torch", "timm", "torchvision", "skimage", "highdicom"})
 
 

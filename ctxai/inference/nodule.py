@@ -98,6 +98,8 @@ def explain_nodule(
                     assessed[key] = reliability.assess(method, target, found.image_maps[key].to(device))
     inside = _inside(candidate.masks, series, patch)
     mark = check_mark(run, marked.hu, patch.hu, found.prediction.get("diameter"))
+    if run.views.recentre_mm:
+        mark |= {f"middle_{axis}": round(float(at), 3) for axis, at in zip("xyz", patch.grid.centre, strict=True)}
     return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed, mark)
 
 

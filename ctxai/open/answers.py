@@ -135,11 +135,11 @@ class Answers:
 
     def described(self) -> dict[str, Any] | None:
         """Name, weights, targets and methods of the run; None until it is loaded."""
-        from ctxai.explain import list_methods
-
         run = self.run
         if run is None:
             return None
+        from ctxai.explain import list_methods  # with torch, which the first image does without
+
         return {
             "name": run.name,
             "weights_sha256": run.weights_sha256,

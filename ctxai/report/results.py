@@ -37,7 +37,7 @@ class Results:
 
 #: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
 _NUMBERS = re.compile(
-    r"[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|roundness|"
+    r"(middle_)?[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|roundness|"
     r"nodule_at_mark|outline_at_border|"
     r".*_(low|high|inside|by_chance|fidelity|percentile|stability)"
 )

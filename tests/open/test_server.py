@@ -97,6 +97,26 @@ def test_an_answer_has_the_numbers_and_the_map_of_explain(served, sphere_ct, run
     client.post("/marks/remove", json=mark)
 
 
+def test_a_click_5_mm_beside_a_nodule_is_told_with_the_middle_that_the_model_sees(sphere_ct, tmp_path):
+    session = Session(tmp_path / "session")
+    answers = Answers(None, lambda mark, row: session.answer(mark.key, row), "cpu")
+    with TestClient(OpenServer(Study(sphere_ct), session, answers).app) as client:
+        beside = SPHERE + np.array([3.0, -4.0, 0.0])
+        answer, _ = answered(client, marked(client, beside))
+        answers.end()
+    row = answer["row"]
+    assert [row[axis] for axis in "xyz"] == pytest.approx(beside)
+    assert [row[f"middle_{axis}"] for axis in "xyz"] == answer["middle"]
+    assert np.linalg.norm(np.array(answer["middle"]) - SPHERE) < 2
+    arguments = ["explain", sphere_ct, tmp_path / "out", "--points", session.folder / "points.csv", "--no-trust"]
+    assert main([*map(str, arguments), "--no-maps"]) == 0
+    (told,) = pd.read_csv(tmp_path / "out" / "predictions.csv").to_dict("records")
+    assert [told[axis] for axis in "xyz"] == pytest.approx(beside)
+    assert [told[f"middle_{axis}"] for axis in "xyz"] == pytest.approx(answer["middle"])
+    assert "explained about the middle that the model sees" in (tmp_path / "out" / "report.html").read_text()
+    session.close()
+
+
 def test_a_moved_mark_is_answered_anew_and_targets_are_contrasted(served):
     _, client = served
     mark = marked(client)
