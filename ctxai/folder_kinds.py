@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ctxai.errors import InputError
-from ctxai.files import is_unfinished
+from ctxai.files import explain_os_errors, is_unfinished
 from ctxai.results_folder import PREDICTIONS
 
 STORE = "a nodule store"
@@ -75,6 +75,23 @@ def refuse_foreign(out_dir: Path, own: str, names: Sequence[str]) -> None:
     there = [name for name in names if (out_dir / name).exists()]
     if there and kind_of(out_dir) != own:
         raise InputError(f"{out_dir / there[0]}: is there and is not of {own}; give another folder")
+
+
+def refuse_other_table(path: Path, columns: Sequence[str]) -> None:
+    """Refuse to replace a file that is no CSV table of these columns.
+
+    Args:
+        path: it may be absent.
+        columns: names in the first line.
+
+    Raises:
+        InputError: naming the file.
+    """
+    if path.exists():
+        with explain_os_errors(path), path.open("rb") as file:
+            first = file.readline(4096)
+        if first.rstrip() != ",".join(columns).encode():
+            raise InputError(f"{path}: is there and holds something else; give the name of another file")
 
 
 def refuse_to_lose(folder: Path, known: re.Pattern[str]) -> None:

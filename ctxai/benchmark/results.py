@@ -24,6 +24,20 @@ from ctxai.files import sha256, write_json, write_text
 from ctxai.report.benchmark import Findings, write_markdown, write_page
 from ctxai.report.benchmark_figures import write_examples, write_pareto
 
+#: Names of the files that are written over all methods.
+RESULT_FILES = (
+    "results.csv",
+    "claims.csv",
+    "controls.csv",
+    "blind.csv",
+    "label_correlations.csv",
+    "benchmark.json",
+    "pareto.png",
+    "examples.png",
+    "results.md",
+    "benchmark.html",
+)
+
 
 def write_results(
     out_dir: Path,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
-from ctxai.folder_kinds import BENCHMARK, refuse_other
+from ctxai.folder_kinds import BENCHMARK, refuse_foreign, refuse_other
 from ctxai.progress import track
 from ctxai.shards import parse_shard
 
@@ -58,7 +58,7 @@ def benchmark(
             all again and replaces such scores.
     """
     from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
-    from ctxai.benchmark.results import write_results
+    from ctxai.benchmark.results import RESULT_FILES, write_results
     from ctxai.benchmark.runner import is_evaluated, refuse_other_plan, run_method
     from ctxai.data.store import NoduleStore
     from ctxai.evaluate.explanations.evaluation_set import choose_rows
@@ -68,6 +68,8 @@ def benchmark(
 
     index, count = parse_shard(shard)
     refuse_other(out_dir, BENCHMARK, (run_dir, store_dir))
+    if not any((out_dir / "scores").glob("*.json")):
+        refuse_foreign(out_dir, BENCHMARK, RESULT_FILES)
     run, store = Run.open(run_dir), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)
     chosen = choose_rows(store.table, rows, limit or len(rows), seed)

@@ -25,19 +25,21 @@ def detect(input: Path, out: Path, /, *, detector: Path, acquisition: list[str] 
 
     Args:
         input: a folder of a series, a study or many, a zip or tar of one, or a NIfTI, NRRD or MetaImage file.
-        out: CSV file; one that is there is replaced.
+        out: CSV file; candidates that are there are replaced, another file is not.
         detector: folder of a MONAI detection bundle in the layout of lung_nodule_ct_detection (configs/inference.json,
             models/model.pt). Its code is not executed, and of its weights only tensors are read.
         acquisition: of a series with several acquisitions or phases the one with this value, such as 2 or
             AcquisitionNumber=2; without it the largest.
         device: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
-    from ctxai.detection.candidates import write_candidates
+    from ctxai.detection.candidates import COLUMNS, write_candidates
     from ctxai.detection.detector import load_detector, propose
+    from ctxai.folder_kinds import refuse_other_table
     from ctxai.run.device import torch_device
 
     if out.suffix.lower() != ".csv" or out.is_dir():
         raise InputError(f"{out}: expected the name of a CSV file, such as candidates.csv")
+    refuse_other_table(out, COLUMNS)
     settings, find_boxes = load_detector(detector, torch_device(device))
     found = {ct.series_uid: propose(ct, settings, find_boxes) for ct in _cts(input, acquisition)}
     write_candidates(out, found)

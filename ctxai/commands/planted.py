@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctxai.errors import InputError, StoreError
+from ctxai.folder_kinds import kind_of
 from ctxai.progress import console, run_jobs
 from ctxai.suggestions import did_you_mean
 
@@ -49,7 +50,7 @@ def planted(
     import pandas as pd
 
     from ctxai.data.crops import patient_folds
-    from ctxai.data.planted import PlantedTruth
+    from ctxai.data.planted import RECORD, PlantedTruth
     from ctxai.data.store import NoduleStore
     from ctxai.phantom.planted import PLANTED_TRAITS, SIDE
 
@@ -61,6 +62,8 @@ def planted(
     record = {"data_set": f"ctxai-planted-{trait}", "layout": _LAYOUT, "trait": trait, "seed": seed, "nodules": nodules}
     if _finished(store_dir, record | {"depth": depth}):
         return
+    if kind_of(store_dir) and not (store_dir / RECORD).is_file():
+        raise StoreError(f"{store_dir}: holds another store, without planted evidence; give an empty folder")
     store = NoduleStore.create(store_dir, nodules, (depth, SIDE, SIDE))
     has_trait = np.random.default_rng([seed, PLANTED_TRAITS.index(trait)]).permutation(np.arange(nodules) % 2 == 0)
     truth = PlantedTruth.create(store, record | {"depth": depth})

@@ -39,10 +39,13 @@ def review_stats(
 
     from ctxai.evaluate.verdicts import agreement
     from ctxai.files import write_text
+    from ctxai.folder_kinds import refuse_other_table
 
     figures = agreement(pd.concat([_read(folder) for folder in (session, *others)], ignore_index=True), seed)
     if out is not None:
-        write_text(out, pd.DataFrame(figures).T.rename_axis("figure").to_csv(lineterminator="\n"))
+        written = pd.DataFrame(figures).T.rename_axis("figure")
+        refuse_other_table(out, ["figure", *written.columns])
+        write_text(out, written.to_csv(lineterminator="\n"))
     table = Table("", "verdicts", "patients", "mean", "95 % interval", box=SIMPLE_HEAD)
     for name, figure in figures.items():
         low, high = figure["low"], figure["high"]

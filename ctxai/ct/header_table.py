@@ -60,7 +60,11 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
         path: Parquet file, one row per image; the images' paths are kept relative to ``folder``.
         folder: the tree.
         series: what :func:`~ctxai.ct.search.find_series` found there.
+
+    Raises:
+        InputError: when another file is there.
     """
+    _refuse_other(path)
     groups = list(series.values())
     options = {"compression": "zstd", "write_page_checksum": True}
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, **options) as writer:
@@ -68,6 +72,17 @@ def write_headers(path: Path, folder: Path, series: Mapping[str, list[SliceHeade
             rows = [_row(image, folder) for group in groups[start : start + _SERIES_AT_ONCE] for image in group]
             writer.write_table(pa.Table.from_pylist(rows, _SCHEMA), _ROWS_PER_GROUP)
     path.chmod(0o600)
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to replace a file that keeps no headers."""
+    if path.exists():
+        try:
+            ours = {"series_uid", "sop_uid", "pixels_at"} <= set(pq.read_schema(path).names)
+        except (pa.ArrowException, OSError):
+            ours = False
+        if not ours:
+            raise InputError(f"{path}: is there and holds something else; give the name of another file")
 
 
 def read_headers(path: Path, folder: Path, series_uids: Collection[str] | None = None) -> dict[str, list[SliceHeader]]:

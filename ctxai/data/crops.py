@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ctxai.data.patches import AIR_HU
-from ctxai.data.store import NoduleStore
+from ctxai.data.store import TABLE, NoduleStore
 from ctxai.data.views import PATCH_SPACING_MM
 from ctxai.errors import StoreError, one_line
 from ctxai.lidc.database import RATINGS
@@ -52,6 +52,8 @@ def import_crops(crops_dir: Path, store_dir: Path, *, folds: int = 5, seed: int 
     """
     labels, hu, mask = _read(Path(crops_dir))
     store = NoduleStore.create(store_dir, len(labels), (1, PIXELS, PIXELS))
+    if (store.path / TABLE).is_file() and [*map(str, store.table["nodule_id"])] != [*map(str, labels["nodule_id"])]:
+        raise StoreError(f"{store_dir}: holds a store of other nodules; give an empty folder")
     diameters = []
     for row in track(range(len(labels)), "Resampling crops"):
         spacing = float(labels["pixel_spacing_mm"].iloc[row])

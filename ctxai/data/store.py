@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ctxai.errors import StoreError
 from ctxai.files import atomic_path, explain_os_errors, write_json
-from ctxai.folder_kinds import describe_kind
+from ctxai.folder_kinds import STORE, describe_kind, refuse_foreign
 
 ARRAYS = "patches.zarr"
 TABLE = "nodules.parquet"
@@ -82,8 +82,10 @@ class NoduleStore:
 
         Raises:
             StoreError: when another layout is already there.
+            InputError: when a table of somebody else is there.
         """
         path = Path(path)
+        refuse_foreign(path, STORE, [TABLE])
         layout = {"rows": rows, "patch_shape": list(patch_shape), "spacing_mm": spacing_mm, "axes": "nodule,S,P,L"}
         if not (path / LAYOUT).is_file():
             with explain_os_errors(path):

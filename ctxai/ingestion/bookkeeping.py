@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -16,6 +17,7 @@ from ctxai.ct.header import series_key
 from ctxai.data.store import ARRAYS, LAYOUT, TABLE, NoduleStore
 from ctxai.errors import StoreError
 from ctxai.files import write_json, write_text
+from ctxai.folder_kinds import STORE, refuse_foreign, refuse_to_lose
 from ctxai.lidc.quality import QualityIssue
 
 #: The rows of the manifest that a store is made of, in its order.
@@ -31,6 +33,10 @@ REPORT = "report.csv"
 #: The same to look at.
 PAGE = "report.html"
 
+_FILES = re.compile(
+    "|".join(map(re.escape, (MANIFEST, RULES, KNOWN, REPORT, PAGE, TABLE, LAYOUT)))
+    + rf"|{PARTS}/[0-9a-f]+\.json|{re.escape(ARRAYS)}/.+"
+)
 _TEXTS = ("nodule_id", "patient_id", "series_uid", "reading_ids")
 
 
@@ -47,9 +53,13 @@ def begin(
         rules: which faults are repaired.
 
     Raises:
-        StoreError: when the store was begun with another manifest or other rules.
+        StoreError: when the store was begun with another manifest or other rules, or by another command.
+        InputError: when files of somebody else are there.
     """
     manifest = rows.to_csv(index=False, lineterminator="\n")
+    refuse_foreign(store_dir, STORE, (KNOWN, REPORT, PAGE, TABLE))
+    if (store_dir / LAYOUT).is_file() and not (store_dir / MANIFEST).is_file():
+        raise StoreError(f"{store_dir}: holds a store that `ctxai ingest` has not begun; give an empty folder")
     if overwrite:
         _empty(store_dir, manifest, rules)
     check_rules(store_dir, rules)
@@ -111,6 +121,9 @@ def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:
     path = store_dir / MANIFEST
     if not path.is_file():
         return
+    if path.read_bytes().partition(b"\n")[0] != manifest.encode().partition(b"\n")[0]:
+        raise StoreError(f"{path}: is not a manifest of `ctxai ingest`; give an empty folder")
+    refuse_to_lose(store_dir, _FILES)
     try:
         check_rules(store_dir, rules)
     except StoreError:

@@ -7,6 +7,7 @@ The tables that other programs read are made from it after every line, each repl
     SESSION/points.csv         marked and accepted nodules, for `ctxai explain --points`
     SESSION/<series>.mrk.json  the same, for 3D Slicer
     SESSION/review.csv         every verdict with time, position, prediction, map and checksum of the weights
+    SESSION/written.json       checksums of these tables
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from threading import RLock
 from typing import Any
 
 from ctxai.errors import InputError
-from ctxai.files import explain_os_errors, sweep, write_json, write_text
+from ctxai.files import explain_os_errors, json_text, sweep
 from ctxai.open.marks import Mark, Verdict
+from ctxai.own_files import OwnFiles, own_files
+from ctxai.results_folder import WRITTEN
 
 JOURNAL = "journal.jsonl"
 POINTS = "points.csv"
@@ -85,7 +88,7 @@ class Session:
         series: Series Instance UID and patient's pseudonym by series key.
 
     Raises:
-        InputError: when the journal is of something else, or cannot be written.
+        InputError: when the journal is of something else or cannot be written, or a table is not what was written.
     """
 
     def __init__(self, folder: Path, reader: str = "") -> None:
@@ -99,15 +102,20 @@ class Session:
         path = folder / JOURNAL
         with explain_os_errors(path):
             folder.mkdir(parents=True, exist_ok=True)
-            if not path.is_file() and (folder / POINTS).exists():
-                raise InputError(f"{folder}: holds a {POINTS} of something else; give another folder with --out")
             whole = self._replay(path) if path.is_file() else 0
+            tables = [
+                POINTS,
+                REVIEW,
+                *(f"{series}{MARKUPS}" for series in {mark.series for mark in self.marks.values()}),
+            ]
+            own = tables if whole else []
+            OwnFiles(folder, WRITTEN, own).refuse_others(*tables)
             sweep(folder)
             self._file = path.open("ab")
             self._file.truncate(whole)  # a line that a kill cut short
         if not whole:
             self._append({"journal": "ctxai open", "version": _VERSION})
-        self._write_tables()
+        self._write_tables(own)
 
     @property
     def kept(self) -> list[Mark]:
@@ -230,13 +238,15 @@ class Session:
             one = event["series"]
             self.series[str(one["key"])] = {"uid": str(one["uid"]), "patient": str(one["patient"])}
 
-    def _write_tables(self) -> None:
+    def _write_tables(self, adopted: Sequence[str] = ()) -> None:
         kept = self.kept
         points = [{**mark.to_json(), "series_uid": self.series.get(mark.series, {}).get("uid")} for mark in kept]
-        write_text(self.folder / POINTS, _csv(_POINTS_COLUMNS, points))
-        write_text(self.folder / REVIEW, _csv(_REVIEW_COLUMNS, self.reviews))
-        for series in {mark.series for mark in self.marks.values()}:
-            write_json(self.folder / f"{series}{MARKUPS}", _markups([one for one in kept if one.series == series]))
+        with own_files(self.folder, WRITTEN, adopted) as files:
+            files.write(POINTS, _csv(_POINTS_COLUMNS, points))
+            files.write(REVIEW, _csv(_REVIEW_COLUMNS, self.reviews))
+            for series in {mark.series for mark in self.marks.values()}:
+                of_series = [one for one in kept if one.series == series]
+                files.write(f"{series}{MARKUPS}", json_text(_markups(of_series)))
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +23,15 @@ from pynetdicom.dimse_primitives import C_STORE
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.ct.header import series_key
 from ctxai.errors import CtxaiError, InputError, kind_of
-from ctxai.files import atomic_path
+from ctxai.files import atomic_path, is_unfinished
 from ctxai.pacs.client import object_file
 from ctxai.pacs.limits import MAX_CONNECTIONS, PATIENCE_S, BoundedServer
 
 _VERIFICATION = UID("1.2.840.10008.1.1")
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND, _NOT_WANTED = 0x0000, 0xA700, 0xC000, 0xC001
+
+REASON = "reason.txt"
+_SERIES, _OBJECT = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{24}\.dcm")
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class Inbox:
             so that a series that is not complete is never explained alone.
 
     Raises:
-        InputError: when the port cannot be listened on.
+        InputError: when the port cannot be listened on, or something else lies in one of the folders.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Inbox:
         earlier: Sequence[Path] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # before anybody sends
+        for place in (folder, *earlier):
+            _refuse_others(place)
         self._folder, self._unwanted, self._earlier = folder, unwanted, tuple(earlier)
         self._lock = threading.Lock()
         # What an earlier process has left may still be growing elsewhere; it waits like a new arrival.
@@ -123,9 +129,9 @@ class Inbox:
             if self._last.get(series.folder.name) != series.last:
                 return False
             if target is None:
-                shutil.rmtree(series.folder)
+                remove_images(series.folder)
             else:
-                shutil.rmtree(target, ignore_errors=True)
+                remove_images(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 series.folder.rename(target)
             del self._last[series.folder.name]
@@ -169,10 +175,36 @@ class Inbox:
         for place in self._earlier:
             if (place / key).is_dir():
                 (place / key).rename(self._folder / key)
-                (self._folder / key / "reason.txt").unlink(missing_ok=True)
+                (self._folder / key / REASON).unlink(missing_ok=True)
                 logger.info("series %s: late images; it is explained again", key)
                 return
 
     def _association_ended(self, event: evt.Event) -> None:
         with self._lock:
             self._open.pop(event.assoc, None)
+
+
+def remove_images(folder: Path) -> None:
+    """Remove the images of a series and the reason of a refusal; the folder stays where anything else lies in it."""
+    for path in folder.glob("*"):
+        if _is_ours(path):
+            path.unlink()
+    with contextlib.suppress(OSError):  # it holds something, or is gone
+        folder.rmdir()
+
+
+def _refuse_others(place: Path) -> None:
+    """Refuse a folder of series in which something else lies than what was received.
+
+    Raises:
+        InputError: naming it.
+    """
+    for folder in sorted(place.glob("*")):
+        known = _SERIES.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+        strange = [path for path in sorted(folder.iterdir()) if not _is_ours(path)] if known else [folder]
+        if strange:
+            raise InputError(f"{strange[0]}: is nothing that `ctxai watch` received; move it elsewhere")
+
+
+def _is_ours(path: Path) -> bool:
+    return bool(_OBJECT.fullmatch(path.name) or path.name == REASON or is_unfinished(path)) and not path.is_dir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ from ctxai.errors import InputError, PacsError, fault_of
 from ctxai.files import write_text
 from ctxai.pacs.client import PacsClient
 from ctxai.pacs.delivery import deliver
-from ctxai.pacs.inbox import Arrived, Inbox
+from ctxai.pacs.inbox import REASON, Arrived, Inbox, remove_images
 from ctxai.progress import console
 
 INCOMING, RESULTS, REFUSED, DELIVERED = "incoming", "results", "refused", "delivered"
-REASON = "reason.txt"
 _LONGEST_PAUSE_S = 900.0
 #: A series that seems incomplete waits this many times as long as others.
 _HOLD = 4
@@ -130,7 +128,7 @@ class Watcher:
     def _forget_delivered(self) -> None:
         for folder in (self.spool / DELIVERED).glob("*"):
             if time.time() - folder.stat().st_mtime > self.keep_s:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_images(folder)
 
 
 def bring_back_refused(spool: Path) -> int:

@@ -60,6 +60,18 @@ def test_without_a_candidate_the_table_has_its_header_and_one_line_says_so(ct, t
     assert capsys.readouterr().out.startswith("no candidate found")
 
 
+def test_candidates_replace_candidates_and_no_other_file(ct, tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle", backbone="resnet10", score_thresh=0.99)
+    out = tmp_path / "points.csv"
+    out.write_text("x,y,z\n1,2,3\n")
+    command = ["detect", str(ct), str(out), "--detector", str(bundle), "--device", "cpu"]
+    assert main(command) == 2
+    assert "points.csv: is there and holds something else" in capsys.readouterr().err
+    assert out.read_text() == "x,y,z\n1,2,3\n"
+    out.unlink()
+    assert main(command) == main(command) == 0
+
+
 @pytest.mark.parametrize("name", ["candidates.csv", "candidates"])
 def test_a_folder_that_is_no_bundle_or_a_name_that_is_no_csv_gives_one_line_and_writes_nothing(
     ct, tmp_path, capsys, name

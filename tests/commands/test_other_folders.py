@@ -6,6 +6,7 @@ import pytest
 
 from ctxai.cli import main
 from ctxai.commands.train import train
+from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
 from ctxai.training.settings import Execution
 
@@ -94,6 +95,53 @@ def test_files_of_the_person_in_a_run_folder_are_not_lost(run_folder, tmp_path, 
         own.write_text("mine")
         refused(arguments, f"{own.name}: would be lost with the folder that is replaced", capsys, tmp_path)
         own.unlink()
+
+
+@pytest.mark.parametrize("name", ["report.html", "issues.csv", "report.csv", "nodules.parquet", "manifest.csv"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_store_is_not_written_over_files_of_a_person(sphere_ct, write_points, tmp_path, capsys, name, overwrite):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / name).write_text("mine")
+    arguments = ["ingest", sphere_ct, store, "--points", write_points(), *(["--overwrite"] if overwrite else [])]
+    refused(arguments, f"{name}: is" if overwrite or name != "manifest.csv" else "begun with", capsys, store)
+
+
+def test_a_store_that_is_begun_anew_loses_no_file_of_a_person(sphere_ct, write_points, tmp_path, capsys):
+    store = tmp_path / "store"
+    arguments = ["ingest", sphere_ct, store, "--points", write_points()]
+    assert main([*map(str, arguments)]) == 0
+    for own in (store / "parts" / "notes.txt", store / "notes.txt"):
+        own.write_text("mine")
+        refused([*arguments, "--overwrite", "--repair", "tilt"], "notes.txt: would be lost", capsys, store)
+        own.unlink()
+    assert main([*map(str, arguments), "--overwrite", "--repair", "tilt"]) == 0
+
+
+def test_a_store_of_another_command_is_not_written_into(planted_store, sphere_ct, write_points, tmp_path, capsys):
+    store = tmp_path / "store"
+    shutil.copytree(planted_store, store)
+    said = "holds a store that `ctxai ingest` has not begun"
+    refused(["ingest", sphere_ct, store, "--points", write_points()], said, capsys, store)
+    (store / "planted.json").unlink()
+    arguments = ["planted", store, "--nodules", len(NoduleStore(store)), "--depth", NoduleStore(store).patch_shape[0]]
+    refused(arguments, "holds another store, without planted evidence", capsys, store)
+
+
+def test_headers_are_not_kept_in_a_file_of_something_else(sphere_ct, write_points, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    arguments = ["ingest", sphere_ct, tmp_path / "store", "--points", write_points(), "--prepare"]
+    said = "thesis.txt: is there and holds something else"
+    refused([*arguments, "--headers", tmp_path / "thesis.txt"], said, capsys, tmp_path)
+    for _ in range(2):
+        assert main([*map(str, arguments), "--headers", str(tmp_path / "headers.parquet")]) == 0
+
+
+def test_a_benchmark_is_not_written_over_files_of_a_person(run_folder, planted_store, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.csv").write_text("mine")
+    said = "results.csv: is there and is not of results of `ctxai benchmark`"
+    refused(["benchmark", run_folder, planted_store, tmp_path / "out"], said, capsys, tmp_path)
 
 
 def test_swapped_folders_are_named(planted_store, run_folder, tmp_path, capsys):

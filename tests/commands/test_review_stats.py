@@ -29,6 +29,15 @@ def test_the_figures_of_sessions_are_printed_and_written(folder, tmp_path, capsy
     assert "maps called misleading" in capsys.readouterr().out
 
 
+def test_figures_replace_figures_and_no_other_file(folder, tmp_path, capsys):
+    command = ["review-stats", str(folder), "--out", str(tmp_path / "figures.csv")]
+    assert main(command) == main(command) == 0
+    (tmp_path / "figures.csv").write_text("thesis")
+    assert main(command) == 2
+    assert "figures.csv: is there and holds something else" in capsys.readouterr().err
+    assert (tmp_path / "figures.csv").read_text() == "thesis"
+
+
 def test_what_is_no_session_is_named(folder, tmp_path, capsys):
     assert main(["review-stats", str(tmp_path)]) == 2
     assert "no review.csv; give a folder of `ctxai open --out`" in capsys.readouterr().err

@@ -10,6 +10,8 @@ from ctxai.data.patches import AIR_HU
 from ctxai.data.store import NoduleStore
 from ctxai.errors import StoreError
 
+from folders import contents
+
 TRAITS = (
     "subtlety",
     "internalstructure",
@@ -96,6 +98,17 @@ def test_a_collection_without_z_becomes_the_same_patches_and_the_end_is_told(tmp
     stores = [NoduleStore(tmp_path / name) for name in ("with", "without")]
     np.testing.assert_array_equal(stores[0].hu(3), stores[1].hu(3))
     assert stores[1].table["z"].isna().all() and (stores[0].table["z"] == -100).all()
+
+
+def test_a_store_of_other_crops_is_not_written_over(tmp_path):
+    folder = collection(tmp_path / "crops")
+    store = import_crops(folder, tmp_path / "store")
+    import_crops(folder, tmp_path / "store")
+    store.write_table(store.table.assign(nodule_id=lambda table: "other-" + table["nodule_id"]))
+    before = contents(tmp_path / "store")
+    with pytest.raises(StoreError, match="holds a store of other nodules"):
+        import_crops(folder, tmp_path / "store")
+    assert contents(tmp_path / "store") == before
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path):

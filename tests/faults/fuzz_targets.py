@@ -14,7 +14,7 @@ from random import Random
 
 from ctxai.errors import CtxaiError
 
-from faults import fuzz_ct, fuzz_marks, fuzz_models, fuzz_store
+from faults import fuzz_ct, fuzz_marks, fuzz_models, fuzz_results, fuzz_store
 from faults.fuzz_edits import Edit, by_first, elements, flips, members, safetensors, tokens
 
 
@@ -37,6 +37,7 @@ class Target:
 
 _NUMBERS = (b"nan", b"inf", b"1e308", b"-1", b"0", b"99999999999999999999", b"0.5")
 _JSON = (*_NUMBERS, b"null", b"true", b"[]", b"{}", b'""', b"[" * 50)
+_PATHS = (*_JSON, b"../victim", b"..", b".", b"/", b"\\u0000", b"<script>", b"-of-", b".next")
 _CSV = (*_NUMBERS, b'"', b"\0", b",", b"\n", b"\r")
 _YAML = (b".nan", b".inf", b"1e308", b"-1", b"0", b"null", b"true", b"[]", b"{}", b"- ", b"&a ", b"*a", b"!!binary ")
 _XML = (*_NUMBERS, b"<roi>", b"</roi>", b"&a;", b"<!--", b"TRUE", b"FALSE", b"inclusion", b"<![CDATA[")
@@ -59,6 +60,7 @@ TARGETS = {
     "tensors": Target(fuzz_models.tensors, fuzz_models.tensor_files, safetensors, (*_JSON, b"F16", b"I64", b"BOOL")),
     "config": Target(fuzz_models.config, fuzz_models.configs, tokens, _YAML),
     "run": Target(fuzz_models.run_file, fuzz_models.run_files, by_first(_RUN_EDITS), _JSON),
+    "results": Target(fuzz_results.result_file, fuzz_results.result_files, by_first([tokens] * 5), _PATHS),
     "store": Target(fuzz_store.store, fuzz_store.store_files, by_first(_STORE_EDITS), _JSON),
 }
 

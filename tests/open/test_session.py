@@ -8,6 +8,8 @@ from ctxai.errors import InputError
 from ctxai.open.marks import Mark, Verdict
 from ctxai.open.session import JOURNAL, POINTS, REVIEW, Session
 
+from folders import contents
+
 KEY = "0123456789ab"
 ROW = {"malignancy": 3.25, "malignancy_low": 2.5, "malignancy_high": 4.0, "malignancy_probability": 0.7}
 ROW |= {"novelty_percentile": 12.5, "run": "a run", "weights_sha256": "f" * 64}
@@ -134,10 +136,27 @@ def test_a_journal_of_something_else_is_refused(text, tmp_path):
     assert (tmp_path / JOURNAL).read_text() == text
 
 
-def test_points_of_somebody_else_are_not_replaced(tmp_path):
-    (tmp_path / POINTS).write_text("x,y,z\n1,2,3\n")
-    with pytest.raises(InputError, match="holds a points"):
+@pytest.mark.parametrize("name", [POINTS, REVIEW])
+def test_tables_of_somebody_else_are_not_replaced(tmp_path, name):
+    (tmp_path / name).write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(InputError, match="was not written by ctxai"):
         Session(tmp_path)
+    assert contents(tmp_path) == {name: b"x,y,z\n1,2,3\n"}
+
+
+@pytest.mark.parametrize("name", [POINTS, REVIEW, f"{KEY}.mrk.json"])
+def test_a_table_that_somebody_has_edited_is_named_and_stays(session, name):
+    session.put(mark())
+    session.close()
+    (session.folder / "mine.mrk.json").write_text("{}")
+    (session.folder / "written.json").unlink()  # a session of an earlier version
+    reopened(session.folder)
+    with (session.folder / name).open("a") as file:
+        file.write("edited\n")
+    before = contents(session.folder)
+    with pytest.raises(InputError, match=f"{name}: was not written by ctxai, or was changed since"):
+        Session(session.folder)
+    assert contents(session.folder) == before
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,27 @@ def test_images_are_kept_under_hashed_names(inbox: Inbox, ct_files: list[Path], 
     assert dcmread(folder / object_file(sent[3].SOPInstanceUID)).PixelData == sent[3].PixelData
 
 
+@pytest.mark.parametrize("place", ["incoming", "earlier"])
+@pytest.mark.parametrize(
+    "name", ["CT of a patient/1.dcm", "0123456789ab/notes.txt", "0123456789ab/sub/1.dcm", "list.csv"]
+)
+def test_a_folder_in_which_something_else_lies_is_refused_as_it_is(tmp_path: Path, place: str, name: str):
+    own = tmp_path / place / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(InputError, match="is nothing that `ctxai watch` received; move it elsewhere"):
+        Inbox(tmp_path / "incoming", aet="CTXAI", host="127.0.0.1", port=0, earlier=[tmp_path / "earlier"])
+    assert own.read_text() == "mine"
+
+
+def test_what_a_person_lays_beside_images_stays_when_they_go(inbox: Inbox, ct_files: list[Path], tmp_path: Path):
+    send_to(inbox, ct_files)
+    (series,) = inbox.quiet(0.0)
+    (series.folder / "notes.txt").write_text("mine")
+    assert inbox.let_go(series)
+    assert [path.name for path in series.folder.iterdir()] == ["notes.txt"]
+
+
 def test_a_series_is_quiet_only_after_the_pause(inbox: Inbox, ct_files: list[Path]):
     send_to(inbox, ct_files)
     assert inbox.quiet(60.0) == []
@@ -102,4 +123,4 @@ def test_an_image_that_cannot_be_kept_is_not_confirmed(inbox: Inbox, ct_files: l
 
 def test_a_port_in_use_is_refused(inbox: Inbox, tmp_path: Path):
     with pytest.raises(InputError, match=f"127.0.0.1:{inbox.port}.*choose another --port"):
-        Inbox(tmp_path, aet="CTXAI", host="127.0.0.1", port=inbox.port)
+        Inbox(tmp_path / "other", aet="CTXAI", host="127.0.0.1", port=inbox.port)
