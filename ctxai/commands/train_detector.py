@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ctxai import __version__
 from ctxai.errors import GeometryError, InputError, RunError
 from ctxai.files import write_json
-from ctxai.folder_kinds import DETECTOR, kind_of, refuse_to_replace
+from ctxai.folder_kinds import DETECTOR, kind_of, refuse_to_lose, refuse_to_replace
 from ctxai.progress import console, track
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ def _is_finished(out_dir: Path, record: dict[str, Any], resume: bool) -> bool:
     """
     from ctxai.detection.training import FILES, RECORD
 
-    strange = sorted(path for path in out_dir.rglob("*") if path.is_file() and path.relative_to(out_dir) not in FILES)
-    if strange:
-        raise InputError(f"{strange[0]}: would be lost with the detector that is replaced; move it elsewhere")
+    refuse_to_lose(out_dir, FILES)
     if not resume:
         return False
     try:

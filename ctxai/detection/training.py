@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,8 @@ from ctxai.training.settings import Execution
 #: What `ctxai train-detector` notes of a training, beside the files of MONAI's layout.
 RECORD = "training.json"
 METADATA = Path("configs") / "metadata.json"
-#: Of a bundle that is written.
-FILES = (CONFIG, WEIGHTS, METADATA, Path(RECORD))
+#: Paths of the files of a bundle that is written.
+FILES = re.compile("|".join(re.escape(Path(one).as_posix()) for one in (CONFIG, WEIGHTS, METADATA, RECORD)))
 #: Steps between two checkpoints.
 EPOCH_STEPS = 25
 _PATCH = (64, 64, 48)

@@ -138,6 +138,13 @@ def _matches(
         if "patient_id" in keys:
             names[list(keys).index("patient_id")].append(owners.get(str(nodule["series_uid"]), ""))
         matched.append(next((by_key[option] for option in product(*names) if option in by_key), None))
+    patients: dict[int, str] = {}
+    for line, patient in zip(matched, rows["patient_id"], strict=True):
+        if line is not None and patients.setdefault(line, patient) != patient:
+            raise InputError(
+                f"{path}, line {line}: {', '.join(keys)} names two patients, whose ids have different issuers, say; "
+                "name them as the store's manifest does, or by series_uid"
+            )
     if all(line is None for line in matched):
         raise InputError(f"{path}: none of its {len(table)} rows names a nodule here by {', '.join(keys)}")
     return matched

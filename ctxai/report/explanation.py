@@ -44,6 +44,7 @@ def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than
         by_series.setdefault(row["series"], []).append(number)
     anchors = {number: f"{series}-{k}" for series, own in by_series.items() for k, number in enumerate(own, 1)}
     pictures = [None if one else _picture(results, number) for number, one in enumerate(crops)]
+    models = [results.model_of(row) if len(results.models) > 1 else "" for row in results.rows]
     together = sum(_size(*each) for each in zip(crops, pictures, strict=True)) <= one_page_bytes
     table = ""
     if len(results.rows) > 1 or not together:
@@ -51,7 +52,7 @@ def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than
         table = cohort_table(results.rows, [f"{pages[number]}#{anchors[number]}" for number in pages])
 
     def page_of(title: str, counted: str, numbers: Sequence[int], **content: object) -> str:
-        sections = [nodule_section(results.rows[n], crops[n], anchors[n], pictures[n]) for n in numbers]
+        sections = [nodule_section(results.rows[n], crops[n], anchors[n], pictures[n], models[n]) for n in numbers]
         return render_page(
             "explanation.html",
             style="explanation.css",

@@ -19,7 +19,9 @@ from ctxai.report.trust import Level, map_trust, warnings_of
 _SMALL_NODULE_MM = 20.0
 
 
-def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, picture: Path | None) -> Markup:
+def nodule_section(
+    row: Mapping[str, Any], crops: Crops | None, anchor: str, picture: Path | None, model: str = ""
+) -> Markup:
     """HTML of a nodule.
 
     Args:
@@ -27,6 +29,7 @@ def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, pic
         crops: its files; None shows ``picture`` instead of the viewer.
         anchor: id of the section.
         picture: the nodule's still picture, where there is one.
+        model: what it was explained by, where the page has nodules of several models.
     """
     files = () if crops is None else crops.maps
     maps = [_map(row, one) for one in files]
@@ -35,6 +38,7 @@ def nodule_section(row: Mapping[str, Any], crops: Crops | None, anchor: str, pic
         "nodule.html",
         row=row,
         anchor=anchor,
+        model=model,
         readers=readers_mean(row, "malignancy"),
         plot=interval_plot(row, "malignancy"),
         warnings=_by_level(row),

@@ -34,6 +34,16 @@ class Results:
     weights_sha256: str
     rows: tuple[Mapping[str, Any], ...]
 
+    @property
+    def models(self) -> list[str]:
+        """Every model that the rows are of, as :meth:`model_of` names it; one folder may have several."""
+        return list(dict.fromkeys(map(self.model_of, self.rows))) or [self.model_of({})]
+
+    def model_of(self, row: Mapping[str, Any]) -> str:
+        """Run and weights that a row is of, in words."""
+        weights = str(row.get("weights_sha256") or self.weights_sha256)
+        return f"run {row.get('run') or self.run}, weights {weights[:12]}"
+
 
 #: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
 _NUMBERS = re.compile(

@@ -53,6 +53,19 @@ def test_a_table_by_patient_and_nodule_labels_one_nodule(tree):
     assert sorted(found.label_malignancy.dropna()) == [0, 1]
 
 
+def test_a_line_that_names_two_patients_is_refused(tree):
+    for number, path in enumerate(sorted((tree / "ct").glob("P[12]/*"))):
+        image = pydicom.dcmread(path)
+        image.PatientID, image.IssuerOfPatientID = "P1", f"clinic {number // 4}"
+        image.save_as(path)
+    with pytest.raises(InputError, match="line 2: patient_id names two patients"):
+        rows(tree, "PatientID,grade\nP1,120\nP3,3\n")
+    by_name = rows(tree)
+    first, second = by_name.patient_id.unique()[:2]
+    found = rows(tree, f"patient_id,grade\n{first},1\n{second},2\n")
+    assert found.grade.fillna(0).tolist() == [1, 1, 2, 2, 0, 0]
+
+
 def test_own_folds_are_respected_and_may_not_divide_a_patient(tree):
     found = rows(tree, "PatientID,fold,grade\nP1,0,1\nP2,3,2\nP3,1,3\n")
     assert found.fold.tolist() == [0, 0, 3, 3, 1, 1]

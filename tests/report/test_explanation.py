@@ -66,6 +66,16 @@ def test_every_nodule_of_the_table_has_its_section(tmp_path):
     assert len(outline.ids) == len(set(outline.ids))
 
 
+def test_models_are_told_apart_where_there_are_several(tmp_path):
+    models = ({"run": "mine", "weights_sha256": "a" * 64}, {"run": "mine", "weights_sha256": "b" * 64})
+    write_report(results(tmp_path, row(**models[0]), row("other", series="def", **models[1])))
+    page = page_of(tmp_path)
+    for letter in "ab":
+        assert page.count(f"run mine, weights {letter * 12} · ") == 2  # of the page, and of its nodule
+    write_report(results(tmp_path / "one", row(**models[0])))
+    assert page_of(tmp_path / "one").count("run mine, weights") == 1
+
+
 def test_a_single_nodule_has_no_table(tmp_path):
     write_report(results(tmp_path, row()))
     assert '<table class="cohort"' not in page_of(tmp_path)
