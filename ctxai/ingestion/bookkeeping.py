@@ -123,7 +123,6 @@ def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:
         return
     if path.read_bytes().partition(b"\n")[0] != manifest.encode().partition(b"\n")[0]:
         raise StoreError(f"{path}: is not a manifest of `ctxai ingest`; give an empty folder")
-    refuse_to_lose(store_dir, _FILES)
     try:
         check_rules(store_dir, rules)
     except StoreError:
@@ -131,6 +130,7 @@ def _empty(store_dir: Path, manifest: str, rules: GeometryRules) -> None:
     else:
         if path.read_bytes() == manifest.encode():
             return
+    refuse_to_lose(store_dir, _FILES)
     for name in (TABLE, LAYOUT, REPORT, PAGE, KNOWN):
         (store_dir / name).unlink(missing_ok=True)
     for name in (ARRAYS, PARTS):
