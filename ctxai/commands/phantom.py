@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter, Token
 
 from ctxai.errors import InputError
-from ctxai.files import write_json
+from ctxai.files import refuse_links, write_json
 from ctxai.folder_kinds import PHANTOM, refuse_to_replace
 from ctxai.progress import run_jobs
 
@@ -66,8 +66,11 @@ def phantom(
     database = LidcDatabase()
     chosen = _choose(database, patients, seed, margin_mm)
     _open_tree(out_dir, {"layout": _LAYOUT, "seed": seed, "margin_mm": margin_mm, "planted": planted})
+    places = [series_folder(scan, out_dir) for scan, _ in chosen]
+    for place in places:
+        refuse_links(out_dir, place.relative_to(out_dir).as_posix())
     if not resume:
-        folders = [folder for scan, _ in chosen if (folder := series_folder(scan, out_dir)).exists()]
+        folders = [place for place in places if place.exists()]
         for folder in folders:
             _check_drawn(folder)
         for folder in folders:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ctxai.commands.phantom import phantom
@@ -40,16 +42,43 @@ def digest_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.parametrize("spelling", ["absolute", "relative", "slash", "detour", "link", "parent"])
 @pytest.mark.parametrize("resume", [True, False])
-def test_a_real_tree_is_refused_and_stays_as_it_is(tmp_path, resume):
+def test_a_real_tree_is_refused_and_stays_as_it_is(tmp_path_factory, monkeypatch, resume, spelling):
+    tmp_path = tmp_path_factory.mktemp("trees") / "real"
     scan = next(s for s in LidcDatabase().scans if s.patient_id == PATIENT)
     real = tmp_path / PATIENT / scan.study_uid / scan.series_uid
     real.mkdir(parents=True)
     (real / "1-001.dcm").write_bytes(b"a patient's image")
-    before = digest_of(tmp_path)
+    (tmp_path.parent / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = digest_of(tmp_path.parent)
+    spelled = {
+        "relative": ".",
+        "slash": f"{tmp_path}/",
+        "detour": f"../{tmp_path.name}/{PATIENT}/..",
+        "link": "../link",
+    }
+    spelled |= {"absolute": str(tmp_path), "parent": ".."}
     with pytest.raises(InputError, match="is there and is not a tree of drawn CTs"):
-        phantom(tmp_path, patients=[PATIENT], margin_mm=0, resume=resume)
-    assert digest_of(tmp_path) == before
+        phantom(Path(spelled[spelling]), patients=[PATIENT], margin_mm=0, resume=resume)
+    assert digest_of(tmp_path.parent) == before
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_nothing_is_drawn_into_a_real_tree_through_a_link(tmp_path, resume):
+    real, tree = tmp_path / "real", tmp_path / "tree"
+    for folder in (real / PATIENT, tree):
+        folder.mkdir(parents=True)
+    (tree / PATIENT).symlink_to(real / PATIENT)
+    with pytest.raises(InputError, match="not a tree of drawn CTs"):
+        phantom(tree, patients=[PATIENT], margin_mm=0, resume=resume)
+    (tree / PATIENT).unlink()
+    phantom(tree, patients=["LIDC-IDRI-0018"], margin_mm=0)
+    (tree / PATIENT).symlink_to(real / PATIENT)
+    with pytest.raises(InputError, match="is a link"):
+        phantom(tree, patients=[PATIENT], margin_mm=0, resume=resume)
+    assert not list((real / PATIENT).iterdir())
 
 
 def test_beside_a_real_series_in_its_own_tree_only_drawn_slices_are_made_again(tmp_path):
