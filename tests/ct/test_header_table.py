@@ -78,6 +78,9 @@ def test_a_file_that_is_missing_foreign_or_leads_out_of_the_tree_is_refused(tree
     path.write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="damaged"):
         read_owners(path)
+    with pytest.raises(InputError, match="holds something else"):
+        write_headers(path, tree, find_series(tree))
+    path.unlink()
     write_headers(path, tree, find_series(tree))
     table = pq.read_table(path)
     places = pa.array(["../elsewhere.dcm", *table["path"].to_pylist()[1:]])
