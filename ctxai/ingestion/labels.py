@@ -139,10 +139,10 @@ def _matches(
             names[list(keys).index("patient_id")].append(owners.get(str(nodule["series_uid"]), ""))
         matched.append(next((by_key[option] for option in product(*names) if option in by_key), None))
     patients: dict[int, str] = {}
-    for line, patient in zip(matched, rows["patient_id"], strict=True):
-        if line is not None and patients.setdefault(line, patient) != patient:
+    for found, patient in zip(matched, rows["patient_id"], strict=True):
+        if found is not None and patients.setdefault(found, patient) != patient:
             raise InputError(
-                f"{path}, line {line}: {', '.join(keys)} names two patients, whose ids have different issuers, say; "
+                f"{path}, line {found}: {', '.join(keys)} names two patients, whose ids have different issuers, say; "
                 "name them as the store's manifest does, or by series_uid"
             )
     if all(line is None for line in matched):
