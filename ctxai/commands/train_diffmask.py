@@ -39,6 +39,7 @@ def train_diffmask(
     batch_size: int = 32,
     settings: DiffMaskSettings = SETTINGS,
     seed: int = 0,
+    device: str = "auto",
 ) -> None:
     """Train the gates of Vision DiffMask for a run, on the views of the patients that the run was trained on.
 
@@ -56,6 +57,7 @@ def train_diffmask(
         batch_size: images per step; all views of a nodule are in one step.
         settings: of the optimisation.
         seed: of the gates' first weights, of their draws and of the order of nodules.
+        device: what the gates are trained on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
     """
     import numpy as np
 
@@ -68,7 +70,7 @@ def train_diffmask(
 
     if epochs < 1 or batch_size < 1:
         raise InputError(f"--epochs {epochs} --batch_size {batch_size}: expected at least 1 of both")
-    run = Run.load(run_dir)
+    run = Run.load(run_dir).to(device)
     path = run_dir / GATES if out is None else out
     if path.exists():
         VisionDiffMask(run.model, path)  # gates are replaced, another file is not
@@ -82,7 +84,7 @@ def train_diffmask(
     method.save(path, run.weights_sha256)
     last = method.training_steps[-max(1, len(method.training_steps) // epochs) :]
     change = float(np.mean([step.divergence for step in last]))
-    some = render_own_views(patches[rows[:_SHOWN]], run.views).flatten(0, 1)
+    some = render_own_views(patches[rows[:_SHOWN]], run.views).flatten(0, 1).to(run.model.device)
     kept = float(method.attribute(some).mean())
     advice = ""
     if change > settings.margin:

@@ -120,7 +120,7 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
         assert isinstance(self.heads, OrdinalHeads)
         found = []
         for batch in images:
-            outputs, cumulative = self.heads.read(self.heads.trunk(self.backbone(batch)))
+            outputs, cumulative = self.heads.read(self.heads.trunk(self.backbone(batch.to(self.device))))
             found.append(torch.stack([outputs[:, 0], cumulative.sigmoid().mean(1).logit(1e-4)], dim=1))
         mean, expected = torch.cat(found).double().cpu().T
         design = torch.stack([mean, torch.ones_like(mean)], dim=1)

@@ -348,20 +348,25 @@ class Run:
         return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
 
     @classmethod
-    def open(cls, path_or_name: Path | str | None = None) -> Run:
+    def open(cls, path_or_name: Path | str | None = None, device: str = "cpu") -> Run:
         """Open a run by its folder, or by the name of one that comes with the package; the default run without either.
 
+        Args:
+            path_or_name: folder or name.
+            device: where the model goes, as :meth:`to`.
+
         Raises:
+            InputError: for a device that is not there.
             RunError: as :meth:`load`, and for a name that is neither.
         """
         name = "" if path_or_name is None else str(path_or_name)
         if name and "/" not in name and not Path(name).exists():
             shipped = sorted(path.parent.name for path in SHIPPED.parent.glob(f"*/{CALIBRATION}"))
             if name in shipped:
-                return cls.load(SHIPPED.parent / name)
+                return cls.load(SHIPPED.parent / name).to(device)
             meant = did_you_mean(name, shipped)
             raise RunError(f"{name}: no such run folder, and none of {', '.join(shipped)}{meant}")
-        return cls.load(path_or_name)
+        return cls.load(path_or_name).to(device)
 
     def to(self, device: str) -> Run:
         """Move the model to a device, in place.

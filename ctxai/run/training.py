@@ -79,6 +79,7 @@ def train_run(
     if config.half_precision:
         round_weights(model)
     run = Run(run_dir.name, config, model, Calibration(), provenance)
+    run.to("cpu" if execution.accelerator == "cpu" else "auto")
     run.metrics = {"training": _record(model, config)}
     if model.readout == "ordinal":
         _fit_rating_scale(model, data)

@@ -115,8 +115,8 @@ class VisionDiffMask(Attribution):
             training = DiffMaskTraining(network, gates, settings)
             trainer = trainer or pl.Trainer(
                 max_epochs=epochs,
-                accelerator="cpu" if network.device.type == "cpu" else "auto",
-                devices=1,
+                accelerator=network.device.type,
+                devices=1 if network.device.type == "cpu" else [network.device.index or 0],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
