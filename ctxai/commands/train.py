@@ -63,7 +63,8 @@ def train(
         trainer: flags of Lightning's Trainer, each as --trainer.FLAG VALUE, such as --trainer.profiler simple.
         execution: hardware, logger, and what happens to files that are there.
     """
-    from ctxai.data.labels import TARGETS, in_order
+    from ctxai.data.labels import TARGETS
+    from ctxai.data.targets import read_targets
     from ctxai.evaluate.predictions.cross_validation import train_folds
     from ctxai.run.config import RunConfig
     from ctxai.run.training import train_run
@@ -71,7 +72,7 @@ def train(
 
     config = RunConfig(
         *(views, backbone, optim, augment, folds, label, shuffle_labels, half_precision, seed),
-        targets=in_order(targets) if targets else TARGETS,
+        targets=read_targets(targets) if targets else TARGETS,
         tune=tune,
         loss=loss,
         compute=compute,

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ctxai.data.settings import FoldConfig, LabelKind
-from ctxai.errors import InputError, StoreError
-from ctxai.suggestions import did_you_mean
+from ctxai.data.targets import LIDC
+from ctxai.errors import StoreError
 
-BIOMARKERS = (
-    "subtlety",
-    "calcification",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "diameter",
-    "texture",
-    "sphericity",
-)
-TARGETS = ("malignancy", *BIOMARKERS)
+TARGETS = LIDC.names
+BIOMARKERS = TARGETS[1:]
 
-SCALES: dict[str, tuple[float, float]] = {
-    **{name: (1.0, 5.0) for name in TARGETS},
-    "calcification": (1.0, 6.0),
-    "diameter": (0.0, float("inf")),
-}
+SCALES: dict[str, tuple[float, float]] = {one.name: one.scale for one in LIDC}
 """Lowest and highest value of each target: LIDC-IDRI's rating scales, and millimetres for the diameter."""
 
 NODULE_FOLDS = (
@@ -41,23 +27,9 @@ NODULE_FOLDS = (
 logger = logging.getLogger(__name__)
 
 
-def in_order(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of targets in the order of `TARGETS`.
-
-    Raises:
-        InputError: for others, or none.
-    """
-    unknown = [name for name in names if name not in TARGETS]
-    if unknown or not names:
-        meant = did_you_mean(unknown[0], TARGETS) if unknown else ""
-        found = ", ".join(unknown) or "none"
-        raise InputError(f"targets: expected some of {', '.join(TARGETS)}, found {found}{meant}")
-    return tuple(name for name in TARGETS if name in names)
-
-
 def column_of(target: str) -> str:
     """The column of a store's table that holds a target."""
-    return "diameter_mm" if target == "diameter" else f"{target}_mean"
+    return LIDC[target].column
 
 
 @dataclass(frozen=True)

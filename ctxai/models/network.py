@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ctxai.data.labels import TARGETS, in_order
+from ctxai.data.labels import TARGETS
 from ctxai.data.settings import LabelKind
+from ctxai.data.targets import in_order
 from ctxai.errors import ModelError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.heads import AuxiliaryHeads, NoduleHeads, OrdinalHeads
