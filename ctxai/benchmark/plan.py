@@ -112,7 +112,7 @@ def unseen_rows(run: Run, store: NoduleStore) -> tuple[np.ndarray, PlantedCheck 
     Raises:
         InputError: when the run has learnt from one of them, or has not learnt the planted trait.
     """
-    rows = split_rows(store.table, run.config.folds).test
+    rows = split_rows(store.table, run.config.folds, run.own).test
     refuse_seen_patients(run, store, rows)
     if not is_planted(store):
         return rows, None

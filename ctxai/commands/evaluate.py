@@ -80,7 +80,7 @@ def evaluate(
         _validate(run, store, external, seed)
         return
     table = store.table
-    split = split_rows(table, run.config.folds)
+    split = split_rows(table, run.config.folds, run.own)
     refuse_seen_patients(run, store, split.test)
     refuse_other_store(run, store, split.test)
     predictions = predict_rows(run, store, split.test)
@@ -90,10 +90,10 @@ def evaluate(
         thresholds = _add_decisions(predictions, predict_rows(run, store, split.validation))
         for name, scores in _scores(run, store_dir, table, split, features, baselines or (), accelerator).items():
             predictions[f"{name}{SCORE}"] = scores.round(_DECIMALS)
-    metrics = evaluate_predictions(predictions, seed)
+    metrics = evaluate_predictions(predictions, seed, own=run.own)
     write_plots(predictions, metrics, run_dir / "plots")
     worst = run_dir / "plots" / "worst_cases.png"
-    if pictures:
+    if pictures and run.own is None:
         write_worst_cases(worst, predictions, store, split.test, run.views)
     else:
         worst.unlink(missing_ok=True)
@@ -207,12 +207,20 @@ def _print(run: Run, metrics: dict[str, Any], folder: Path) -> None:
     console = Console()
     if "malignancy" in metrics:
         console.print(_malignancy_table(run.name, metrics["malignancy"]))
+    if metrics["targets"]:
+        console.print(_agreement_table(run, metrics["targets"]))
+    if "own_targets" in metrics:
+        console.print(_own_table(run.name, metrics["own_targets"]))
+    console.print(f"{folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
+
+
+def _agreement_table(run: Run, found: dict[str, Any]) -> Table:
     title = f"agreement with the readers' mean, beside one reader's; intervals of {1 - run.calibration.alpha:.0%}"
     targets = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))  # whole on 80 columns
     targets.add_column("target", no_wrap=True)
     for heading in ("nodules", "MAE", "reader", "Spearman", "reader", "coverage", "width"):
         targets.add_column(heading, justify="right", no_wrap=True)
-    for name, row in metrics["targets"].items():
+    for name, row in found.items():
         reader = row.get("readers", {}).get("reader", {})
         figures = (row["mae"], reader.get("mae"), row["spearman"], reader.get("spearman"), row["coverage"])
         targets.add_row(
@@ -220,8 +228,20 @@ def _print(run: Run, metrics: dict[str, Any], folder: Path) -> None:
             *("–" if each is None else _number(each["value"]) for each in figures),
             _number(row["interval_width"]),
         )
-    console.print(targets)
-    console.print(f"{folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
+    return targets
+
+
+def _own_table(name: str, found: dict[str, Any]) -> Table:
+    from ctxai.run.own_figures import figure_rows
+
+    table = Table(title=f"{name}: targets of its own", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("target", no_wrap=True)
+    for heading in ("nodules", "figure", "value", "95 %"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right", no_wrap=True)
+    for target, nodules, figure, value in figure_rows(found):
+        ends = f"{_number(value['low'])} – {_number(value['high'])}"
+        table.add_row(target, str(nodules), figure, _number(value["value"]), ends)
+    return table
 
 
 def _malignancy_table(name: str, malignancy: dict[str, Any]) -> Table:

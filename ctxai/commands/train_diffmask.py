@@ -128,7 +128,7 @@ def _training_rows(run: Run, table: pd.DataFrame, store_dir: Path) -> np.ndarray
     """
     from ctxai.data.labels import split_rows
 
-    rows = split_rows(table, run.config.folds).training
+    rows = split_rows(table, run.config.folds, run.own).training
     others = sorted(set(table["patient_id"].iloc[rows].astype(str)) - set(run.provenance["patients"]["training"]))
     if others:
         raise InputError(

@@ -16,6 +16,7 @@ from ctxai.data.loader import CentreViews, TrainingLoader, TrainingViews
 from ctxai.data.patches import Patches
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.data.store import NoduleStore
+from ctxai.data.targets import TargetTable
 from ctxai.data.views import render_batch
 from ctxai.errors import InputError
 
@@ -25,7 +26,7 @@ class NoduleDataModule(pl.LightningDataModule):
 
     After construction: ``table``, ``split`` (rows), ``targets`` (nodule, target), and ``views`` with the mean and the
     standard deviation of the training nodules' HU. Usable in any ``pytorch_lightning.Trainer``; batches are pairs of
-    images (N, 3, pixels, pixels) and targets (N, 9).
+    images (N, 3, pixels, pixels) and targets (N, 9), or (N, target) of a table of one's own.
 
     Args:
         store_dir: the nodule store.
@@ -41,6 +42,7 @@ class NoduleDataModule(pl.LightningDataModule):
         auxiliary: whether training batches carry auxiliary targets (see `AuxiliarySource`).
         reader_weights: weights of nodules by their number of readers, for auxiliary targets.
         outline_side: parts of an image along each side in which the outline is an auxiliary target; 0 for none.
+        own: targets of one's own, in place of LIDC-IDRI's.
 
     Raises:
         StoreError: when the store cannot be trained on (see `ctxai.data.labels.split_rows`).
@@ -62,6 +64,7 @@ class NoduleDataModule(pl.LightningDataModule):
         auxiliary: bool = False,
         reader_weights: Sequence[float] = (),
         outline_side: int = 0,
+        own: TargetTable | None = None,
     ) -> None:
         super().__init__()
         self.store = NoduleStore(store_dir)
@@ -70,8 +73,8 @@ class NoduleDataModule(pl.LightningDataModule):
                 f"{store_dir}: holds single axial slices; set views to axial alone (--views.views '[axial]')"
             )
         self.table = self.store.table
-        self.split = split_rows(self.table, folds)
-        self.targets = targets_of(self.table, label)
+        self.split = split_rows(self.table, folds, own)
+        self.targets = targets_of(self.table, label) if own is None else own.values(self.table)
         rows = self.split.training
         if shuffle_labels:
             patients = self.table["patient_id"].to_numpy()[rows]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ctxai.data.settings import FoldConfig, LabelKind
-from ctxai.data.targets import LIDC
+from ctxai.data.targets import LIDC, TargetTable
 from ctxai.errors import StoreError
+from ctxai.suggestions import did_you_mean
 
 TARGETS = LIDC.names
 BIOMARKERS = TARGETS[1:]
@@ -42,13 +43,16 @@ class Split:
     monitor: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
 
-def usable(table: pd.DataFrame) -> pd.Series:
-    """Rows without a fault that have ratings.
+def usable(table: pd.DataFrame, own: TargetTable | None = None) -> pd.Series:
+    """Rows without a fault that have ratings, or a label of any target of one's own.
 
     Raises:
         StoreError: when the table has no label columns or no labelled row.
     """
-    needed = ["patient_id", "nodule_id", "n_readers", "fault", "fold", "label_malignancy", *map(column_of, TARGETS)]
+    needed = ["patient_id", "nodule_id", "n_readers", "fault", "fold"]
+    if own is not None:
+        return _labelled(table, needed, own)
+    needed += ["label_malignancy", *map(column_of, TARGETS)]
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise StoreError(
@@ -61,14 +65,32 @@ def usable(table: pd.DataFrame) -> pd.Series:
     return labelled
 
 
-def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
+def _labelled(table: pd.DataFrame, needed: list[str], own: TargetTable) -> pd.Series:
+    missing = [name for name in (*needed, *(one.column for one in own)) if name not in table.columns]
+    if missing:
+        raise StoreError(
+            f"the store has no column {', '.join(missing)}; ingest with --labels and a table that has them, or name "
+            f"another column of a target{did_you_mean(missing[0], list(map(str, table.columns)))}"
+        )
+    labelled = (table["fault"].fillna("") == "") & table[[one.column for one in own]].notna().any(axis=1)
+    if not labelled.any():
+        raise StoreError(f"none of the store's {len(table)} nodules has a label of {', '.join(own.names)}")
+    return labelled
+
+
+def split_rows(table: pd.DataFrame, config: FoldConfig, own: TargetTable | None = None) -> Split:
     """Cut the usable rows into training, validation and test rows.
+
+    Args:
+        table: of a store.
+        config: which fold is for what.
+        own: targets of one's own, in place of LIDC-IDRI's.
 
     Raises:
         StoreError: without labels; when the folds are not of ``config.unit``; when a fold that is needed has no
-            nodule, or nodules of one class only.
+            nodule, or, of LIDC-IDRI's targets, nodules of one class only.
     """
-    good = usable(table)
+    good = usable(table, own)
     if config.test == "all":
         raise StoreError("an ensemble of all folds has no test fold of its own; give another store (--external NAME)")
     _check_unit(table[good], config.unit)
@@ -83,6 +105,13 @@ def split_rows(table: pd.DataFrame, config: FoldConfig) -> Split:
         f"test (fold {config.test})": enough & (fold == config.test),
     }
     for name, chosen in rows.items():
+        if own is not None:
+            if not chosen.any():
+                raise StoreError(
+                    f"{name}: no nodule with a label; add patients, choose other folds, or fewer readers "
+                    "(folds.min_readers, folds.training_min_readers)"
+                )
+            continue
         labels = table.loc[chosen, "label_malignancy"]
         malignant, benign = int((labels == 1).sum()), int((labels == 0).sum())
         if not malignant or not benign:

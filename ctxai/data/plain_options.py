@@ -40,12 +40,19 @@ def _value(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build_options(hint, value)
     if isinstance(value, list):
-        value = tuple(value)
+        kinds = [part for part in _parts(hint) if isinstance(part, type) and dataclasses.is_dataclass(part)]
+        value = tuple(build_options(kinds[0], one) if kinds and isinstance(one, dict) else one for one in value)
     if hint == Path | None and value is not None:
         value = Path(value)
     if not _fits(hint, value):
         raise TypeError(f"found {value!r}, expected {getattr(hint, '__name__', hint)}")
     return value
+
+
+def _parts(hint: Any) -> list[Any]:
+    """The types that a type is made of, nested ones too."""
+    inner = typing.get_args(hint)
+    return [part for one in inner for part in _parts(one)] if inner else [hint]
 
 
 def _fits(hint: Any, value: Any) -> bool:

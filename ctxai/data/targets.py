@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from ctxai.data.plain_options import build_options
+from ctxai.data.plain_options import build_options, plain_options
 from ctxai.errors import InputError, StoreError, one_line
 from ctxai.suggestions import did_you_mean
 
@@ -249,6 +249,28 @@ def read_targets(given: Sequence[str]) -> tuple[str, ...] | tuple[Target, ...]:
                 f"own_{targets[-1].name}"
             )
     return TargetTable(tuple(targets)).targets
+
+
+def plain_targets(targets: Sequence[str] | Sequence[Target]) -> list[Any]:
+    """Names, or targets as mappings, for a file."""
+    return [one if isinstance(one, str) else plain_options(one) for one in targets]
+
+
+def build_targets(values: Sequence[Any]) -> tuple[str, ...] | tuple[Target, ...]:
+    """The reverse of :func:`plain_targets`.
+
+    Raises:
+        TypeError: as `build_options`.
+    """
+    if all(isinstance(one, str) for one in values):
+        return tuple(values)
+    return tuple(build_options(Target, one) for one in values)
+
+
+def own_table(targets: Sequence[str] | Sequence[Target]) -> TargetTable | None:
+    """The table of a run whose targets are its own; None where they are names of LIDC-IDRI's."""
+    own = tuple(one for one in targets if isinstance(one, Target))
+    return TargetTable(own) if own else None
 
 
 def in_order(names: Sequence[str]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from ctxai.data.labels import TARGETS
 from ctxai.data.loader import Batch
 from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import LabelKind
+from ctxai.data.targets import Target, build_targets, plain_targets
 from ctxai.errors import InputError, ModelError, one_line
 from ctxai.models.finetuning import prepare_backbone
 from ctxai.models.heads import OrdinalHeads, between, malignancy_loss, rating_loss, share_loss
@@ -25,6 +26,7 @@ from ctxai.models.lora import merge_lora
 from ctxai.models.network import MIDDLE, NoduleNetwork
 from ctxai.models.optim import make_optimizer, parameter_groups
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
+from ctxai.models.target_heads import TargetHeads
 from ctxai.progress import epochs
 
 _OPTIONS: dict[str, type] = {
@@ -40,7 +42,8 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
     """A `NoduleNetwork` that learns.
 
     Usable in any ``pytorch_lightning.Trainer``: batches are pairs of images (N, 3, H, W) and targets (N, 9) in the
-    order of `TARGETS`, as `targets_of` makes them, NaN where unknown. Call :meth:`fit_scaler` first.
+    order of `TARGETS`, as `targets_of` makes them, or (N, target) of `TargetTable.values`, NaN where unknown. Call
+    :meth:`fit_scaler` first.
 
     Args:
         backbone, pixels, targets, label, heads: of the network.
@@ -59,7 +62,7 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
         pixels: int,
         optim: OptimConfig,
         *,
-        targets: Sequence[str] = TARGETS,
+        targets: Sequence[str] | Sequence[Target] = TARGETS,
         label: LabelKind = "soft",
         tune: TuneConfig | None = None,
         loss: LossConfig | None = None,
@@ -70,8 +73,10 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
         chosen = {"backbone": backbone, "optim": optim, "tune": tune, "loss": loss, "heads": heads}
         chosen = {name: _OPTIONS[name]() if value is None else value for name, value in chosen.items()}
         self._options: dict[str, Any] = {name: plain_options(value) for name, value in chosen.items()}
-        self._options["plain"] = {"pixels": pixels, "targets": list(targets), "label": label}
+        self._options["plain"] = {"pixels": pixels, "targets": plain_targets(targets), "label": label}
         self.optim, self.tune, self.loss = optim, tune or TuneConfig(), loss or LossConfig()
+        binary = [(one.name, place) for place, one in enumerate(self.own or ()) if one.kind == "binary"]
+        self._binary = binary[0] if binary else None
         self._frozen = prepare_backbone(self.backbone, self.tune)
         self._class_weights = (1.0, 1.0)
         self.epoch_losses: list[float] = []
@@ -90,7 +95,10 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
         return self
 
     def fit_scaler(self, targets: np.ndarray) -> None:
-        """Take scales and class weights from training targets (nodule, 9); NaN is left out."""
+        """Take scales and class weights from training targets (nodule, 9) or (nodule, target); NaN is left out."""
+        if isinstance(self.heads, TargetHeads):
+            self.heads.fit_scaler(np.asarray(targets, np.float64), self.loss.balance)
+            return
         values = np.asarray(targets, np.float64)[:, 1:]
         known = ~np.isnan(values)
         count = np.maximum(known.sum(0), 1)
@@ -128,6 +136,8 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
 
     def _loss(self, outputs: torch.Tensor, targets: torch.Tensor, ordinal: torch.Tensor | None = None) -> torch.Tensor:
         """Loss of outputs (N, K) against targets (N, 9); ``ordinal`` is the malignancy loss of ordinal heads."""
+        if isinstance(self.heads, TargetHeads):
+            return self.heads.loss(outputs, targets, self.loss.huber_delta)
         delta, total = self.loss.huber_delta, outputs.new_zeros(())
         if ordinal is not None:
             total = self.loss.malignancy_weight * ordinal
@@ -215,9 +225,15 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
         self.log("validation_loss", loss, prog_bar=True, batch_size=len(images), sync_dist=True)
         if self._malignancy:
             self._validated.append((outputs[:, 0].float(), self._share(targets[:, 0])))
+        elif self._binary is not None:
+            name, place = self._binary
+            self._validated.append((outputs[:, self.target_names.index(name)].float(), targets[:, place]))
 
     def on_validation_epoch_end(self) -> None:
-        """Record the epoch's loss and AUC on held-out nodules, whose share towards malignant is not one half."""
+        """Record the epoch's loss and AUC on held-out nodules, whose share towards malignant is not one half.
+
+        Of targets of one's own, the AUC is that of the first binary one.
+        """
         loss = float(self.trainer.callback_metrics["validation_loss"])
         figures = {"loss": loss, "auc": float("nan")}
         if self._validated:
@@ -297,7 +313,8 @@ class NoduleClassifier(NoduleNetwork, pl.LightningModule):
             state = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
             options = {name: build_options(kind, state["options"][name]) for name, kind in _OPTIONS.items()}
             scratch = replace(options.pop("backbone"), weights=None, pretrained=False)
-            model = cls(scratch, **options, **state["options"]["plain"])
+            plain = state["options"]["plain"] | {"targets": build_targets(state["options"]["plain"]["targets"])}
+            model = cls(scratch, **options, **plain)
             model.load_state_dict(state["state_dict"], strict=strict is not False)
         except (pickle.UnpicklingError, LookupError, RuntimeError, TypeError, EOFError) as error:
             raise ModelError(f"{checkpoint_path}: no checkpoint of a classifier ({one_line(error)})") from None

@@ -31,9 +31,10 @@ class EnsembleClassifier(nn.Module):
         self.members = nn.ModuleList(members)
         first = members[0]
         self.target_names, self.readout, self.has_outline = first.target_names, first.readout, first.has_outline
+        self.own = first.own
         self._malignancy = int("malignancy" in self.target_names)
         self.register_buffer("statistics", statistics)
-        for name in ("biomarker_mean", "biomarker_std"):
+        for name in ("biomarker_mean", "biomarker_std") if self.own is None else ():
             self.register_buffer(name, torch.stack([getattr(member, name) for member in members]).mean(0))
 
     @property
@@ -60,6 +61,11 @@ class EnsembleClassifier(nn.Module):
         """Outputs (..., K) in the readers' units."""
         first = self.members[0]
         assert isinstance(first, NoduleNetwork)
+        if self.own is not None:
+            scaled = [(member, *member.scale()) for member in self._classifiers()]
+            common_mean, common_std = self.scale()
+            units = outputs * common_std + common_mean
+            return torch.stack([m.to_units((units - mean) / std) for m, mean, std in scaled]).mean(0)
         chosen = first.biomarker_columns
         malignancy = outputs[..., : self._malignancy]
         expected = torch.stack([member.malignancy_in_units(malignancy) for member in self._classifiers()]).mean(0)
@@ -72,8 +78,11 @@ class EnsembleClassifier(nn.Module):
             yield member
 
     def _common(self, member: NoduleNetwork, outputs: torch.Tensor) -> torch.Tensor:
-        """A member's outputs with its biomarkers on the ensemble's scale."""
-        chosen = member.biomarker_columns
-        units = outputs[:, self._malignancy :] * member.biomarker_std[chosen] + member.biomarker_mean[chosen]
-        scores = (units - self.biomarker_mean[chosen]) / self.biomarker_std[chosen]
-        return torch.cat([outputs[:, : self._malignancy], scores], dim=1)
+        """A member's outputs with its z-scores on the ensemble's scale."""
+        (own_mean, own_std), (mean, std) = member.scale(), self.scale()
+        return (outputs * own_std + own_mean - mean) / std
+
+    def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `NoduleNetwork.scale`: the mean of the members' own."""
+        means, stds = zip(*(member.scale() for member in self._classifiers()), strict=True)
+        return torch.stack(means).mean(0), torch.stack(stds).mean(0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import distributed, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, pixel_shuffle
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, pixel_shuffle
 
 from ctxai.data.auxiliary import CUT_OFFS, AuxiliaryTargets
 from ctxai.data.labels import TARGETS
@@ -121,6 +121,14 @@ def malignancy_loss(outputs: torch.Tensor, targets: torch.Tensor, class_weights:
     known, filled = _known(targets)
     loss = binary_cross_entropy_with_logits(outputs, filled, reduction="none")
     return _mean(loss, known * between(class_weights, filled))
+
+
+def class_loss(logits: torch.Tensor, labels: torch.Tensor, class_weights: Sequence[float]) -> torch.Tensor:
+    """Mean cross-entropy of logits (N, class) with places of classes (N,), NaN where unknown; weighted by class."""
+    known, filled = _known(labels)
+    chosen = filled.long()
+    loss = cross_entropy(logits.float(), chosen, reduction="none")
+    return _mean(loss, known * loss.new_tensor(class_weights)[chosen])
 
 
 def rating_loss(

@@ -9,11 +9,12 @@ from torch import nn
 
 from ctxai.data.labels import TARGETS
 from ctxai.data.settings import LabelKind
-from ctxai.data.targets import in_order
-from ctxai.errors import ModelError
+from ctxai.data.targets import Target, in_order, own_table
+from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.heads import AuxiliaryHeads, NoduleHeads, OrdinalHeads
 from ctxai.models.settings import BackboneConfig, HeadsConfig
+from ctxai.models.target_heads import TargetHeads
 
 MIDDLE = 3.0
 """Middle of the malignancy scale: where a logit, and a rating output, is 0."""
@@ -26,13 +27,14 @@ class NoduleNetwork(nn.Module):
     0 in the middle of the scale and higher where a nodule looks more malignant. With ordinal heads it is the mean of
     four cumulative logits, which the buffer ``rating_scale`` brings to the logit of the expected rating. Biomarkers are
     z-scores of the training nodules; the buffers ``biomarker_mean`` and ``biomarker_std`` (8,) turn them into units.
+    Targets of one's own have the outputs and the scales of `TargetHeads` instead.
     ``backbone`` is the one timm vision transformer; its class token, after the final norm, feeds all heads.
 
     Args:
         backbone: the vision transformer.
         pixels: side of the images.
         initialise: False leaves the weights random, for a caller that loads trained weights.
-        targets: what is predicted, some of `TARGETS`; the order is always that of `TARGETS`.
+        targets: what is predicted: some of `TARGETS`, always in the order of `TARGETS`; or targets of one's own.
         label: how malignancy is given (see `targets_of`).
         heads: read-out and auxiliary heads.
 
@@ -50,33 +52,43 @@ class NoduleNetwork(nn.Module):
         pixels: int,
         *,
         initialise: bool = False,
-        targets: Sequence[str] = TARGETS,
+        targets: Sequence[str] | Sequence[Target] = TARGETS,
         label: LabelKind = "soft",
         heads: HeadsConfig | None = None,
     ) -> None:
         super().__init__()
-        self.target_names, self.label = in_order(targets), label
+        self.own, self.label = own_table(targets), label
+        names = [one for one in targets if isinstance(one, str)]
+        self.target_names = in_order(names) if self.own is None else self.own.outputs
         self.backbone = make_backbone(backbone, pixels, initialise)
         width, heads = self.backbone.num_features, heads or HeadsConfig()
-        self.heads: NoduleHeads | OrdinalHeads = (
-            OrdinalHeads(width, self.target_names, heads)
-            if heads.readout == "ordinal"
-            else NoduleHeads(width, self.target_names)
-        )
+        if self.own is not None and heads.auxiliary:
+            raise InputError(
+                "heads: ordinal read-out, soft label, rank and outline are learnt from single readers of LIDC-IDRI; "
+                "leave them out with targets of your own"
+            )
+        self.heads: NoduleHeads | OrdinalHeads | TargetHeads
+        if self.own is not None:
+            self.heads = TargetHeads(width, self.own)
+        elif heads.readout == "ordinal":
+            self.heads = OrdinalHeads(width, self.target_names, heads)
+        else:
+            self.heads = NoduleHeads(width, self.target_names)
         if max(heads.soft, heads.rank, heads.outline) > 0:
             self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
         self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
-        self._places = [TARGETS.index(name) for name in self.target_names]
+        self._places = [] if self.own else [TARGETS.index(name) for name in self.target_names]
         self._malignancy = int("malignancy" in self.target_names)  # how many of the outputs are malignancy's
-        self.register_buffer("biomarker_mean", torch.zeros(len(TARGETS) - 1))
-        self.register_buffer("biomarker_std", torch.ones(len(TARGETS) - 1))
+        if self.own is None:
+            self.register_buffer("biomarker_mean", torch.zeros(len(TARGETS) - 1))
+            self.register_buffer("biomarker_std", torch.ones(len(TARGETS) - 1))
         if self.readout == "ordinal":
             self.register_buffer("rating_scale", torch.tensor([1.0, 0.0]))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.biomarker_mean.device
+        return next(self.parameters()).device
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs (N, K) of images (N, 3, H, W)."""
@@ -110,8 +122,21 @@ class NoduleNetwork(nn.Module):
             outputs = self.rating_scale[0] * outputs + self.rating_scale[1]
         return MIDDLE + outputs if self.label == "rating" else 1 + 4 * torch.sigmoid(outputs)
 
+    def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation (K,) of outputs that are z-scores; 0 and 1 of the others."""
+        if isinstance(self.heads, TargetHeads):
+            return self.heads.scale()
+        first, chosen = self._malignancy, self.biomarker_columns
+        mean, std = self.biomarker_mean[chosen], self.biomarker_std[chosen]
+        return torch.cat([mean.new_zeros(first), mean]), torch.cat([std.new_ones(first), std])
+
     def to_units(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised."""
+        """Outputs (..., K) in the readers' units: malignancy from 1 to 5, biomarkers de-standardised.
+
+        Of targets of one's own: see `TargetHeads.to_units`.
+        """
+        if isinstance(self.heads, TargetHeads):
+            return self.heads.to_units(outputs)
         first, rest = outputs[..., : self._malignancy], outputs[..., self._malignancy :]
         chosen = self.biomarker_columns
         biomarkers = rest * self.biomarker_std[chosen] + self.biomarker_mean[chosen]

@@ -11,6 +11,7 @@ from ctxai.evaluate.predictions.plots import CALIBRATION_TITLES
 from ctxai.files import write_text
 from ctxai.report.page import render_page
 from ctxai.run.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
+from ctxai.run.own_figures import figure_rows
 
 _BESIDE_READERS = {"mae": "mean absolute error", "spearman": "Spearman", "within_one": "within one point", "auc": "AUC"}
 
@@ -36,10 +37,11 @@ def write_evaluation_report(path: Path, name: str, metrics: Mapping[str, Any], p
         decisions=_decisions(malignancy or {}, thresholds),
         calibrations=CALIBRATION_TITLES,
         targets=test["targets"],
+        own=figure_rows(test.get("own_targets", {})),
         beside_readers=_beside_readers(test["targets"]),
         subgroups=test.get("subgroups"),
         plots={file.name: file.read_bytes() for file in sorted(plots.glob("*.png"))},
-        limits=NOT_A_DIAGNOSIS,
+        limits=() if "own_targets" in test else NOT_A_DIAGNOSIS,
     )
     write_text(path, page)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, ndtri
 
 from ctxai.data.labels import SCALES, TARGETS
@@ -61,16 +62,23 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, logits: np.ndarray, labels: np.ndarray, predictions: np.ndarray, truths: np.ndarray, alpha: float = 0.1
+        cls,
+        logits: np.ndarray,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        truths: np.ndarray,
+        alpha: float = 0.1,
+        names: Sequence[str] = TARGETS,
     ) -> Calibration:
         """Fit on nodules that were neither trained on nor selected by.
 
         Args:
             logits: malignancy logits (nodule,), NaN from a model without them.
             labels: 1 malignant, 0 benign, NaN neither (nodule,).
-            predictions: in units (nodule, target), in the order of `TARGETS`.
+            predictions: in units (nodule, target), in the order of ``names``.
             truths: readers' means in the same units and order, NaN where unknown.
             alpha: share of nodules that may fall outside of their interval.
+            names: of the targets.
         """
         known = ~(np.isnan(labels) | np.isnan(logits))
         slope, intercept = platt_scaling(logits[known], labels[known]) if known.any() else (1.0, 0.0)
@@ -78,7 +86,7 @@ class Calibration:
         covariance = _covariance(logits[known], slope, intercept)
         widths: dict[str, float | None] = {}
         counts: dict[str, int] = {}
-        for place, target in enumerate(TARGETS):
+        for place, target in enumerate(names):
             errors = np.abs(predictions[:, place] - truths[:, place])
             errors = errors[~np.isnan(errors)]
             widths[target] = conformal_half_width(errors, alpha)
@@ -121,19 +129,48 @@ class Calibration:
         low, high = SCALES[target]
         return np.clip(values - width, low, high), np.clip(values + width, low, high)
 
+    def predictions(self, names: Sequence[str], outputs: np.ndarray, units: np.ndarray) -> pd.DataFrame:
+        """Columns of predictions.
+
+        ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3) within what the
+        calibration nodules support, with ``malignancy_probability_low`` and ``malignancy_probability_high``;
+        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
+        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter.
+
+        Args:
+            names: of the targets, in the order of `TARGETS`.
+            outputs: of the model (nodule, target).
+            units: the same in the readers' units.
+        """
+        columns: dict[str, np.ndarray] = {}
+        if "malignancy" in names:
+            logits = outputs[:, 0]
+            low, high = self.probability_interval(logits)
+            columns |= {
+                "malignancy_logit": logits,
+                "malignancy_probability": self.probability(logits),
+                "malignancy_probability_low": low,
+                "malignancy_probability_high": high,
+            }
+        for place, target in enumerate(names):
+            values = np.clip(units[:, place], *SCALES[target])
+            low, high = self.interval(target, values)
+            columns |= {target: values, f"{target}_low": low, f"{target}_high": high}
+        return pd.DataFrame(columns)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for `calibration.json`."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Calibration:
-        """The reverse of :meth:`to_json`.
+    def from_json(cls, value: Mapping[str, Any], names: Sequence[str] = TARGETS) -> Calibration:
+        """The reverse of :meth:`to_json`, for targets of these names.
 
         Raises:
             RunError: when a field is missing or of another kind.
         """
         try:
-            widths = {name: value["half_widths"][name] for name in TARGETS}
+            widths = {name: value["half_widths"][name] for name in names}
             covariance = [float(number) for number in value.get("covariance", (0.0, 0.0, 0.0))]
             variance, both, other = covariance
             numbers = [
@@ -153,7 +190,7 @@ class Calibration:
                 negatives=int(value.get("negatives", 0)),
                 alpha=float(value["alpha"]),
                 half_widths={name: None if width is None else float(width) for name, width in widths.items()},
-                counts={name: int(value["counts"][name]) for name in TARGETS},
+                counts={name: int(value["counts"][name]) for name in names},
             )
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise RunError(

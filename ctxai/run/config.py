@@ -13,6 +13,7 @@ import yaml
 from ctxai.data.labels import TARGETS
 from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
+from ctxai.data.targets import Target, TargetTable, own_table
 from ctxai.errors import RunError, one_line
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
@@ -38,7 +39,7 @@ class RunConfig:
         shuffle_labels: whether labels were permuted between training patients.
         half_precision: whether weights are stored in half precision.
         seed: of the initial weights and of every random draw.
-        targets: what is predicted, some of `TARGETS`.
+        targets: what is predicted: some of `TARGETS`, or a table of one's own.
         tune: which weights of the backbone learn.
         loss: what is minimised.
         compute: precision, compilation, accumulation.
@@ -55,12 +56,17 @@ class RunConfig:
     shuffle_labels: bool = False
     half_precision: bool = False
     seed: int = 0
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] | tuple[Target, ...] = TARGETS
     tune: TuneConfig = field(default_factory=TuneConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def own(self) -> TargetTable | None:
+        """The table of targets of one's own; None where LIDC-IDRI's are predicted."""
+        return own_table(self.targets)
 
     def make_network(self, members: int = 1) -> NoduleNetwork | EnsembleClassifier:
         """The network of these options, or an ensemble of them, for a caller that loads trained weights.
@@ -121,6 +127,7 @@ class RunConfig:
             auxiliary=self.heads.auxiliary,
             reader_weights=self.loss.reader_weights,
             outline_side=2 * tokens if self.heads.outline else 0,
+            own=self.own,
         )
         data.train_dataloader().limit(self.trainer.get(LIMIT))
         return data

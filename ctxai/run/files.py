@@ -20,6 +20,7 @@ from ctxai.own_files import OwnFiles
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.ood import Novelty
+from ctxai.run.target_calibration import TableCalibration
 from ctxai.training.settings import LOGS
 
 CONFIG, WEIGHTS, CALIBRATION = "config.yaml", "weights.safetensors", "calibration.json"
@@ -51,7 +52,7 @@ class RunFiles:
     """What a run folder says beside its weights; the fields are those of :class:`ctxai.run.run.Run`."""
 
     config: RunConfig
-    calibration: Calibration
+    calibration: Calibration | TableCalibration
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     predictions: pd.DataFrame
@@ -112,8 +113,9 @@ def _config(path: Path) -> RunConfig:
     return RunConfig.from_yaml(path.read_bytes())
 
 
-def _calibration(path: Path) -> Calibration:
-    return Calibration.from_json(_json(path))
+def _calibration(path: Path) -> Calibration | TableCalibration:
+    value = _json(path)
+    return TableCalibration.from_json(value) if "targets" in value else Calibration.from_json(value)
 
 
 def _provenance(path: Path) -> dict[str, Any]:

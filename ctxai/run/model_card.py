@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctxai.run.config import RunConfig
+from ctxai.run.own_figures import figure_rows
 
 NOT_A_DIAGNOSIS = (
     "Malignancy is what a radiologist thought on looking at one CT, from 1 (highly unlikely) to 5 (highly suspicious): "
@@ -66,8 +67,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
     lines = [
         f"# {name}",
         "",
-        "A vision transformer that rates lung nodules on CT as LIDC-IDRI's readers would: malignancy and eight "
-        "biomarkers.",
+        *_purpose(config),
         "",
         "## Input",
         "",
@@ -82,7 +82,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         "",
         f"- Backbone {config.backbone.name}, patch size {config.backbone.patch_size or 'of the architecture'}, depth "
         f"{config.backbone.depth or 'of the architecture'}; {_start(config)}.",
-        f"- {config.optim.epochs} epochs, a fixed budget; {config.label} malignancy labels; seed {config.seed}.",
+        f"- {config.optim.epochs} epochs, a fixed budget; {_labels(config)}seed {config.seed}.",
         *_design(config),
     ]
     if provenance.get("members", 1) > 1:
@@ -112,10 +112,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         *_figures(metrics),
         *_external(metrics.get("external", {})),
         *_maps(metrics.get("maps", {})),
-        "## What a rating is not",
-        "",
-        *(f"- {line}" for line in NOT_A_DIAGNOSIS),
-        "",
+        *([] if config.own else ["## What a rating is not", "", *(f"- {line}" for line in NOT_A_DIAGNOSIS), ""]),
         "## Limits",
         "",
         _LIMITS + _NOVELTY + (_ONE_SLICE if views.views == ("axial",) and len(views.slice_offsets_mm) == 1 else ""),
@@ -123,6 +120,25 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
     if any(str(patient).startswith("LIDC-IDRI-") for patient in provenance["patients"]["training"]):
         lines.append(LIDC_DATA)
     return "\n".join(lines)
+
+
+def _labels(config: RunConfig) -> str:
+    return "" if config.own else f"{config.label} malignancy labels; "
+
+
+def _purpose(config: RunConfig) -> list[str]:
+    if config.own is None:
+        return [
+            "A vision transformer that rates lung nodules on CT as LIDC-IDRI's readers would: malignancy and eight "
+            "biomarkers."
+        ]
+    lines = ["A vision transformer that predicts targets of its own of lung nodules on CT:", ""]
+    for one in config.own:
+        facts = [one.kind, *([one.unit] if one.unit else []), *([" / ".join(one.classes)] if one.classes else [])]
+        if one.low is not None or one.high is not None:
+            facts.append(f"from {one.scale[0]:g} to {one.scale[1]:g}")
+        lines.append(f"- `{one.name}`: {', '.join(facts)}.")
+    return lines
 
 
 def _placing(config: RunConfig) -> list[str]:
@@ -173,6 +189,8 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     if not test:
         return ["## Figures", "", "Not evaluated yet: `ctxai evaluate RUN_DIR STORE_DIR`.", ""]
     lines = ["## Figures on the test fold", "", "In brackets: 95 % intervals, bootstrap over patients.", ""]
+    if "own_targets" in test:
+        return [*lines, *_own(test["own_targets"]), ""]
     if "malignancy" in test:
         lines += _malignancy(test["malignancy"])
     lines += [
@@ -201,6 +219,11 @@ def _external(validations: Mapping[str, Any]) -> list[str]:
         "",
         "All nodules of collections that the run has learnt nothing from; nothing was fitted there.",
         "",
+    ]
+    own = {name: found["own_targets"] for name, found in sorted(validations.items()) if "own_targets" in found}
+    if own:
+        return lines + [line for name, found in own.items() for line in (f"### {name}", "", *_own(found), "")]
+    lines += [
         "| collection | nodules | AUC | Brier score | calibration error | calibration slope | intercept |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -211,6 +234,14 @@ def _external(validations: Mapping[str, Any]) -> list[str]:
         drifts = [_number(drift.get(key)) for key in ("slope", "intercept")]
         lines.append("| " + " | ".join([name, str(found["store"]["nodules"]), *figures, *drifts]) + " |")
     return [*lines, ""]
+
+
+def _own(found: Mapping[str, Any]) -> list[str]:
+    """A row for each figure of targets of one's own."""
+    lines = ["| target | nodules | figure | value |", "|---|---|---|---|"]
+    for target, nodules, title, value in figure_rows(found):
+        lines.append(f"| {target} | {nodules} | {title} | {_interval(value)} |")
+    return lines
 
 
 def _maps(methods: Mapping[str, Any]) -> list[str]:

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from ctxai.data.labels import SCALES
 from ctxai.data.settings import ViewConfig
+from ctxai.data.targets import TargetTable
 from ctxai.data.views import as_patches, render_own_views, turn, turn_back
 from ctxai.errors import InputError, RunError, one_line
 from ctxai.explain.base import Attribution
@@ -49,6 +49,7 @@ from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty, outputs_and_features
 from ctxai.run.recentring import displacement_mm, within
+from ctxai.run.target_calibration import TableCalibration
 from ctxai.run.targets import NamedTarget, parse_targets
 from ctxai.suggestions import did_you_mean
 from ctxai.training.settings import LOGS
@@ -78,7 +79,7 @@ class Run:
     name: str
     config: RunConfig
     model: NoduleNetwork | EnsembleClassifier
-    calibration: Calibration
+    calibration: Calibration | TableCalibration
     provenance: dict[str, Any]
     metrics: dict[str, Any] = field(default_factory=dict)
     predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -106,6 +107,11 @@ class Run:
     def target_names(self) -> tuple[str, ...]:
         """Names of the model's outputs: `TARGETS`, or those of them that it was trained for."""
         return self.model.target_names
+
+    @property
+    def own(self) -> TargetTable | None:
+        """The table of targets of one's own; None in a run of LIDC-IDRI's."""
+        return self.config.own
 
     @property
     def default_methods(self) -> tuple[str, ...]:
@@ -232,13 +238,9 @@ class Run:
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
 
-        Columns: ``malignancy_logit``; ``malignancy_probability``, calibrated P(median reader rating > 3) within what
-        the calibration nodules support, with ``malignancy_probability_low`` and ``malignancy_probability_high``;
-        ``malignancy`` (reader's scale 1-5) with ``malignancy_low`` and ``malignancy_high``; and for each biomarker
-        ``<name>``, ``<name>_low``, ``<name>_high`` in rating points, or mm for the diameter. Low and high are the
-        split-conformal interval of `Calibration`. Last, where the run has a `Novelty`, ``novelty_percentile``: the
-        share of the training nodules, in percent, that are less unlike the others; near 100, the other columns are
-        extrapolation.
+        Columns: those of `Calibration.predictions`, or, for targets of one's own, `TableCalibration.predictions`; last,
+        where the run has a `Novelty`, ``novelty_percentile``: the share of the training nodules, in percent, that are
+        less unlike the others; near 100, the other columns are extrapolation.
 
         Args:
             hu: as :meth:`outputs`; or a single patch (superior, posterior, left), which gives one row.
@@ -249,24 +251,16 @@ class Run:
         """
         outputs, features = self._pass(hu[None] if hu.ndim == 3 else hu, centres_mm)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
-        columns: dict[str, np.ndarray] = {}
-        if "malignancy" in self.target_names:
-            logits = outputs[:, 0].double().numpy()
-            low, high = self.calibration.probability_interval(logits)
-            columns |= {
-                "malignancy_logit": logits,
-                "malignancy_probability": self.calibration.probability(logits),
-                "malignancy_probability_low": low,
-                "malignancy_probability_high": high,
-            }
-        for place, target in enumerate(self.target_names):
-            values = np.clip(units[:, place], *SCALES[target])
-            low, high = self.calibration.interval(target, values)
-            columns |= {target: values, f"{target}_low": low, f"{target}_high": high}
+        raw = outputs.double().numpy()
+        if isinstance(self.calibration, TableCalibration):
+            assert self.own is not None
+            table = self.calibration.predictions(self.own, raw, units)
+        else:
+            table = self.calibration.predictions(self.target_names, raw, units)
         if self.novelty is not None:
             known = len(features) > 0
-            columns["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
-        return pd.DataFrame(columns)
+            table["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
+        return table
 
     def predict_marked(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
         """Predictions of nodules that may lie beside the centres of their patches: :meth:`recentre`, then `predict`."""

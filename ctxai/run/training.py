@@ -6,7 +6,6 @@ import hashlib
 import logging
 import math
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.labels import NODULE_FOLDS, TARGETS, targets_of
 from ctxai.data.patches import Patches
+from ctxai.data.targets import Target
 from ctxai.data.views import render_own_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import write_text
@@ -28,6 +28,7 @@ from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
 from ctxai.run.run import Run, round_weights
+from ctxai.run.target_calibration import TableCalibration
 from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import check_execution, is_first_process
 from ctxai.training.settings import LOGS, Execution
@@ -59,7 +60,11 @@ def train_run(
     """
     check_execution(execution, config.compute)
     data = config.make_data(store_dir, execution.workers)
-    config = replace(config, views=data.views, targets=_labelled(config.targets, data))
+    labelled = _labelled(config, data)
+    if config.own is not None and labelled != config.targets:
+        config = replace(config, targets=labelled)
+        data = config.make_data(store_dir, execution.workers)
+    config = replace(config, views=data.views, targets=labelled)
     provenance = provenance_of(store_dir, data.table, data.split, config.seed)
     if (
         execution.resume
@@ -78,7 +83,7 @@ def train_run(
         return
     if config.half_precision:
         round_weights(model)
-    run = Run(run_dir.name, config, model, Calibration(), provenance)
+    run = Run(run_dir.name, config, model, Calibration() if config.own is None else TableCalibration(), provenance)
     run.to("cpu" if execution.accelerator == "cpu" else "auto")
     run.metrics = {"training": _record(model, config)}
     if model.readout == "ordinal":
@@ -90,20 +95,23 @@ def train_run(
     logger.info("run %s: %d epochs on %d nodules", run_dir, len(model.epoch_losses), len(data.split.training))
 
 
-def _labelled(targets: Sequence[str], data: NoduleDataModule) -> tuple[str, ...]:
+def _labelled(config: RunConfig, data: NoduleDataModule) -> tuple[str, ...] | tuple[Target, ...]:
     """The targets that any training nodule has a label of; the others are named, and neither learnt nor predicted.
 
     Raises:
         InputError: when there is none.
     """
     known = ~np.isnan(data.targets[data.split.training]).all(axis=0)
-    found = tuple(name for name in targets if known[TARGETS.index(name)])
-    without = ", ".join(name for name in targets if name not in found)
+    names = TARGETS if config.own is None else config.own.names
+    labelled = [name for name, has in zip(names, known, strict=True) if has]
+    asked = {one if isinstance(one, str) else one.name: one for one in config.targets}
+    found = {name: one for name, one in asked.items() if name in labelled}
+    without = ", ".join(name for name in asked if name not in found)
     if not found:
         raise InputError(f"targets: no training nodule has a label of {without}; give targets that are labelled")
     if without:
         logger.warning("no training nodule has a label of %s: not learnt, and not predicted by the run", without)
-    return found
+    return tuple(found.values())  # type: ignore[return-value]  # names or targets, as they were asked for
 
 
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
@@ -135,8 +143,12 @@ def _calibrate(run: Run, data: NoduleDataModule) -> None:
     """Fit the run's calibration on the validation fold, and keep its predictions there."""
     rows = data.split.validation
     patches = Patches(data.store, rows, beyond=run.views.beyond)
-    predictions = run.predict_marked(patches[rows]).reindex(columns=["malignancy_logit", *TARGETS])
+    predictions = run.predict_marked(patches[rows])
     table = data.table.iloc[rows]
+    if run.own is not None:
+        run.calibration = TableCalibration.fit(run.own, predictions, run.own.values(table))
+        return
+    predictions = predictions.reindex(columns=["malignancy_logit", *TARGETS])
     truths = targets_of(table)
     truths[:, 0] = 1 + 4 * truths[:, 0]
     run.calibration = Calibration.fit(

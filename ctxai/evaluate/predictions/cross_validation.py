@@ -18,6 +18,7 @@ from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import RunError, StoreError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
 from ctxai.evaluate.predictions.operating_points import choose_thresholds
+from ctxai.evaluate.predictions.own_targets import LABEL
 from ctxai.files import sha256
 from ctxai.folder_kinds import kind_of, refuse_to_lose
 from ctxai.models.ensemble import EnsembleClassifier
@@ -26,6 +27,7 @@ from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
 from ctxai.run.files import PLOTS, RUN_FILES
 from ctxai.run.run import Run
+from ctxai.run.target_calibration import TableCalibration
 from ctxai.run.training import CURVE, train_run
 from ctxai.training.settings import LOGS, Execution
 
@@ -56,7 +58,7 @@ def train_folds(
     """
     store = NoduleStore(store_dir)
     table = store.table
-    folds = sorted({int(fold) for fold in table.loc[usable(table), "fold"]})
+    folds = sorted({int(fold) for fold in table.loc[usable(table, config.own), "fold"]})
     if len(folds) < 3:
         raise StoreError(f"{store_dir}: {len(folds)} folds; training on all of them needs three or more")
     work_dir = run_dir.with_name(f".{run_dir.name}.folds")
@@ -100,10 +102,11 @@ def ensemble(members: Sequence[Run], config: RunConfig, store: NoduleStore, name
     mean, std = (round(float(value), 3) for value in model.statistics[0])
     model.statistics[0] = torch.tensor([mean, std])
     config = replace(config, views=replace(config.views, mean=mean, std=std))
-    run = Run(name, config, model, _calibration(pooled, members[0].calibration.alpha), _provenance(members))
+    run = Run(name, config, model, _calibration(pooled, members[0]), _provenance(members))
     run.novelty = members[0].novelty  # in whose features the ensemble's is measured
     losses = [member.metrics["training"]["epoch_losses"] for member in members]
-    run.metrics = {"training": {"epoch_losses": losses}, "test": evaluate_predictions(pooled, config.seed)}
+    figures = evaluate_predictions(pooled, config.seed, own=config.own)
+    run.metrics = {"training": {"epoch_losses": losses}, "test": figures}
     if "malignancy_probability" in pooled:
         known = pooled[pooled["label_malignancy"].notna()]
         probabilities = known["malignancy_probability"].to_numpy(float)
@@ -118,7 +121,11 @@ def _test_rows(member: Run, store: NoduleStore) -> np.ndarray:
     return np.flatnonzero(store.table["nodule_id"].astype(str).isin(ids))
 
 
-def _calibration(pooled: pd.DataFrame, alpha: float) -> Calibration:
+def _calibration(pooled: pd.DataFrame, member: Run) -> Calibration | TableCalibration:
+    alpha = member.calibration.alpha
+    if member.own is not None:
+        labels = pooled[[f"{name}{LABEL}" for name in member.own.names]].to_numpy(float)
+        return TableCalibration.fit(member.own, pooled, labels, alpha)
     pooled = pooled.reindex(columns=[*pooled.columns, *({"malignancy_logit", *TARGETS} - set(pooled.columns))])
     return Calibration.fit(
         pooled["malignancy_logit"].to_numpy(float),

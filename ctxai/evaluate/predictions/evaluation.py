@@ -10,10 +10,12 @@ import pandas as pd
 from ctxai.data.labels import TARGETS, column_of
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
+from ctxai.data.targets import TargetTable
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.bootstrap import RESAMPLES, bootstrap_patients
 from ctxai.evaluate.predictions.inter_reader import ONE_POINT, beside_readers, rated_targets
 from ctxai.evaluate.predictions.operating_points import CALLED, called_points, rates
+from ctxai.evaluate.predictions.own_targets import evaluate_own, label_columns
 from ctxai.evaluate.predictions.scores import (
     area_under_curve,
     average_precision,
@@ -49,8 +51,8 @@ def predict_rows(run: Run, store: NoduleStore, rows: np.ndarray) -> pd.DataFrame
 
     Columns: ``nodule_id, patient_id, fold, n_readers, diameter_mm, label_malignancy``; where the store has them,
     ``slice_thickness_mm, manufacturer``; those of `Run.predict`; ``<target>_readers``, the readers' mean in the same
-    units; and, where the store has it, each reader's own rating in ``<target>_ratings``. Numbers are rounded, so that a
-    written copy is exact.
+    units; and, where the store has it, each reader's own rating in ``<target>_ratings``; of targets of one's own,
+    ``<target>_label`` in place of these. Numbers are rounded, so that a written copy is exact.
     """
     patches = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
@@ -58,12 +60,16 @@ def predict_rows(run: Run, store: NoduleStore, rows: np.ndarray) -> pd.DataFrame
     predicted = pd.concat(found, ignore_index=True)
     table = store.table.iloc[rows].reset_index(drop=True)
     known = table[[*_KNOWN, *(name for name in _KNOWN_OF_SOME if name in table)]]
+    if run.own is not None:
+        return pd.concat([known, predicted, label_columns(run.own, table)], axis=1).round(_DECIMALS)
     readers = pd.DataFrame({f"{target}_readers": table[column_of(target)] for target in TARGETS})
     ratings = table[[f"{target}_ratings" for target in TARGETS if f"{target}_ratings" in table]]
     return pd.concat([known, predicted, readers, ratings], axis=1).round(_DECIMALS)
 
 
-def evaluate_predictions(predictions: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def evaluate_predictions(
+    predictions: pd.DataFrame, seed: int = 0, resamples: int = RESAMPLES, own: TargetTable | None = None
+) -> dict[str, Any]:
     """Every figure of an evaluation, from the table that `ctxai evaluate` writes alone.
 
     Each figure is its value with ``low`` and ``high``, the ends of a 95 % bootstrap interval over patients; None where
@@ -79,10 +85,13 @@ def evaluate_predictions(predictions: pd.DataFrame, seed: int = 0, resamples: in
       ``coverage`` (share of nodules whose interval holds that mean), ``interval_width`` (None where it is not finite),
       and ``readers`` (`beside_readers`).
     - ``subgroups``: see `by_subgroup`.
+    - ``own_targets``: of targets of one's own, `evaluate_own`; in place of all others.
 
     Raises:
         InputError: when the nodules are of one class.
     """
+    if own is not None:
+        return _rounded({"targets": {}, "own_targets": evaluate_own(predictions, own, seed, resamples)})
     result: dict[str, Any] = {}
     if "malignancy_logit" in predictions:
         result["malignancy"] = _malignancy(predictions, seed, resamples)

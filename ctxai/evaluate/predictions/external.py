@@ -14,6 +14,7 @@ from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
 from ctxai.evaluate.predictions.operating_points import calls
+from ctxai.evaluate.predictions.own_targets import LABEL
 from ctxai.files import sha256
 from ctxai.run.calibration import platt_scaling
 from ctxai.run.run import Run
@@ -77,7 +78,7 @@ def external_rows(run: Run, store: NoduleStore) -> np.ndarray:
     if is_own_store(run, store):
         raise InputError(f"{store.path}: the store that the run was trained on; leave --external out")
     table = store.table
-    rows = np.flatnonzero(usable(table))
+    rows = np.flatnonzero(usable(table, run.own))
     seen = sorted({str(patient) for patient in table["patient_id"].iloc[rows] if run.in_sample(str(patient))})
     if seen:
         raise InputError(
@@ -105,14 +106,22 @@ def evaluate_external(
     if "malignancy_probability" in predictions:
         for name, called in calls(predictions["malignancy_probability"].to_numpy(float), thresholds).items():
             predictions[name] = called
-    metrics = evaluate_predictions(predictions, seed)
+    metrics = evaluate_predictions(predictions, seed, own=run.own)
+    for name in [one.name for one in run.own or () if one.kind == "binary"]:
+        pairs = predictions[[f"{name}_probability", f"{name}{LABEL}"]].dropna().to_numpy(float)
+        if len(pairs):
+            metrics["own_targets"][name]["calibration_drift"] = _rounded(calibration_drift(*pairs.T))
     if "malignancy" in metrics:
         known = predictions[predictions["label_malignancy"].notna()]
         drift = calibration_drift(
             known["malignancy_probability"].to_numpy(float), known["label_malignancy"].to_numpy(float)
         )
-        metrics["malignancy"]["calibration_drift"] = {name: round(value, 6) for name, value in drift.items()}
+        metrics["malignancy"]["calibration_drift"] = _rounded(drift)
     return metrics | {"store": {"table_sha256": sha256(store.path / TABLE), "nodules": len(rows)}}, predictions
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in figures.items()}
 
 
 def calibration_drift(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
