@@ -14,7 +14,7 @@ from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import InputError, ModelError, RunError
 from ctxai.evaluate.explanations.comparison import CHANCE, RANDOMISED, REFERENCE, order_methods
 from ctxai.evaluate.explanations.effort import Effort
-from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, read_subjects
+from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, first_binary, read_subjects
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.planted_check import PlantedCheck, check_planted
 from ctxai.evaluate.explanations.randomise import randomised
@@ -91,7 +91,9 @@ def make_plan(
     unknown = [name for name in names if name not in run.target_names]
     if unknown:
         raise InputError(f"--targets {unknown[0]}: the run has {', '.join(run.target_names)}")
-    subjects = read_subjects(store, chosen, run.views, PlantedTruth(store) if is_planted(store) else None)
+    subjects = read_subjects(
+        store, chosen, run.views, PlantedTruth(store) if is_planted(store) else None, first_binary(run.own)
+    )
     content = {
         "weights": run.weights_sha256,
         "table": sha256(store.path / TABLE),

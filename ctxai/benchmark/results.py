@@ -61,7 +61,7 @@ def write_results(
     table = compare(scores, plan.seed)
     table["forward_passes"] = table["method"].map(lambda name: records[name]["forward_passes"])
     claims = pd.concat([evaluate_claims(scores, plan.seed), evaluate_zones(scores, seed=plan.seed)], ignore_index=True)
-    labels = label_correlations(store.table, plan.subjects.nodule_ids, plan.targets)
+    labels = label_correlations(store.table, plan.subjects.nodule_ids, plan.targets, plan.run.own)
     results = {"results": table, "claims": claims, "controls": controls(table), "blind": blind_metrics(table)}
     for name, content in (results | {"label_correlations": labels}).items():
         text = content.to_csv(index=False, lineterminator="\n", float_format="%.6g")

@@ -72,7 +72,7 @@ def benchmark(
         refuse_foreign(out_dir, BENCHMARK, RESULT_FILES)
     run, store = Run.open(run_dir), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)
-    chosen = choose_rows(store.table, rows, limit or len(rows), seed)
+    chosen = choose_rows(store.table, rows, limit or len(rows), seed, run.own)
     effort = FULL if full else effort
     methods_by_name, missing = contenders(run, methods, seed)
     token_pixels = find_vit(run.model).patch_embed.feat_ratio()

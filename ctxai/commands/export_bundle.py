@@ -137,15 +137,25 @@ def _metadata(run: Run) -> dict[str, Any]:
         "numpy_version": version("numpy"),
         "required_packages_version": {name: version(name) for name in ("ctxai", "nibabel", "safetensors", "timm")},
         "name": _NAME,
-        "task": "Rate a lung nodule on CT as radiologists would",
-        "description": "A vision transformer on views of a nodule: malignancy as LIDC-IDRI's readers rate it, its "
-        "calibrated probability, eight biomarkers, and conformal intervals. The nodule's centre has to be given.",
+        "task": "Predict labels of a lung nodule on CT"
+        if run.own
+        else "Rate a lung nodule on CT as radiologists would",
+        "description": _description(run),
         "authors": "The ctxai authors (software), whoever trained the run (weights)",
         "copyright": "The ctxai authors (software), whoever trained the run (weights)",
         "data_type": "nibabel",
         "intended_use": f"{RESEARCH_USE_ONLY}; not a medical device".capitalize(),
         "network_data_format": {"inputs": {"image": patch}, "outputs": {"pred": predictions}},
     }
+
+
+def _description(run: Run) -> str:
+    """What the network predicts, in words."""
+    if run.own is None:
+        what = "malignancy as LIDC-IDRI's readers rate it, its calibrated probability, eight biomarkers, and conformal "
+        return f"A vision transformer on views of a nodule: {what}intervals. The nodule's centre has to be given."
+    targets = ", ".join(f"{one.name} ({one.unit or one.kind})" for one in run.own)
+    return f"A vision transformer on views of a nodule: {targets}. The nodule's centre has to be given."
 
 
 def _tensor(

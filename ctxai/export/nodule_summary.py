@@ -19,7 +19,9 @@ class Estimate:
         low: lower end of the 90 % interval; None where there is none.
         high: upper end.
         readers: the readers' mean; None where no reader saw the nodule.
-        scale: the ends of the scale, for drawing; the upper one may be infinite.
+        scale: the ends of the scale, for drawing; they may be infinite.
+        ucum: unit by UCUM, of a target of one's own; empty for a rating and for the diameter.
+        code: its DICOM concept: value, scheme designator, meaning; None for a private code of the name.
     """
 
     name: str
@@ -28,11 +30,13 @@ class Estimate:
     high: float | None = None
     readers: float | None = None
     scale: tuple[float, float] = (1.0, 5.0)
+    ucum: str = ""
+    code: tuple[str, str, str] | None = None
 
     @property
     def unit(self) -> str:
-        """``mm`` or nothing, for people."""
-        return "mm" if self.name == "diameter" else ""
+        """The unit or nothing, for people."""
+        return self.ucum or ("mm" if self.name == "diameter" else "")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class NamedValue:
         answer: whether 1 is yes and 0 is no.
         low: lower end of the 90 % interval; None where there is none.
         high: upper end.
+        code: its DICOM concept: value, scheme designator, meaning; None for a private code of the name.
     """
 
     name: str
@@ -54,6 +59,7 @@ class NamedValue:
     answer: bool = False
     low: float | None = None
     high: float | None = None
+    code: tuple[str, str, str] | None = None
 
     @property
     def text(self) -> str:

@@ -147,8 +147,9 @@ def _nodule(page: NodulePage) -> Iterator[Flowable]:
     yield Spacer(1, 1.5 * mm)
     yield Paragraph(escape(page.caption), _SMALL)
     yield Spacer(1, 4 * mm)
-    yield _estimates(nodule)
-    yield Spacer(1, 4 * mm)
+    if nodule.estimates:
+        yield _estimates(nodule)
+        yield Spacer(1, 4 * mm)
     if nodule.figures:
         yield _figures(nodule)
         yield Spacer(1, 4 * mm)
@@ -224,6 +225,8 @@ class _Scale(Flowable):
         low, high = one.scale
         if math.isinf(high):
             high = max(value for value in (_OPEN_SCALE, one.value, one.high, one.readers) if value)
+        if math.isinf(low):
+            low = min(0.0, one.value, *(value for value in (one.low, one.readers) if value is not None))
 
         def x(value: float) -> float:
             return (min(max(value, low), high) - low) / (high - low) * self.WIDTH

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from ctxai.data.labels import SCALES
+from ctxai.data.targets import TargetTable, build_targets, own_table
 from ctxai.disclaimer import NOTICE
 from ctxai.results_folder import PREDICTIONS_TABLE
 
@@ -52,13 +54,16 @@ _MAP = {
 _TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
 
 
-def data_package(table: pd.DataFrame) -> dict[str, Any]:
+def data_package(table: pd.DataFrame, targets: Sequence[Any] = ()) -> dict[str, Any]:
     """The data package of a table of predictions.
 
     Args:
         table: predictions.csv, one row per nodule.
+        targets: those of one's own, as `plain_targets` gives them.
     """
-    fields = [_field(str(name), table[name]) for name in table.columns]
+    own = own_table(build_targets(targets))
+    meanings = {} if own is None else dict(_own_meanings(own))
+    fields = [_field(str(name), table[name], meanings) for name in table.columns]
     schema = {"fields": fields, "missingValues": [""], "primaryKey": ["series", "nodule_id"]}
     resource = {
         "name": "predictions",
@@ -77,12 +82,30 @@ def data_package(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _field(name: str, values: pd.Series) -> dict[str, Any]:
+def _own_meanings(own: TargetTable) -> Iterator[tuple[str, str]]:
+    """Column and meaning of every prediction of targets of one's own."""
+    for one in own:
+        for output, label in zip(one.outputs, one.classes if one.kind == "multiclass" else one.outputs, strict=True):
+            what = f"{one.name}: {label}" if one.kind == "multiclass" else one.name
+            if one.kind in ("binary", "multiclass"):
+                yield f"{output}_logit", f"output of the model before calibration, {what}"
+                yield f"{output}_probability", f"calibrated probability, {what}"
+            unit = f", {one.unit}" if one.unit else ""
+            if one.kind == "multiclass":
+                yield f"{output}_possible", f"1 where the class is possible at a level of 90 %, {what}"
+            elif one.kind != "binary":
+                yield output, f"predicted {what}{unit}"
+            column = f"{output}_probability" if one.kind == "binary" else output
+            yield f"{column}_low", f"lower end of the 90 % interval of {column}{unit}"
+            yield f"{column}_high", f"upper end of the 90 % interval of {column}{unit}"
+
+
+def _field(name: str, values: pd.Series, meanings: Mapping[str, str]) -> dict[str, Any]:
     kind = _TYPES.get(values.dtype.kind, "string")
     known = values.dropna()
     if kind == "string" and len(known) and all(isinstance(one, bool) for one in known):
         kind = "boolean"
-    field: dict[str, Any] = {"name": name, "type": kind, "description": _meaning(name)}
+    field: dict[str, Any] = {"name": name, "type": kind, "description": meanings.get(name) or _meaning(name)}
     if kind == "boolean":
         field |= {"trueValues": ["True"], "falseValues": ["False"]}
     return field

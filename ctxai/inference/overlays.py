@@ -58,7 +58,9 @@ def write_overlays(
         for method in options.methods
         for target in options.targets
     }
-    output = SeriesOutput(folder, series, nodules, rows, [*provenances.values()], formats, options.std, headers)
+    output = SeriesOutput(
+        folder, series, nodules, rows, [*provenances.values()], formats, options.std, headers, options.run.own
+    )
     writers = sorted((FORMATS.get(name)() for name in without_twins(formats)), key=lambda one: (one.order, one.name))
     references: list[Dataset] = []
     for writer in writers:

@@ -13,6 +13,7 @@ import pandas as pd
 from ctxai import __version__
 from ctxai.ct.series import CTSeries
 from ctxai.ct.volume import CT
+from ctxai.data.targets import plain_targets
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import json_text, sweep
@@ -91,9 +92,11 @@ def log_warnings(rows: Sequence[dict[str, Any]]) -> None:
                 logger.warning("%s, nodule %s: %s: %s", row["series"], row["nodule_id"], warning.level, warning.text)
 
 
-def made_by(run: Run) -> dict[str, str]:
-    """Origin of predictions: software, run and weights."""
-    return {"software": f"ctxai {__version__}", "run": run.name, "weights_sha256": run.weights_sha256}
+def made_by(run: Run) -> dict[str, Any]:
+    """Origin of predictions: software, run and weights; and the run's table where its targets are its own."""
+    origin: dict[str, Any] = {"software": f"ctxai {__version__}", "run": run.name}
+    own = {} if run.own is None else {"targets": plain_targets(run.own.targets)}
+    return origin | {"weights_sha256": run.weights_sha256} | own
 
 
 def refuse_own_tables(out_dir: Path) -> None:
@@ -107,7 +110,7 @@ def refuse_own_tables(out_dir: Path) -> None:
 
 def write_tables(
     out_dir: Path,
-    origin: Mapping[str, str],
+    origin: Mapping[str, Any],
     series: Collection[str] | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> Path:
@@ -134,7 +137,7 @@ def write_tables(
     header = {**origin, "notice": NOTICE, "nodules": rows}
     with own_files(out_dir, WRITTEN) as files:
         files.write(PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
-        files.write(DATA_PACKAGE, json_text(data_package(table), sort_keys=False))
+        files.write(DATA_PACKAGE, json_text(data_package(table, origin.get("targets", ())), sort_keys=False))
         files.write(PREDICTIONS, json_text(header, sort_keys=False))
     write_report(out_dir, newer_than=SERIES_RECORD)
     return out_dir / REPORT

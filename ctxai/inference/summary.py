@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from ctxai.ct.volume import CT
 from ctxai.data.labels import SCALES
+from ctxai.data.targets import Target, TargetTable
 from ctxai.export.nodule_summary import Doubt, Estimate, NamedValue, NoduleSummary
 from ctxai.export.outline import Outline, outline_of_mask, outline_of_point
 from ctxai.inference.nodule import ExplainedNodule
@@ -28,13 +29,16 @@ _TRUST = {
 }
 
 
-def summarise_nodule(series: CT, nodule: ExplainedNodule, row: Mapping[str, Any]) -> NoduleSummary:
+def summarise_nodule(
+    series: CT, nodule: ExplainedNodule, row: Mapping[str, Any], own: TargetTable | None = None
+) -> NoduleSummary:
     """One nodule with its prediction, the readers' ratings and the trust figures.
 
     Args:
         series: the CT.
         nodule: the nodule.
         row: its line of predictions.csv; columns that other versions lack may be absent.
+        own: targets of one's own, in place of LIDC-IDRI's.
     """
     candidate = nodule.candidate
     masks = candidate.masks
@@ -42,8 +46,8 @@ def summarise_nodule(series: CT, nodule: ExplainedNodule, row: Mapping[str, Any]
     return NoduleSummary(
         nodule_id=candidate.nodule_id,
         outline=outline_of(series, candidate),
-        estimates=tuple(_estimates(row)),
-        figures=tuple(_figures(row, nodule)),
+        estimates=tuple(_estimates(row) if own is None else _own_estimates(row, own)),
+        figures=(*_own_figures(row, own or ()), *_figures(row, nodule)),
         ratings=candidate.readings,
         volume_mm3=None if consensus is None else float(consensus.sum()) * series.grid.voxel_volume_mm3,
         diameter_mm=candidate.diameter_mm,
@@ -62,6 +66,25 @@ def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
     for name in rated_names(row):
         readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
         yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
+
+
+def _own_estimates(row: Mapping[str, Any], own: TargetTable) -> Iterator[Estimate]:
+    for one in own:
+        if one.kind in ("ordinal", "regression") and _known(row.get(one.name)):
+            low, high = (row.get(f"{one.name}_{end}") for end in ("low", "high"))
+            yield Estimate(one.name, row[one.name], low, high, scale=one.scale, ucum=one.unit, code=one.code)
+
+
+def _own_figures(row: Mapping[str, Any], own: Iterable[Target]) -> Iterator[NamedValue]:
+    """Probabilities of classes; the concept that is given stands for the one of a binary target."""
+    for one in own:
+        single = one.kind == "binary"
+        labels = one.classes[1:] or ("",) if single else one.classes
+        for output, label in zip(one.outputs, labels, strict=True) if single or one.kind == "multiclass" else ():
+            value, low, high = (row.get(f"{output}_probability{end}") for end in ("", "_low", "_high"))
+            if _known(value):
+                words = f"{one.name.replace('_', ' ').capitalize()}{label and f', {label}'}: probability"
+                yield NamedValue(words, value, True, low=low, high=high, code=one.code if single else None)
 
 
 def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedValue]:

@@ -93,7 +93,7 @@ def _measured(
 
     nodule = AnnotatedNodule(mark.nodule_id, np.array(mark.lps), None, mark.diameter_mm)
     found = api.explain(series, [nodule], run=run, methods=(), trust=False, device=str(run.model.device))
-    summary = summarise_nodule(series, found.nodules[0], found.rows[0])
+    summary = summarise_nodule(series, found.nodules[0], found.rows[0], run.own)
     block = nodule_mask(run, found.nodules[0].patch, series.grid)
     if block is not None:
         start, mask = block

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ctxai.data.targets import TargetTable
+from ctxai.report.own_targets import own_predictions
 from ctxai.report.page import number, render_fragment
 from ctxai.report.ratings import interval_plot, outside_interval, readers_mean
 from ctxai.report.trust import Level, MapTrust, map_trust, warnings_of
@@ -16,23 +18,32 @@ _COLUMNS = (
     *("nodule", "malignancy", "readers", "difference", "diameter, mm", "measured by", "readers (n)"),
     *("number", "maps", "series"),
 )
+_RATED = 3
+"""Columns of malignancy, its readers and their difference."""
 
 #: Up to so many nodules are not searched or filtered.
 _FEW = 8
 
 
-def cohort_table(rows: Sequence[Mapping[str, Any]], links: Sequence[str]) -> Markup:
+def cohort_table(rows: Sequence[Mapping[str, Any]], links: Sequence[str], own: TargetTable | None = None) -> Markup:
     """HTML of the table with its search field.
 
     Args:
         rows: rows of predictions.csv.
         links: address of each nodule's section.
+        own: targets of one's own, of which the first stands in place of malignancy and its readers.
     """
     lines = [_line(row, link) for row, link in zip(rows, links, strict=True)]
-    return render_fragment("cohort.html", columns=_COLUMNS, lines=lines, few=_FEW)
+    columns = list(_COLUMNS)
+    if own is not None:
+        firsts = [own_predictions(row, own)[0] for row in rows]
+        columns[1 : 1 + _RATED] = [firsts[0].name]
+        for line, first in zip(lines, firsts, strict=True):
+            line["cells"] = [("" if first.value is None else first.value, first.predicted), *line["cells"][_RATED:]]
+    return render_fragment("cohort.html", columns=columns, lines=lines, few=_FEW, own=own)
 
 
-def _line(row: Mapping[str, Any], link: str) -> dict[str, object]:
+def _line(row: Mapping[str, Any], link: str) -> dict[str, Any]:
     predicted, readers = row.get("malignancy"), readers_mean(row, "malignancy")
     difference = None if predicted is None or readers is None else predicted - readers
     measured = readers_mean(row, "diameter")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from PIL import Image
 
+from ctxai.data.targets import TargetTable
 from ctxai.report.crops import Crops, MapFile
+from ctxai.report.own_targets import OwnPrediction, own_predictions
 from ctxai.report.page import encoded, render_fragment
 from ctxai.report.ratings import interval_plot, rating_table, readers_mean
 from ctxai.report.trust import Level, map_trust, warnings_of
@@ -20,7 +22,12 @@ _SMALL_NODULE_MM = 20.0
 
 
 def nodule_section(
-    row: Mapping[str, Any], crops: Crops | None, anchor: str, picture: Path | None, model: str = ""
+    row: Mapping[str, Any],
+    crops: Crops | None,
+    anchor: str,
+    picture: Path | None,
+    model: str = "",
+    own: TargetTable | None = None,
 ) -> Markup:
     """HTML of a nodule.
 
@@ -30,7 +37,9 @@ def nodule_section(
         anchor: id of the section.
         picture: the nodule's still picture, where there is one.
         model: what it was explained by, where the page has nodules of several models.
+        own: targets of one's own, in place of LIDC-IDRI's.
     """
+    predictions = None if own is None else own_predictions(row, own)
     files = () if crops is None else crops.maps
     maps = [_map(row, one) for one in files]
     picture_of_slice = None if crops is None else crops.overview_picture
@@ -40,7 +49,8 @@ def nodule_section(
         anchor=anchor,
         model=model,
         readers=readers_mean(row, "malignancy"),
-        plot=interval_plot(row, "malignancy"),
+        plot=None if own else interval_plot(row, "malignancy"),
+        main=None if predictions is None else predictions[0],
         warnings=_by_level(row),
         crops=crops,
         picture=None if picture is None else picture.read_bytes(),
@@ -52,7 +62,7 @@ def nodule_section(
         overview_picture=None if picture_of_slice is None else picture_of_slice.read_bytes(),
         overview_height=100 if picture_of_slice is None else _height(picture_of_slice),
         wide=(row.get("diameter_mm") or 0) > _SMALL_NODULE_MM,
-        ratings=rating_table(row),
+        ratings=rating_table(row) if predictions is None else _own_table(predictions),
         meanings={figure.name: figure.meaning for one in maps for figure in one["figures"].values()},
         how=list(_how(files)),
     )
@@ -64,6 +74,10 @@ def _by_level(row: Mapping[str, Any]) -> dict[Level, list[str]]:
     for warning in warnings_of(row):
         found.setdefault(warning.level, []).append(warning.text)
     return found
+
+
+def _own_table(predictions: Sequence[OwnPrediction]) -> Markup:
+    return render_fragment("own_targets.html", predictions=predictions)
 
 
 def _map(row: Mapping[str, Any], one: MapFile) -> dict[str, Any]:

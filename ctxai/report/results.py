@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ctxai.data.targets import TargetTable, build_targets, own_table
 from ctxai.errors import InputError
 from ctxai.folder_kinds import describe_kind
 from ctxai.generations import read_record, series_folders
@@ -25,6 +26,7 @@ class Results:
         software: what made it, with its version.
         run: name of the model's run.
         weights_sha256: checksum of the model's weights.
+        own: the table of targets of one's own; None where LIDC-IDRI's were predicted.
         rows: a row of predictions.csv for each nodule; None where there is no number.
     """
 
@@ -32,6 +34,7 @@ class Results:
     software: str
     run: str
     weights_sha256: str
+    own: TargetTable | None
     rows: tuple[Mapping[str, Any], ...]
 
     @property
@@ -49,12 +52,12 @@ class Results:
 _NUMBERS = re.compile(
     r"(middle_)?[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|roundness|"
     r"nodule_at_mark|outline_at_border|"
-    r".*_(low|high|inside|by_chance|fidelity|percentile|stability)"
+    r".*_(probability|possible|logit|low|high|inside|by_chance|fidelity|percentile|stability)"
 )
 _ANSWERS = re.compile(r"in_sample|.*_sanity")
 
 
-def _check_types(row: Mapping[str, Any]) -> None:
+def _check_types(row: Mapping[str, Any], own: TargetTable | None) -> None:
     """Refuse a row whose values are not of their columns' types, as in a file that somebody else made.
 
     Raises:
@@ -67,8 +70,9 @@ def _check_types(row: Mapping[str, Any]) -> None:
     for name in "xyz":
         if row[name] is None:
             raise TypeError(f"{name}: expected a number")
+    numbers = () if own is None else own.names
     for name, value in row.items():
-        if _NUMBERS.fullmatch(name) and not (
+        if (_NUMBERS.fullmatch(name) or name in numbers) and not (
             value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
         ):
             raise TypeError(f"{name[:60]!r}: expected a number or null")
@@ -94,9 +98,10 @@ def read_results(folder: Path) -> Results:
             software=str(content["software"]),
             run=str(content["run"]),
             weights_sha256=str(content["weights_sha256"]),
+            own=own_table(build_targets(content.get("targets", ()))),
             rows=tuple(dict(row) for row in content["nodules"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"
         ) from None
@@ -105,7 +110,7 @@ def read_results(folder: Path) -> Results:
     rows = tuple(_recorded(folder, results.rows))
     try:
         for row in rows:
-            _check_types(row)
+            _check_types(row, results.own)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"

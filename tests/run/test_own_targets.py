@@ -138,7 +138,7 @@ def test_another_cohort_is_validated_with_nothing_fitted(run_dir, tmp_path):
 
 
 def test_all_folds_make_an_ensemble_of_own_targets(tmp_path):
-    store = own_store(tmp_path / "store", nodules=24, folds=3)
+    store = own_store(tmp_path / "store", nodules=40, folds=3)
     short = QUICK | {"optim": OptimConfig(epochs=1, batch_size=16)}
     train(store.path, tmp_path / "all", targets=given(), folds=FoldConfig(test="all"), **short)
     run = Run.load(tmp_path / "all")
@@ -146,8 +146,8 @@ def test_all_folds_make_an_ensemble_of_own_targets(tmp_path):
     outputs = run.model(images)
     volume = torch.stack([member.to_units(member(own))[:, 1] for member, own in run.model.each(images)]).mean(0)
     torch.testing.assert_close(run.model.to_units(outputs)[:, 1], volume, rtol=1e-4, atol=1e-2)
-    assert run.calibration.targets["volume"].counts == {"volume": 24}
-    assert run.metrics["test"]["own_targets"]["kind"]["nodules"] == 24
+    assert run.calibration.targets["volume"].counts == {"volume": 40}
+    assert run.metrics["test"]["own_targets"]["kind"]["nodules"] == 40
 
 
 def test_a_target_without_labels_is_dropped_by_name_and_never_predicted(store, tmp_path, caplog):

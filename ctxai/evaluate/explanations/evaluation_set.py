@@ -14,6 +14,7 @@ from ctxai.data.patches import Patches
 from ctxai.data.planted import PlantedTruth
 from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
+from ctxai.data.targets import Target, TargetTable
 from ctxai.data.views import cut_planes, render_own_views, view_planes
 
 
@@ -65,11 +66,22 @@ class EvaluationSet:
 
 
 def read_subjects(
-    store: NoduleStore, rows: Sequence[int] | np.ndarray, views: ViewConfig, truth: PlantedTruth | None = None
+    store: NoduleStore,
+    rows: Sequence[int] | np.ndarray,
+    views: ViewConfig,
+    truth: PlantedTruth | None = None,
+    binary: Target | None = None,
 ) -> EvaluationSet:
     """Rows of a store as a run of these views sees them.
 
     A pixel is inside where half of the readers whose outlines the store has include it.
+
+    Args:
+        store: the nodules.
+        rows: of the nodules.
+        views: of the run.
+        truth: planted evidence.
+        binary: a target of one's own whose labels stand in place of malignancy's.
 
     Raises:
         InputError: for views across single slices.
@@ -86,6 +98,8 @@ def read_subjects(
         evidence = [truth.evidence(int(row)) & bool(has) for row, has in zip(rows, has_trait, strict=True)]
         masks["evidence"] = _rendered(evidence, views)
     labels = table["label_malignancy"].to_numpy(np.float64)
+    if binary is not None:
+        labels = binary.values(table[binary.column]).astype(np.float64)
     return EvaluationSet(
         table["nodule_id"].astype(str).to_numpy(),
         table["patient_id"].astype(str).to_numpy(),
@@ -97,14 +111,39 @@ def read_subjects(
     )
 
 
-def choose_rows(table: pd.DataFrame, rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    """At most ``limit`` of the rows that have a label, as many of each class as there can be, in random order."""
-    label = table["label_malignancy"].to_numpy(float)
+def choose_rows(
+    table: pd.DataFrame, rows: np.ndarray, limit: int, seed: int, own: TargetTable | None = None
+) -> np.ndarray:
+    """At most ``limit`` of the rows that have a label, as many of each class as there can be, in random order.
+
+    Classes are those of malignancy, or of the first binary or multiclass target of one's own; of numbers alone, the
+    lower and the upper half.
+    """
+    label = table["label_malignancy"].to_numpy(float) if own is None else _classes(table, rows, own)
     generator = np.random.default_rng(seed)
-    classes = [generator.permutation(rows[label[rows] == value]) for value in (0, 1)]
+    classes = [generator.permutation(rows[label[rows] == value]) for value in range(_count(own))]
     most = max(map(len, classes))
     alternating = [group[place] for place in range(most) for group in classes if place < len(group)]
     return np.array(alternating[:limit], dtype=int)
+
+
+def first_binary(own: TargetTable | None) -> Target | None:
+    """The binary target whose labels an evaluation set of a run of such targets has; None without any."""
+    return next((one for one in own or () if one.kind == "binary"), None)
+
+
+def _count(own: TargetTable | None) -> int:
+    sorts = [] if own is None else [one for one in own if one.kind in ("binary", "multiclass")]
+    return max(len(sorts[0].classes), 2) if sorts else 2
+
+
+def _classes(table: pd.DataFrame, rows: np.ndarray, own: TargetTable) -> np.ndarray:
+    """The class (row,) by which nodules are chosen; NaN without a label."""
+    target = next((one for one in own if one.kind in ("binary", "multiclass")), None)
+    if target is not None:
+        return target.values(table[target.column])
+    values = own.targets[0].values(table[own.targets[0].column])
+    return np.where(np.isnan(values), np.nan, values > np.nanmedian(values[rows]))
 
 
 def _consensus(store: NoduleStore, row: int, n_readers: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.explanations.effort import Effort
-from ctxai.evaluate.explanations.evaluation_set import EvaluationSet
+from ctxai.evaluate.explanations.evaluation_set import EvaluationSet, first_binary
 from ctxai.evaluate.explanations.metric import Metric
 from ctxai.evaluate.explanations.protocol import explains_again, for_every_target
 from ctxai.explain.base import Attribution
@@ -117,7 +117,9 @@ def _batch(
 ) -> ExplanationBatch:
     names = list(run.target_names)
     first = place == 0
-    malignancy = targets[place] == "malignancy"
+    owner = None if run.own is None else run.own.owner(targets[place])
+    probability = targets[place] == "malignancy" or (owner is not None and owner.kind == "binary")
+    labelled = targets[place] == "malignancy" or (owner is not None and owner is first_binary(run.own))
     return ExplanationBatch(
         subjects.images,
         maps[:, place],
@@ -125,10 +127,10 @@ def _batch(
         target=names.index(targets[place]),
         views=run.views,
         method=method,
-        link="sigmoid" if malignancy else "identity",
+        link="sigmoid" if probability else "identity",
         second_target=None if first else names.index(targets[0]),
         second_maps=None if first else maps[:, 0],
-        labels=subjects.labels if malignancy else None,
+        labels=subjects.labels if labelled else None,
         seed=seed,
     )
 

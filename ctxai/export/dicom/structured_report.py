@@ -125,7 +125,7 @@ def _group(
         finding_type=codes.NODULE,
         finding_category=codes.ABNORMAL_STRUCTURE,
         finding_sites=[FindingSite(anatomic_location=codes.LUNG)],
-        algorithm_id=_algorithm(provenance) if nodule.estimates else None,
+        algorithm_id=_algorithm(provenance) if nodule.estimates or nodule.figures else None,
         measurements=list(_measurements(nodule)),
         qualitative_evaluations=list(_evaluations(nodule)) or None,
     )
@@ -145,11 +145,7 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
         yield _estimate(estimate)
         if place == 0:
             yield from _interval(estimate)
-            numbers = [number for figure in nodule.figures for number in _figure(figure)]
-            yield from numbers[:1]
-            for consequence, reasons in Counter(doubt.consequence for doubt in nodule.doubts).items():
-                yield Measurement(own_concept(shorten(f"{consequence}, reasons", 64)), reasons, codes.COUNT)
-            yield from numbers[1:]
+            yield from _figures_and_doubts(nodule)
         if estimate.readers is not None and estimate.name != "diameter":
             yield Measurement(
                 own_concept(f"{_words(estimate)}, readers' mean"),
@@ -157,10 +153,20 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
                 codes.SCORE,
                 derivation=codes.MEAN,
             )
+    if not nodule.estimates:
+        yield from _figures_and_doubts(nodule)
     if nodule.diameter_mm is not None:
         yield Measurement(codes.DIAMETER, round(nodule.diameter_mm, 1), codes.MILLIMETRE)
     if nodule.volume_mm3 is not None:
         yield Measurement(codes.VOLUME, round(nodule.volume_mm3), codes.CUBIC_MILLIMETRE)
+
+
+def _figures_and_doubts(nodule: NoduleSummary) -> Iterator[Measurement]:
+    numbers = [number for figure in nodule.figures for number in _figure(figure)]
+    yield from numbers[:1]
+    for consequence, reasons in Counter(doubt.consequence for doubt in nodule.doubts).items():
+        yield Measurement(own_concept(shorten(f"{consequence}, reasons", 64)), reasons, codes.COUNT)
+    yield from numbers[1:]
 
 
 def _estimate(estimate: Estimate) -> Measurement:
@@ -171,7 +177,8 @@ def _estimate(estimate: Estimate) -> Measurement:
             upper_measurement_uncertainty=round(estimate.high - estimate.value, 2),
             lower_measurement_uncertainty=round(estimate.value - estimate.low, 2),
         )
-    concept = RATING_CONCEPTS.get(estimate.name) or own_concept(f"{_words(estimate)}, predicted")
+    given = None if estimate.code is None else Code(*estimate.code)
+    concept = given or RATING_CONCEPTS.get(estimate.name) or own_concept(f"{_words(estimate)}, predicted")
     return Measurement(concept, round(estimate.value, 1), _unit(estimate), properties=uncertainty)
 
 
@@ -189,7 +196,8 @@ def _figure(figure: NamedValue) -> Iterator[Measurement]:
         if value is not None:
             note = f"{end} (1 = yes)" if figure.answer else end
             name = shorten(figure.name, 64 - len(note)) + note
-            yield Measurement(own_concept(name), round(value * factor, digits), unit)
+            concept = own_concept(name) if figure.code is None or end else Code(*figure.code)
+            yield Measurement(concept, round(value * factor, digits), unit)
 
 
 def _evaluations(nodule: NoduleSummary) -> Iterator[QualitativeEvaluation]:
@@ -207,4 +215,6 @@ def _words(estimate: Estimate) -> str:
 
 
 def _unit(estimate: Estimate) -> Code:
+    if estimate.ucum:
+        return Code(estimate.ucum, "UCUM", estimate.ucum)
     return codes.MILLIMETRE if estimate.name == "diameter" else codes.SCORE

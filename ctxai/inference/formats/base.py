@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from ctxai.ct.grid import Grid
 from ctxai.ct.volume import CT
+from ctxai.data.targets import TargetTable
 from ctxai.errors import InputError
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.nodule_summary import NoduleSummary
@@ -93,6 +94,7 @@ class SeriesOutput:
         formats: names of all formats that are written.
         std: write the standard deviation over the views, too.
         headers: the CT's headers; None where no format needs them.
+        own: targets of one's own; None where LIDC-IDRI's were predicted.
     """
 
     folder: Path
@@ -103,6 +105,7 @@ class SeriesOutput:
     formats: Sequence[str]
     std: bool = False
     headers: SourceSeries | None = None
+    own: TargetTable | None = None
 
     @property
     def source(self) -> SourceSeries:
@@ -125,7 +128,7 @@ class SeriesOutput:
     @cached_property
     def summaries(self) -> list[NoduleSummary]:
         """Predictions, readers' ratings and warnings of each nodule, as reports show them."""
-        return [summarise_nodule(self.series, *each) for each in zip(self.nodules, self.rows, strict=True)]
+        return [summarise_nodule(self.series, *each, self.own) for each in zip(self.nodules, self.rows, strict=True)]
 
     @cached_property
     def provenance(self) -> Provenance:
