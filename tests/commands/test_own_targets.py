@@ -94,8 +94,8 @@ def test_predictions_maps_and_page_are_of_these_targets(world, explained):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     assert (table.doubling_time >= 0).all() and table.resected_probability.between(0, 1).all()
     assert not any("malignancy" in name for name in table if not name.startswith("readers_"))
-    (folder,) = {path.parent for path in explained.glob("*/maps/cdam_doubling-time.nii.gz")}
-    values = np.asarray(nib.load(folder / "cdam_doubling-time.nii.gz").dataobj)
+    (folder,) = {path.parent for path in explained.glob("*/maps/cdam_doubling_time.nii.gz")}
+    values = np.asarray(nib.load(folder / "cdam_doubling_time.nii.gz").dataobj)
     assert np.isfinite(values).all() and np.any(values)
     page = (explained / "report.html").read_text()
     assert "doubling_time, d" in page and "resected: yes" in page and "predicted malignancy" not in page

@@ -36,7 +36,7 @@ def write(folder, ct, formats, method="cdam"):
     maps = {(method, "malignancy"): FusedMap(values, values * 0, np.ones(values.shape, bool))}
     nodules = [SimpleNamespace(candidate=candidate, patch=patch, maps=maps, inside=None)]
     rows = [{"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0, "malignancy_probability": 0.5}]
-    run = SimpleNamespace(name="run", weights_sha256="0" * 64)
+    run = SimpleNamespace(name="run", weights_sha256="0" * 64, own=None)
     methods = [SimpleNamespace(name=method, options={"variant": "pre_norm"}, reference="a paper", signed=True)]
     write_overlays(folder, series, nodules, rows, ExplainOptions(ct, run, methods, ["malignancy"], (), formats))
 

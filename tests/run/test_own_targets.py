@@ -17,6 +17,7 @@ from ctxai.errors import InputError
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig
 from ctxai.run.run import Run
+from ctxai.training.settings import Execution
 
 from cohorts import sphere_store
 
@@ -30,7 +31,7 @@ QUICK = {
     "views": ViewConfig(views=("axial",), pixels=16),
     "backbone": BackboneConfig(depth=1),
     "optim": OptimConfig(epochs=12, batch_size=8, learning_rate=3e-3),
-    "accelerator": "cpu",
+    "execution": Execution(accelerator="cpu"),
     "seed": 1,
 }
 

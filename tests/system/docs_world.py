@@ -6,6 +6,7 @@
 - ``LIDC-IDRI``: a phantom, with nodules of both kinds in each of the five folds; ``ct-folder``: one of its series;
   ``scan``: the same beside its annotation ``069.xml``; ``LUNA16``: the same again, as LUNA16 has it;
 - ``points.csv``: the nodule in ``ct-folder``; ``labelled.csv``: all nodules of ``LIDC-IDRI``, with labels;
+  ``own-labels.csv``: labels of three targets of one's own for the same nodules;
 - ``store``, ``run``, ``results``: what ``ctxai`` makes of them; ``other-store``: of other patients; ``ct.nii.gz``;
 - ``crops``: a collection of 2-D crops; ``dino.pth``: a checkpoint of DINO's small vision transformer;
 - ``bundle``: a detection bundle with random weights; ``empty``: an empty folder;
@@ -25,6 +26,7 @@ import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 import timm
@@ -113,6 +115,10 @@ def _write_points(folder: Path) -> None:
     points[table.patient_id == CT_PATIENT].to_csv(folder / "points.csv", index=False)
     labels = table[["malignancy_mean", "spiculation_mean"]].rename(columns=lambda name: name.removesuffix("_mean"))
     points.join(labels).to_csv(folder / "labelled.csv", index=False)
+    number = np.arange(len(table))
+    kinds = np.array(["solid", "part-solid", "ground glass"])[number % 3]
+    own = {"resected": np.where(number % 2, "yes", "no"), "doubling_time": 20 * table.diameter_mm, "sort": kinds}
+    points[["nodule_id"]].assign(**own).to_csv(folder / "own-labels.csv", index=False)
 
 
 def _write_scan(folder: Path, images: Path) -> None:

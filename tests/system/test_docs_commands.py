@@ -52,7 +52,7 @@ GIVEN = {
     "docs/how-to/monai-bundle.md": "run ct.nii.gz points.csv",
     "docs/how-to/open.md": "ct-folder points.csv",
     "docs/how-to/own-ct.md": "ct-folder points.csv ct.nii.gz",
-    "docs/how-to/own-labels.md": "path/to/cts=LIDC-IDRI points.csv=labelled.csv "
+    "docs/how-to/own-labels.md": "path/to/cts=LIDC-IDRI points.csv=labelled.csv labels.csv=own-labels.csv targets.yaml "
     "path/to/new-ct=ct-folder new-points.csv=points.csv",
     "docs/how-to/pacs.md": "out=results nodules.csv=points.csv",
     "docs/how-to/pretrain.md": "lidc-nodules-2d=crops LIDC-IDRI-0001=ct-folder",
@@ -143,6 +143,8 @@ SERVING = {
 def world(tmp_path_factory) -> Iterator[Path]:
     with docs_world(tmp_path_factory.mktemp("docs"), BESIDES) as folder:
         (folder / "lidc.yaml").write_text(replaced(shown_settings(), SETTINGS))
+        ((_, targets),) = blocks(REPOSITORY / "docs" / "how-to" / "own-labels.md", "yaml")
+        (folder / "targets.yaml").write_text(targets)
         yield folder
 
 

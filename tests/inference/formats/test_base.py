@@ -66,7 +66,12 @@ def test_a_format_of_a_third_party_is_found_by_its_name_and_written(tmp_path, mo
 
     series = scan(tmp_path / "ct")
     options = ExplainOptions(
-        None, SimpleNamespace(name="run", weights_sha256=""), [METHOD], ["malignancy"], (), parse_formats(Volumes.name)
+        None,
+        SimpleNamespace(name="run", weights_sha256="", own=None),
+        [METHOD],
+        ["malignancy"],
+        (),
+        parse_formats(Volumes.name),
     )
     write_overlays(tmp_path / "out", series, [marked(series)], [row()], options)
     assert (tmp_path / "out" / "volumes.txt").read_text().startswith("cdam_malignancy ")

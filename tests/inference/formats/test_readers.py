@@ -61,7 +61,7 @@ def test_on_a_real_scan_four_readers_stand_beside_the_map_in_one_study(lidc_0001
     (candidate,) = candidates_of(series, None)
     assert len(candidate.readings) == 4
     rows = [row(diameter_mm=candidate.diameter_mm)]
-    run = SimpleNamespace(name="run", weights_sha256="0" * 64)
+    run = SimpleNamespace(name="run", weights_sha256="0" * 64, own=None)
     method = SimpleNamespace(name="cdam", options={}, reference="a paper", signed=True)
     options = ExplainOptions(part, run, [method], ["malignancy"], (), format_names())
     write_overlays(tmp_path / "out", series, [nodule(series, candidate)], rows, options)
