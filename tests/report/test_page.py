@@ -13,7 +13,7 @@ VENDOR = Path(page.__file__).with_name("vendor")
 
 def rendered(viewer=False, **changes):
     scripts = ["volume.js", "planes.js", "three_d.js", "viewer.js"] if viewer else ["cohort.js"]
-    results = {"run": "", "weights_sha256": "", "software": ""}
+    results = {"models": (), "software": ""}
     content = {"title": "", "counted": "", "table": "", "sections": [], "back": None, "results": results} | changes
     return render_page("explanation.html", style="explanation.css", scripts=scripts, viewer=viewer, **content)
 
