@@ -11,7 +11,7 @@ from ctxai.ct.grid import Grid
 from ctxai.ct.patch import inside, resample
 from ctxai.errors import GeometryError, InputError
 from ctxai.export.provenance import Provenance
-from ctxai.export.sparse import zeros
+from ctxai.export.sparse import SparseVolume, zeros
 
 COLOUR_PERCENTILE = 99
 
@@ -89,12 +89,19 @@ def merge_maps(maps: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> np.nda
     Raises:
         GeometryError, InputError: as :func:`to_ct_grid`.
     """
+    return merge_to_content(maps, ct_grid).array
+
+
+def merge_to_content(maps: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> SparseVolume:
+    """:func:`merge_maps`, with the places of the values."""
     volume = zeros(ct_grid.shape, np.float32)
+    places = []
     for values, patch_grid in maps:
         block = to_ct_grid(values, patch_grid, ct_grid)
         part = volume[block.place]
         np.copyto(part, block.values, where=np.abs(block.values) > np.abs(part))
-    return volume
+        places.append(block.place)
+    return SparseVolume.within(volume, places)
 
 
 def merge_masks(masks: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> np.ndarray:
@@ -117,13 +124,13 @@ def merge_masks(masks: Iterable[tuple[np.ndarray, Grid]], ct_grid: Grid) -> np.n
     return labels
 
 
-def scale_of(volume: np.ndarray) -> float:
+def scale_of(volume: np.ndarray | SparseVolume) -> float:
     """The largest magnitude in a volume, or 1 where all is 0: what stored values are divided by.
 
     Raises:
         InputError: when a value is not finite.
     """
-    largest = max(float(volume.max(initial=0)), -float(volume.min(initial=0)))
+    largest = max((float(np.abs(part).max(initial=0)) for part in _parts(volume)), default=0.0)
     if not np.isfinite(largest):
         raise InputError("map holds values that are not finite; the explanation failed, run it again")
     return largest or 1.0
@@ -143,11 +150,16 @@ def colour_scale_of(values: np.ndarray) -> float:
     return float(np.percentile(magnitudes, COLOUR_PERCENTILE, method="lower")) if magnitudes.size else 1.0
 
 
-def require_sign(volume: np.ndarray, provenance: Provenance) -> None:
+def require_sign(volume: np.ndarray | SparseVolume, provenance: Provenance) -> None:
     """Refuse negative values of a method that has none; they would be left out in silence.
 
     Raises:
         InputError: naming the method.
     """
-    if not provenance.signed and volume.min(initial=0) < 0:
+    if not provenance.signed and any(part.min(initial=0) < 0 for part in _parts(volume)):
         raise InputError(f"{provenance.method} is said to be unsigned, but its map holds negative values")
+
+
+def _parts(volume: np.ndarray | SparseVolume) -> Iterable[np.ndarray]:
+    """What may hold values other than 0."""
+    return volume.parts() if isinstance(volume, SparseVolume) else (volume,)

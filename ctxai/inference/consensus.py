@@ -8,14 +8,14 @@ import numpy as np
 
 from ctxai.ct.grid import Grid
 from ctxai.export.provenance import Provenance
-from ctxai.export.sparse import zeros
+from ctxai.export.sparse import SparseVolume, zeros
 from ctxai.inference.nodule import ExplainedNodule
 
 #: How the outlines came to be.
 READERS = Provenance("readers", "50 % consensus")
 
 
-def consensus_labels(grid: Grid, nodules: Sequence[ExplainedNodule]) -> tuple[np.ndarray, list[str]]:
+def consensus_labels(grid: Grid, nodules: Sequence[ExplainedNodule]) -> tuple[SparseVolume, list[str]]:
     """Masks of at least half of the readers as labels.
 
     Args:
@@ -27,12 +27,14 @@ def consensus_labels(grid: Grid, nodules: Sequence[ExplainedNodule]) -> tuple[np
     """
     labels = zeros(grid.shape, np.uint16)
     outlined: list[str] = []
+    places: list[tuple[slice, ...]] = []
     for nodule in nodules:
         masks = nodule.candidate.masks
         if masks is None or not masks.consensus().any():
             continue
         outlined.append(nodule.candidate.nodule_id)
         mask = masks.consensus()
-        part = labels[tuple(slice(a, a + n) for a, n in zip(masks.start, mask.shape, strict=True))]
+        places.append(tuple(slice(a, a + n) for a, n in zip(masks.start, mask.shape, strict=True)))
+        part = labels[places[-1]]
         part[mask & (part == 0)] = len(outlined)
-    return labels, outlined
+    return SparseVolume.within(labels, places), outlined

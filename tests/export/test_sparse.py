@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from ctxai.export.sparse import content_rows, zeros
+from ctxai.export.sparse import SparseVolume, zeros
 
 from synthetic_ct import ct_grid, write_ct
 
@@ -22,8 +23,33 @@ def test_rows_with_content_are_those_from_the_first_value_to_the_last():
     volume = np.zeros((4, 6, 5), np.float32)
     volume[1, 2, 0] = volume[1, 4, 3] = -1
     volume[3, 5, 4] = np.nan
-    assert list(content_rows(volume)) == [(1, slice(2, 5)), (3, slice(5, 6))]
-    assert list(content_rows(np.zeros((2, 3, 3)))) == []
+    assert SparseVolume.of(volume).rows == ((1, slice(2, 5)), (3, slice(5, 6)))
+    assert SparseVolume.of(np.zeros((2, 3, 3))).rows == ()
+
+
+def test_places_are_searched_together_and_nothing_else_is():
+    volume = np.zeros((4, 6, 5), np.float32)
+    volume[1, 1, 0] = volume[1, 4, 3] = volume[2, 0, 0] = 1
+    places = [(slice(1, 2), slice(0, 3), slice(0, 5)), (slice(0, 2), slice(4, 6))]
+    assert SparseVolume.within(volume, places).rows == ((1, slice(1, 5)),)
+
+
+def test_a_function_is_applied_where_the_content_is_and_what_becomes_0_is_left_out():
+    volume = np.zeros((4, 6, 5), np.float32)
+    volume[1, 1:4] = [[-1], [0], [2]]
+    volume[2, 2] = -3
+    positive = SparseVolume.of(volume).map(lambda values: np.maximum(values, 0), np.float32)
+    np.testing.assert_array_equal(positive.array, np.maximum(volume, 0))
+    assert positive.rows == ((1, slice(3, 4)),)
+
+
+@pytest.mark.parametrize("places", [[], [(0, 0, 0)], [(0, 2, 1), (0, 4, 4), (1, 0, 0), (3, 5, 4)]])
+def test_runs_are_the_bytes_of_the_array_in_their_order(places):
+    volume = np.zeros((4, 6, 5), np.float32)
+    for number, place in enumerate(places, start=1):
+        volume[place] = number
+    runs = [bytes(run) for run in SparseVolume.of(volume).runs()]  # bytes of a number are as many zeros
+    assert b"".join(runs) == volume.tobytes()
 
 
 WRITE = """

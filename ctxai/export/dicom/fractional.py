@@ -20,12 +20,13 @@ from pydicom.dataset import Dataset
 
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
+from ctxai.export.dicom.multiframe import frames_of, outlines_of, references_to
 from ctxai.export.dicom.parametric_map import Evidence
-from ctxai.export.dicom.segmentation import algorithm_of, planes_of, slices_with_content
-from ctxai.export.dicom.source import SourceSeries, slice_of
+from ctxai.export.dicom.segmentation import algorithm_of
+from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
-from ctxai.export.sparse import content_rows, zeros
+from ctxai.export.sparse import SparseVolume, zeros
 
 _SERIES_NUMBER = 9003
 _STEPS = 255
@@ -34,7 +35,7 @@ _COLOURS = {Evidence.FOR: (221, 30, 30), Evidence.AGAINST: (66, 133, 244)}
 
 def write_fractional_evidence(
     path: Path | str,
-    volume: np.ndarray,
+    volume: np.ndarray | SparseVolume,
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
@@ -58,16 +59,17 @@ def write_fractional_evidence(
             unsigned method.
     """
     source.require_shape(volume.shape)
-    require_sign(volume, provenance)
-    scale = max(scale_of(volume) if scale is None else scale, scale_of(volume))
+    content = SparseVolume.of(volume)
+    require_sign(content, provenance)
+    scale = max(scale_of(content) if scale is None else scale, scale_of(content))
     halves = list(Evidence) if provenance.signed else [Evidence.FOR]
-    kept, anything = slices_with_content(volume)
     scales = [np.float32(scale if half is Evidence.FOR else -scale) for half in halves]
-    peaks = np.array([[(volume[number] / each).max().clip(0) for each in scales] for number in kept])
+    kept = content.slices or [len(source.images) // 2]  # a Segmentation without a frame is not allowed
+    peaks = np.array([[(part / each).max().clip(0) for each in scales] for part in content.parts()])
     title = f"{provenance.method} {provenance.target}: graded"
     dataset = Segmentation(
-        source_images=source.outlines,
-        pixel_array=peaks.reshape(len(kept), 1, 1, len(halves)),
+        source_images=outlines_of(source, kept),
+        pixel_array=(peaks if content.rows else np.zeros(len(halves))).reshape(len(kept), 1, 1, len(halves)),
         segmentation_type=SegmentationTypeValues.FRACTIONAL,
         fractional_type=SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=_STEPS,
@@ -84,21 +86,20 @@ def write_fractional_evidence(
             )
             for number, half in enumerate(halves, start=1)
         ],
-        omit_empty_frames=anything,
-        plane_positions=planes_of(source, kept),
+        omit_empty_frames=bool(content.rows),
         content_label="GRADED_EVIDENCE",
         content_description=shorten(title, 64),
         content_creator_name="",
         **shared_arguments(source, provenance, title, _SERIES_NUMBER),
     )
     state_slice_distance(dataset, source)
-    rows_of = dict(content_rows(volume))
-    frames = zeros((dataset.NumberOfFrames, *volume.shape[1:]), np.uint8)
-    shared = dataset.SharedFunctionalGroupsSequence[0]  # of a single segment
-    for frame, item in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        number = slice_of(item.PlanePositionSequence[0], source.grid)
-        if rows := rows_of.get(number):
-            segment = (item.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence)[0]
-            share = volume[number, rows] / scales[segment.ReferencedSegmentNumber - 1]
-            frame[rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
-    return finish_and_write(dataset, source, provenance, path, frames, deflated)
+    rows_of = dict(content.rows)
+    frames = zeros((dataset.NumberOfFrames, *content.shape[1:]), np.uint8)
+    places = []
+    for number, (segment, plane) in enumerate(frames_of(dataset, source)):
+        if rows := rows_of.get(plane):
+            share = content.array[plane, rows] / scales[segment - 1]
+            frames[number, rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
+            places.append((slice(number, number + 1), rows))
+    pixels = SparseVolume.within(frames, places)
+    return finish_and_write(dataset, source, provenance, path, pixels, deflated, references_to(source))

@@ -15,10 +15,11 @@ from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
-from ctxai.export.dicom.source import SourceSeries, position_along_normal
+from ctxai.export.dicom.multiframe import groups_of_all_frames, outlines_of, references_to
+from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
-from ctxai.export.sparse import content_rows, zeros
+from ctxai.export.sparse import SparseVolume
 
 
 class Evidence(StrEnum):
@@ -36,7 +37,7 @@ _SERIES_NUMBER = {Evidence.FOR: 9101, Evidence.AGAINST: 9102}
 
 def write_parametric_maps(
     folder: Path | str,
-    volume: np.ndarray,
+    volume: np.ndarray | SparseVolume,
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
@@ -58,6 +59,7 @@ def write_parametric_maps(
     Raises:
         InputError: as :func:`write_parametric_map`; or when an unsigned method's map holds negative values.
     """
+    volume = SparseVolume.of(volume)
     require_sign(volume, provenance)
     scale = scale_of(volume) if scale is None else scale
     written = []
@@ -69,7 +71,7 @@ def write_parametric_maps(
 
 def write_parametric_map(
     path: Path | str,
-    volume: np.ndarray,
+    volume: np.ndarray | SparseVolume,
     source: SourceSeries,
     provenance: Provenance,
     evidence: Evidence = Evidence.FOR,
@@ -100,19 +102,20 @@ def write_parametric_map(
         InputError: when the volume is not on the CT's grid, holds values that are not finite, or exceeds ``scale``.
     """
     source.require_shape(volume.shape)
-    largest = scale_of(volume)
+    content = SparseVolume.of(volume)
+    largest = scale_of(content)
     scale = largest if scale is None else float(scale)
-    if not scale > 0 or (scale < largest and volume.any()):
+    if not scale > 0 or (scale < largest and content.rows):
         raise InputError(f"scale is {scale:g}, expected at least the map's largest magnitude, {largest:g}")
     sign = 1.0 if evidence is Evidence.FOR else -1.0
-    stored = zeros(volume.shape, "<f4")
-    for number, rows in content_rows(volume):
-        values = np.divide(volume[number, rows], np.float32(sign * scale), dtype=np.float32)
-        stored[number, rows] = np.maximum(values, 0) + 0  # makes 0 of -0, so that equal values are equal bytes
+    divisor = np.float32(sign * scale)
+    # + 0 makes 0 of -0, so that equal values are equal bytes
+    stored = content.map(lambda values: np.maximum(np.divide(values, divisor, dtype=np.float32), 0) + 0, "<f4")
     title = f"{provenance.method} {provenance.target}: evidence {evidence}"
+    few = outlines_of(source, range(min(len(source.images), 2)))  # two tell highdicom how the slices are stacked
     dataset = ParametricMap(
-        source_images=source.outlines,
-        pixel_array=np.zeros((len(stored), 1, 1), np.float32),
+        source_images=few,
+        pixel_array=np.zeros((len(few), 1, 1), np.float32),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[
             RealWorldValueMapping(
@@ -131,19 +134,12 @@ def write_parametric_map(
         content_creator_name="",
         **shared_arguments(source, provenance, title, _SERIES_NUMBER[evidence]),
     )
-    _put_frames_in_ascending_order(dataset, source)
-    _state_anatomy(dataset)
-    return finish_and_write(dataset, source, provenance, path, stored, deflated)
-
-
-def _put_frames_in_ascending_order(dataset: Dataset, source: SourceSeries) -> None:
-    """Order frames along +normal, as the volume's slices are, whatever order the constructor chose."""
-    frames = list(dataset.PerFrameFunctionalGroupsSequence)
-    frames.sort(key=lambda frame: position_along_normal(frame.PlanePositionSequence[0], source.grid))
-    for number, frame in enumerate(frames, start=1):
-        frame.FrameContentSequence[0].DimensionIndexValues = number
-    dataset.PerFrameFunctionalGroupsSequence = frames
     state_slice_distance(dataset, source)
+    _state_anatomy(dataset)
+    groups = groups_of_all_frames(source, dataset.PerFrameFunctionalGroupsSequence[0])
+    del dataset.PerFrameFunctionalGroupsSequence
+    dataset.NumberOfFrames = len(source.images)
+    return finish_and_write(dataset, source, provenance, path, stored, deflated, references_to(source) | groups)
 
 
 def _state_anatomy(dataset: Dataset) -> None:

@@ -18,12 +18,17 @@ from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import document_arguments, finish_and_write_series, shared_arguments
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.provenance import Provenance
+from ctxai.export.sparse import SparseVolume
 
 _SERIES_NUMBER = 9301
 
 
 def write_secondary_capture(
-    folder: Path | str, pictures: Mapping[int, np.ndarray], source: SourceSeries, provenance: Provenance
+    folder: Path | str,
+    pictures: Mapping[int, np.ndarray],
+    source: SourceSeries,
+    provenance: Provenance,
+    deflated: bool = True,
 ) -> list[Dataset]:
     """Write one picture per slice as a series of its own, in the order of the slices.
 
@@ -35,6 +40,7 @@ def write_secondary_capture(
             is taken twice, and none is kept.
         source: the CT.
         provenance: how the pictures' content was made.
+        deflated: write Deflated Explicit VR Little Endian instead of Explicit VR Little Endian.
 
     Returns:
         References to the objects.
@@ -49,10 +55,11 @@ def write_secondary_capture(
         _image(source.images[number], place, source, provenance) for place, number in enumerate(numbers, start=1)
     ]
     paths = [Path(folder) / f"{provenance.stem}_{number:04d}.dcm" for number in numbers]
-    return finish_and_write_series(datasets, source, provenance, paths, _Frames(pictures, source.grid.shape[1:]))
+    frames = _Frames(pictures, source.grid.shape[1:])
+    return finish_and_write_series(datasets, source, provenance, paths, frames, deflated)
 
 
-class _Frames(Sequence[np.ndarray]):
+class _Frames(Sequence[SparseVolume]):
     """The pictures in the order of their slices, [frame, row, column, colour] each, one in memory at a time."""
 
     def __init__(self, pictures: Mapping[int, np.ndarray], shape: Sequence[int]) -> None:
@@ -61,14 +68,14 @@ class _Frames(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]
+    def __getitem__(self, index: int) -> SparseVolume:  # type: ignore[override]
         number = self._numbers[index]
         picture = self._pictures[number]
         if picture.dtype != np.uint8 or picture.shape != self._shape:
             raise InputError(
                 f"picture of slice {number}: expected uint8 {self._shape}, found {picture.dtype} {picture.shape}"
             )
-        return np.ascontiguousarray(picture)[None]
+        return SparseVolume.of(picture[None])
 
 
 def _image(image: Dataset, number: int, source: SourceSeries, provenance: Provenance) -> SCImage:

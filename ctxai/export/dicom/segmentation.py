@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
-from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+    SegmentsOverlapValues,
+)
 from pydicom.dataset import Dataset
 
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
+from ctxai.export.dicom.multiframe import frames_of, outlines_of, references_to
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
-from ctxai.export.sparse import content_rows, zeros
+from ctxai.export.sparse import SparseVolume, zeros
 
 _NODULES_SERIES_NUMBER = 9001
 _BANDS_SERIES_NUMBER = 9002
@@ -76,7 +83,7 @@ HEAT_BANDS = (
 
 def write_nodule_segmentation(
     path: Path | str,
-    labels: np.ndarray,
+    labels: np.ndarray | SparseVolume,
     nodules: Sequence[SegmentedNodule],
     source: SourceSeries,
     provenance: Provenance,
@@ -101,15 +108,17 @@ def write_nodule_segmentation(
         InputError: when the labels are not on the CT's grid, or do not fit the nodules.
     """
     source.require_shape(labels.shape)
-    if labels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: labels are {labels.dtype}, expected uint8 or uint16")
+    content = SparseVolume.of(labels)
+    if content.array.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: labels are {content.array.dtype}, expected uint8 or uint16")
     if not nodules:
         raise InputError(f"{path}: no nodule to write")
-    if labels.max(initial=0) > len(nodules):
-        raise InputError(f"{path}: labels go up to {labels.max()}, but {len(nodules)} nodule(s) are named")
+    highest = max((int(part.max()) for part in content.parts()), default=0)
+    if highest > len(nodules):
+        raise InputError(f"{path}: labels go up to {highest}, but {len(nodules)} nodule(s) are named")
     voxels = np.zeros(len(nodules) + 1, int)
-    for where in content_rows(labels):
-        voxels += np.bincount(labels[where].ravel(), minlength=len(voxels))
+    for part in content.parts():
+        voxels += np.bincount(part.ravel(), minlength=len(voxels))
     segments = []
     for number, nodule in enumerate(nodules, start=1):
         require_identifier(nodule.nodule_id)
@@ -133,12 +142,12 @@ def write_nodule_segmentation(
             )
         )
     title = f"Nodules: {provenance.method}"
-    return _write(path, labels, segments, source, provenance, title, "NODULES", series_number, deflated)
+    return _write(path, content, segments, source, provenance, title, "NODULES", series_number, deflated)
 
 
 def write_heat_bands(
     path: Path | str,
-    volume: np.ndarray,
+    volume: np.ndarray | SparseVolume,
     source: SourceSeries,
     provenance: Provenance,
     scale: float | None = None,
@@ -168,12 +177,11 @@ def write_heat_bands(
             unsigned method.
     """
     source.require_shape(volume.shape)
-    require_sign(volume, provenance)
+    content = SparseVolume.of(volume)
+    require_sign(content, provenance)
     bands = [band for band in HEAT_BANDS if provenance.signed or band.high > 0]
-    scale = scale_of(volume) if scale is None else scale
-    labels = zeros(volume.shape, np.uint8)
-    for where in content_rows(volume):
-        labels[where] = heat_band_labels(volume[where], scale, bands)
+    scale = scale_of(content) if scale is None else scale
+    labels = content.map(lambda values: heat_band_labels(values, scale, bands), np.uint8)
     segments = [
         SegmentDescription(
             segment_number=number,
@@ -217,20 +225,6 @@ def heat_band_labels(volume: np.ndarray, scale: float, bands: Sequence[HeatBand]
     return labels
 
 
-def slices_with_content(volume: np.ndarray) -> tuple[list[int], bool]:
-    """Slices with a value other than 0, of [slice, row, column]; and whether there is one.
-
-    The middle slice where all is 0, because a Segmentation without a frame is not allowed.
-    """
-    used = [number for number, _ in content_rows(volume)]
-    return used or [len(volume) // 2], bool(used)
-
-
-def planes_of(source: SourceSeries, slices: Sequence[int]) -> list[PlanePositionSequence]:
-    """Positions of some slices."""
-    return [PlanePositionSequence("PATIENT", source.images[number].ImagePositionPatient) for number in slices]
-
-
 def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
     """Method, version, target and options as a Segmentation has them."""
     parameters = {"target": provenance.target} | {name: str(value) for name, value in provenance.options.items()}
@@ -245,7 +239,7 @@ def algorithm_of(provenance: Provenance) -> AlgorithmIdentificationSequence:
 
 def _write(
     path: Path | str,
-    labels: np.ndarray,
+    labels: SparseVolume,
     segments: Sequence[SegmentDescription],
     source: SourceSeries,
     provenance: Provenance,
@@ -254,20 +248,46 @@ def _write(
     series_number: int,
     deflated: bool,
 ) -> Dataset:
-    """Write the slices with a label; highdicom then looks at these only."""
-    kept, anything = slices_with_content(labels)
-    dtype = np.uint8 if len(segments) < 256 else np.uint16
+    """Write the frames of the slices with a label."""
+    kept = labels.slices or [len(source.images) // 2]  # a Segmentation without a frame is not allowed
+    found = np.zeros((len(kept), 1, 1, len(segments) + 1), np.uint8)
+    for index, part in enumerate(labels.parts()):
+        found[index, 0, 0, np.unique(part)] = 1
     dataset = Segmentation(
-        source_images=source.images,
-        pixel_array=np.stack([labels[number].astype(dtype) for number in kept]),
+        source_images=outlines_of(source, kept),
+        pixel_array=found[..., 1:],
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
-        omit_empty_frames=anything,
-        plane_positions=planes_of(source, kept),
+        omit_empty_frames=bool(labels.rows),
         content_label=content_label,
         content_description=shorten(title, 64),
         content_creator_name="",
         **shared_arguments(source, provenance, title, series_number),
     )
+    dataset.SegmentsOverlap = SegmentsOverlapValues.NO.value
     state_slice_distance(dataset, source)
-    return finish_and_write(dataset, source, provenance, path, deflated=deflated)
+    bits = _packed(labels, list(frames_of(dataset, source)))
+    return finish_and_write(dataset, source, provenance, path, bits, deflated, references_to(source))
+
+
+def _packed(labels: SparseVolume, frames: Sequence[tuple[int, int]]) -> SparseVolume:
+    """Frames of bits, the first pixel in the lowest bit of a byte (PS3.5 8.1.1).
+
+    Args:
+        labels: numbers of segments [slice, row, column].
+        frames: segment and slice of each frame.
+    """
+    _, rows, columns = labels.shape
+    rows_of = dict(labels.rows)
+    masks = zeros((len(frames), rows, columns), bool)
+    places = []
+    for number, (segment, plane) in enumerate(frames):
+        if part := rows_of.get(plane):
+            masks[number, part] = labels.array[plane, part] == segment
+            places.append((slice(number, number + 1), part))
+    if columns % 8:  # a byte holds pixels of two rows, and of two frames
+        return SparseVolume.of(np.packbits(masks, bitorder="little").reshape(1, 1, -1))
+    bits = zeros((len(frames), rows, columns // 8), np.uint8)
+    for frame, part in places:
+        bits[frame, part] = np.packbits(masks[frame, part], axis=-1, bitorder="little")
+    return SparseVolume.within(bits, places)

@@ -6,8 +6,7 @@ import datetime
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from ctxai.ct.identity import is_exact
 from ctxai.ct.series import CTSeries
 from ctxai.deidentification.profile import Confidentiality
 from ctxai.errors import InputError
+from ctxai.export.dicom.part10 import Elements
 
 # Attributes that every derived object must carry, empty where the CT says nothing (DICOM type 2).
 _MAY_BE_EMPTY = (
@@ -58,11 +58,13 @@ class SourceSeries:
             with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
             the patient is empty: an unusual value would be quoted in a warning.
         identity: what names the patient, by keyword, as in the images.
+        encoded: elements that objects share (:mod:`ctxai.export.dicom.multiframe`).
     """
 
     grid: Grid
     images: tuple[Dataset, ...]
     identity: Mapping[str, Any]
+    encoded: dict[str, Elements] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_series(cls, series: CTSeries, confidentiality: Confidentiality | None = None) -> SourceSeries:
@@ -93,25 +95,6 @@ class SourceSeries:
     def first(self) -> Dataset:
         """The lowest image along the normal."""
         return self.images[0]
-
-    @cached_property
-    def outlines(self) -> tuple[Dataset, ...]:
-        """The images as if they had one pixel each.
-
-        highdicom's constructors take an array of the images' size and copy it several times. Given these, they
-        describe the frames, and the pixels are put in when the object is written
-        (:func:`ctxai.export.dicom.derived.finish_and_write`).
-        """
-        images = []
-        for image in self.images:
-            small = Dataset()
-            small.update(image)
-            if hasattr(image, "file_meta"):  # deidentified headers have none
-                small.file_meta = image.file_meta
-            for keyword in ("Rows", "Columns"):
-                small.add_new(keyword, "US", 1)  # new elements: the others are the image's own
-            images.append(small)
-        return tuple(images)
 
     @property
     def created(self) -> tuple[str, str]:
@@ -224,8 +207,3 @@ def _series_date(dataset: Dataset) -> tuple[str, str]:
 def slice_of(dataset: Dataset, grid: Grid) -> int:
     """Number of the slice of the CT on which an image or a frame's plane lies."""
     return round(float(grid.to_index(np.array([float(v) for v in dataset.ImagePositionPatient]))[2]))
-
-
-def position_along_normal(dataset: Dataset, grid: Grid) -> float:
-    """Position, mm along the grid's normal, of an image or of a frame's plane."""
-    return float(np.array([float(v) for v in dataset.ImagePositionPatient]) @ grid.normal)

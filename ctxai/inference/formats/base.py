@@ -17,9 +17,9 @@ from ctxai.data.targets import TargetTable
 from ctxai.errors import InputError
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.nodule_summary import NoduleSummary
-from ctxai.export.overlay import colour_scale_of, merge_maps, scale_of, to_ct_grid
+from ctxai.export.overlay import colour_scale_of, merge_to_content, scale_of, to_ct_grid
 from ctxai.export.provenance import Provenance
-from ctxai.export.sparse import zeros
+from ctxai.export.sparse import SparseVolume, zeros
 from ctxai.inference.nodule import ExplainedNodule
 from ctxai.inference.summary import summarise_nodule
 from ctxai.registry import Registry
@@ -160,14 +160,19 @@ class MapOverlay:
     grid: Grid
 
     @cached_property
+    def content(self) -> SparseVolume:
+        """The map, float32 [slice, row, column], and where it is not 0."""
+        return merge_to_content(((n.maps[self.key].values, n.patch.grid) for n in self.nodules), self.grid)
+
+    @property
     def values(self) -> np.ndarray:
         """The map, float32 [slice, row, column]; 0 where nothing was explained."""
-        return merge_maps(((n.maps[self.key].values, n.patch.grid) for n in self.nodules), self.grid)
+        return self.content.array
 
     @cached_property
     def scale(self) -> float:
         """Largest magnitude of the map; 1 where it is 0 everywhere."""
-        return scale_of(self.values)
+        return scale_of(self.content)
 
     @cached_property
     def nodule_scales(self) -> dict[str, float]:
@@ -175,16 +180,16 @@ class MapOverlay:
         return {nodule.candidate.nodule_id: colour_scale_of(nodule.maps[self.key].values) for nodule in self.nodules}
 
     @property
-    def shares(self) -> np.ndarray:
+    def shares(self) -> SparseVolume:
         """The map as shares of the scale of the colours in each nodule, float32 [slice, row, column]."""
         maps = [
             (nodule.maps[self.key].values / np.float32(scale), nodule.patch.grid)
             for nodule, scale in zip(self.nodules, self.nodule_scales.values(), strict=True)
         ]
-        return merge_maps(maps, self.grid)
+        return merge_to_content(maps, self.grid)
 
     @property
-    def std(self) -> np.ndarray:
+    def std(self) -> SparseVolume:
         """Standard deviation over the views, float32 [slice, row, column]; 0 where no two views cover a voxel.
 
         Where patches overlap, it is that of the nodule whose value stands there.
@@ -192,6 +197,7 @@ class MapOverlay:
         shown = zeros(self.grid.shape, np.float32)
         volume = zeros(self.grid.shape, np.float32)
         taken = zeros(self.grid.shape, bool)
+        places = []
         for nodule in self.nodules:
             fused = nodule.maps[self.key]
             values = to_ct_grid(fused.values, nodule.patch.grid, self.grid)
@@ -201,7 +207,8 @@ class MapOverlay:
             np.copyto(shown[place], values.values, where=stands)
             np.copyto(volume[place], std.values, where=stands)
             taken[place] |= stands
-        return volume
+            places.append(place)
+        return SparseVolume.within(volume, places)
 
 
 def parse_formats(text: str) -> tuple[str, ...]:

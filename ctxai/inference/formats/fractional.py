@@ -20,7 +20,7 @@ class FractionalSegmentations(OutputFormat):
         path = output.dicom / "seg" / f"{overlay.provenance.stem}_graded.dcm"
         return [
             write_fractional_evidence(
-                path, overlay.values, output.source, overlay.provenance, overlay.scale, deflated=self.deflated
+                path, overlay.content, output.source, overlay.provenance, overlay.scale, deflated=self.deflated
             )
         ]
 

@@ -31,7 +31,7 @@ class Nifti(OutputFormat):
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write a map and, where asked for, its standard deviation over the views."""
         provenance, maps = overlay.provenance, output.folder / MAPS
-        write_nifti(maps / f"{provenance.stem}.nii.gz", overlay.values, overlay.grid, provenance)
+        write_nifti(maps / f"{provenance.stem}.nii.gz", overlay.content, overlay.grid, provenance)
         if output.std:
             statistic = {**provenance.options, "statistic": "standard deviation over views"}
             over_views = replace(provenance, options=statistic, signed=False)

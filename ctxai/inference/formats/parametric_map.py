@@ -32,7 +32,7 @@ class ParametricMaps(OutputFormat):
         """Write a map and, on such a CT, its bands in any case."""
         folder = output.dicom / "pmap"
         written = write_parametric_maps(
-            folder, overlay.values, output.source, overlay.provenance, overlay.scale, deflated=self.deflated
+            folder, overlay.content, output.source, overlay.provenance, overlay.scale, deflated=self.deflated
         )
         if not {"seg", "seg-plain"} & {*output.formats} and untried_in_ohif(output.series.grid):
             written.append(write_bands(output, overlay, self.deflated))

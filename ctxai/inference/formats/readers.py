@@ -13,7 +13,7 @@ from ctxai.export.dicom.structured_report import write_structured_report
 from ctxai.export.nodule_summary import NoduleSummary
 from ctxai.export.outline import outline_of_mask
 from ctxai.export.provenance import Provenance
-from ctxai.export.sparse import zeros
+from ctxai.export.sparse import SparseVolume, zeros
 from ctxai.inference.formats.base import OutputFormat, SeriesOutput
 from ctxai.inference.nodules import NoduleCandidate
 
@@ -74,16 +74,21 @@ class PlainReaders(Readers):
     deflated = False
 
 
-def _reading(candidates: Sequence[NoduleCandidate], number: int, grid: Grid) -> tuple[np.ndarray, list[NoduleSummary]]:
+def _reading(
+    candidates: Sequence[NoduleCandidate], number: int, grid: Grid
+) -> tuple[SparseVolume, list[NoduleSummary]]:
     """Labels 1, 2, …, uint16 on the CT's grid, of the nodules of a reading, and what each was rated."""
     labels = zeros(grid.shape, np.uint16)
     drawn: list[NoduleSummary] = []
+    places: list[tuple[slice, ...]] = []
     for candidate, mask, start in _outlines(candidates, number):
-        part = labels[tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))]
+        place = tuple(slice(a, a + n) for a, n in zip(start, mask.shape, strict=True))
+        part = labels[place]
         free = mask & (part == 0)
         if not free.any():
             continue
         part[free] = len(drawn) + 1
+        places.append(place)
         drawn.append(
             NoduleSummary(
                 f"{candidate.nodule_id} reading {number + 1}",
@@ -92,7 +97,7 @@ def _reading(candidates: Sequence[NoduleCandidate], number: int, grid: Grid) -> 
                 volume_mm3=float(mask.sum()) * grid.voxel_volume_mm3,
             )
         )
-    return labels, drawn
+    return SparseVolume.within(labels, places), drawn
 
 
 def _outlines(

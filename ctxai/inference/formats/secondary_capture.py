@@ -21,13 +21,24 @@ class SecondaryCapture(OutputFormat):
     """Pictures of the CT with the map over it."""
 
     name = "sc"
-    summary = "Secondary Capture: colour slices"
+    summary = "Secondary Capture: colour slices, deflated"
     order = 60
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
         """Write every slice that a nodule touches; reports do not cite them."""
-        write_secondary_capture(output.dicom / "sc", _Pictures(output, overlay), output.source, overlay.provenance)
+        write_secondary_capture(
+            output.dicom / "sc", _Pictures(output, overlay), output.source, overlay.provenance, self.deflated
+        )
         return []
+
+
+class PlainSecondaryCapture(SecondaryCapture):
+    """The same objects uncompressed, for archives that refuse Deflated Explicit VR Little Endian."""
+
+    name = "sc-plain"
+    summary = "Secondary Capture as sc, uncompressed"
+    order = 61
+    deflated = False
 
 
 class _Pictures(Mapping[int, np.ndarray]):
@@ -35,7 +46,7 @@ class _Pictures(Mapping[int, np.ndarray]):
 
     def __init__(self, output: SeriesOutput, overlay: MapOverlay) -> None:
         provenance = overlay.provenance
-        self._series, self._shares = output.series, overlay.shares
+        self._series, self._shares = output.series, overlay.shares.array
         self._words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}".replace("_", " ")
         self._numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
 

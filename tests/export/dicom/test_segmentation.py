@@ -161,3 +161,13 @@ def test_deflated_and_plain_segmentations_are_the_same_objects(source, labels, s
         assert deflated.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"
         assert plain.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
         np.testing.assert_array_equal(deflated.pixel_array, plain.pixel_array)
+
+
+def test_frames_of_bits_that_end_within_a_byte_are_those_of_the_labels(scan, provenance, tmp_path):
+    labels = np.zeros((5, 9, 11), np.uint8)
+    labels[1:3, 2:8, 3:11] = 1
+    labels[2, 5:, 7:] = 2
+    series = scan(hu=np.zeros(labels.shape, np.int16))
+    write_nodule_segmentation(tmp_path / "seg.dcm", labels, NODULES, SourceSeries.from_series(series), provenance)
+    np.testing.assert_array_equal(on_ct(tmp_path / "seg.dcm", series.grid), labels)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").NumberOfFrames == 3
