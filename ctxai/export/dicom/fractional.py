@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
-from ctxai.export.dicom.multiframe import frames_of, outlines_of, references_to
+from ctxai.export.dicom.multiframe import described, frames_of, outlines_of
 from ctxai.export.dicom.parametric_map import Evidence
 from ctxai.export.dicom.segmentation import algorithm_of
 from ctxai.export.dicom.source import SourceSeries
@@ -94,12 +94,13 @@ def write_fractional_evidence(
     )
     state_slice_distance(dataset, source)
     rows_of = dict(content.rows)
-    frames = zeros((dataset.NumberOfFrames, *content.shape[1:]), np.uint8)
+    pixels = zeros((dataset.NumberOfFrames, *content.shape[1:]), np.uint8)
     places = []
-    for number, (segment, plane) in enumerate(frames_of(dataset, source)):
-        if rows := rows_of.get(plane):
-            share = content.array[plane, rows] / scales[segment - 1]
-            frames[number, rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
+    frames = frames_of(dataset, source)
+    for number, frame in enumerate(frames):
+        if rows := rows_of.get(frame.plane):
+            share = content.array[frame.plane, rows] / scales[frame.segment - 1]
+            pixels[number, rows] = np.around(np.maximum(share, 0) * np.float32(_STEPS))
             places.append((slice(number, number + 1), rows))
-    pixels = SparseVolume.within(frames, places)
-    return finish_and_write(dataset, source, provenance, path, pixels, deflated, references_to(source))
+    stored = SparseVolume.within(pixels, places)
+    return finish_and_write(dataset, source, provenance, path, stored, deflated, described(dataset, source, frames))

@@ -7,33 +7,58 @@ written (:func:`ctxai.export.dicom.derived.finish_and_write`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
-from ctxai.export.dicom.part10 import Elements, encode, encode_sequence
+from ctxai.export.dicom.part10 import Elements, encode, item, sequence
 from ctxai.export.dicom.source import SourceSeries, slice_of
+
+_OF_AN_IMAGE = ("SOPClassUID", "SOPInstanceUID", "ImagePositionPatient")
+_PER_FRAME = Tag("PerFrameFunctionalGroupsSequence")
+_FRAME_CONTENT = Tag("FrameContentSequence")
+_SEGMENT = Tag("SegmentIdentificationSequence")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a multi-frame object.
+
+    Attributes:
+        plane: number of its slice of the CT.
+        indices: its place among the dimensions of the object, from 1.
+        segment: number of its segment, of a Segmentation.
+        segment_is_shared: the object has no other segment, or none; then no frame states it.
+    """
+
+    plane: int
+    indices: tuple[int, ...]
+    segment: int = 0
+    segment_is_shared: bool = True
 
 
 def outlines_of(source: SourceSeries, slices: Iterable[int]) -> list[Dataset]:
-    """The images of slices as if they had one pixel each."""
+    """The images of slices as if they had one pixel each; they differ from the first in what tells them apart."""
     images = []
     for number in slices:
-        image = source.images[number]
         small = Dataset()
-        small.update(image)
-        if hasattr(image, "file_meta"):  # deidentified headers have none
-            small.file_meta = image.file_meta
+        small.update(source.first)
+        if hasattr(source.first, "file_meta"):  # deidentified headers have none
+            small.file_meta = source.first.file_meta
+        for keyword in _OF_AN_IMAGE:
+            small[keyword] = source.images[number][keyword]
         for keyword in ("Rows", "Columns"):
             small.add_new(keyword, "US", 1)  # new elements: the others are the image's own
         images.append(small)
     return images
 
 
-def references_to(source: SourceSeries) -> Elements:
+def _references_to(source: SourceSeries) -> Elements:
     """The Source Image Sequence and the Referenced Series Sequence of all images."""
-    key = "references"
-    if key not in source.encoded:
+    if not source.encoded.references:
         images = []
         for image in source.images:
             reference = Dataset()
@@ -46,38 +71,62 @@ def references_to(source: SourceSeries) -> Elements:
         references = Dataset()
         references.SourceImageSequence = images
         references.ReferencedSeriesSequence = [series]
-        source.encoded[key] = encode(references)
-    return source.encoded[key]
+        source.encoded.references = encode(references)
+    return source.encoded.references
 
 
-def groups_of_all_frames(source: SourceSeries, frame: Dataset) -> Elements:
-    """The Per-frame Functional Groups Sequence of an object with a frame for every image, in their order.
+def described(dataset: Dataset, source: SourceSeries, frames: Iterable[Frame]) -> Elements:
+    """References to all images and the Per-frame Functional Groups Sequence, which the object gives up.
 
     Args:
+        dataset: the object, with the groups of one frame at least; all its frames refer to one image each.
         source: the CT.
-        frame: the groups of one frame, which refers to one image.
+        frames: the frames in their order.
     """
-    key = "frames"
-    if key not in source.encoded:
-        source.encoded[key] = encode_sequence("PerFrameFunctionalGroupsSequence", _frames(source, frame))
-    return source.encoded[key]
+    slices = _groups_of_slices(source, dataset)
+    content = b"".join(item(_frame(slices[frame.plane], frame)) for frame in frames)
+    del dataset.PerFrameFunctionalGroupsSequence
+    return _references_to(source) | {_PER_FRAME: sequence(_PER_FRAME, content)}
 
 
-def frames_of(dataset: Dataset, source: SourceSeries) -> Iterator[tuple[int, int]]:
-    """Number of the segment, and of the slice of the CT, of every frame of a Segmentation."""
+def frames_of(dataset: Dataset, source: SourceSeries) -> list[Frame]:
+    """The frames of a Segmentation as highdicom has ordered them."""
     shared = dataset.SharedFunctionalGroupsSequence[0]  # of a single segment
-    for frame in dataset.PerFrameFunctionalGroupsSequence:
-        segment = (frame.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence)[0]
-        yield segment.ReferencedSegmentNumber, slice_of(frame.PlanePositionSequence[0], source.grid)
+    frames = []
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
+        own = groups.get("SegmentIdentificationSequence")
+        segment = (own or shared.SegmentIdentificationSequence)[0].ReferencedSegmentNumber
+        indices = groups.FrameContentSequence[0].DimensionIndexValues
+        indices = (indices,) if isinstance(indices, int) else tuple(indices)
+        plane = slice_of(groups.PlanePositionSequence[0], source.grid)
+        frames.append(Frame(plane, indices, segment, own is None))
+    return frames
 
 
-def _frames(source: SourceSeries, frame: Dataset) -> Iterator[Dataset]:
-    """The groups of each frame in turn; they are the same data set with other values."""
-    (derivation,) = frame.DerivationImageSequence
-    (reference,) = derivation.SourceImageSequence
-    for number, image in enumerate(source.images, start=1):
-        frame.FrameContentSequence[0].DimensionIndexValues = number
-        frame.PlanePositionSequence[0].ImagePositionPatient = image.ImagePositionPatient
-        reference.ReferencedSOPClassUID = image.SOPClassUID
-        reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
-        yield frame
+def _frame(slice_groups: Elements, frame: Frame) -> bytes:
+    """The groups of a frame: its place among the dimensions, the groups of its slice, its segment."""
+    indices = struct.pack(f"<HH2sH{len(frame.indices)}L", 0x20, 0x9157, b"UL", 4 * len(frame.indices), *frame.indices)
+    elements = slice_groups | {_FRAME_CONTENT: sequence(_FRAME_CONTENT, item(indices))}
+    if not frame.segment_is_shared:
+        number = struct.pack("<HH2sHH", 0x62, 0x0B, b"US", 2, frame.segment)
+        elements[_SEGMENT] = sequence(_SEGMENT, item(number))
+    return b"".join(elements[tag] for tag in sorted(elements))
+
+
+def _groups_of_slices(source: SourceSeries, dataset: Dataset) -> list[Elements]:
+    """Position and origin of a frame on each slice, as the first frame of an object states them."""
+    known = source.encoded.slices
+    if dataset.SOPClassUID not in known:
+        first = dataset.PerFrameFunctionalGroupsSequence[0]
+        groups = Dataset()
+        groups.DerivationImageSequence = first.DerivationImageSequence
+        groups.PlanePositionSequence = first.PlanePositionSequence
+        (reference,) = first.DerivationImageSequence[0].SourceImageSequence
+        slices = []
+        for image in source.images:
+            groups.PlanePositionSequence[0].ImagePositionPatient = image.ImagePositionPatient
+            reference.ReferencedSOPClassUID = image.SOPClassUID
+            reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
+            slices.append(encode(groups))
+        known[dataset.SOPClassUID] = slices
+    return known[dataset.SOPClassUID]

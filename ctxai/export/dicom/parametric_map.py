@@ -15,7 +15,7 @@ from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance
-from ctxai.export.dicom.multiframe import groups_of_all_frames, outlines_of, references_to
+from ctxai.export.dicom.multiframe import Frame, described, outlines_of
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, shorten
@@ -136,10 +136,9 @@ def write_parametric_map(
     )
     state_slice_distance(dataset, source)
     _state_anatomy(dataset)
-    groups = groups_of_all_frames(source, dataset.PerFrameFunctionalGroupsSequence[0])
-    del dataset.PerFrameFunctionalGroupsSequence
     dataset.NumberOfFrames = len(source.images)
-    return finish_and_write(dataset, source, provenance, path, stored, deflated, references_to(source) | groups)
+    frames = [Frame(number, (number + 1,)) for number in range(len(source.images))]
+    return finish_and_write(dataset, source, provenance, path, stored, deflated, described(dataset, source, frames))
 
 
 def _state_anatomy(dataset: Dataset) -> None:

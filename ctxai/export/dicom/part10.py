@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataset import Dataset, FileMetaDataset, validate_file_meta
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import correct_ambiguous_vr, write_data_element, write_dataset, write_file_meta_info
+from pydicom.filewriter import correct_ambiguous_vr, write_data_element, write_file_meta_info
 from pydicom.tag import BaseTag, Tag
 
 from ctxai.errors import InputError
@@ -18,7 +17,6 @@ from ctxai.export.sparse import SparseVolume
 from ctxai.export.streams import DeflateStream, PlainStream, write_runs
 
 _LONGEST = 2**32 - 2  # bytes of a value (PS3.5 7.1.1)
-_UNICODE = "ISO_IR 192"
 
 #: Elements of a data set by their tags, Explicit VR Little Endian.
 Elements = dict[BaseTag, bytes]
@@ -30,22 +28,21 @@ def encode(dataset: Dataset) -> Elements:
     encodings = convert_encodings(dataset.get("SpecificCharacterSet", default_encoding))
     encoded: Elements = {}
     for element in dataset:
-        buffer = _buffer()
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, False
         write_data_element(buffer, element, encodings)
         encoded[element.tag] = buffer.getvalue()
     return encoded
 
 
-def encode_sequence(keyword: str, items: Iterable[Dataset]) -> Elements:
-    """Encode a sequence of items that need not exist at the same time; texts are Unicode."""
-    content = bytearray()
-    for item in items:
-        buffer = _buffer()
-        write_dataset(buffer, item, _UNICODE)
-        value = buffer.getvalue()
-        content += struct.pack("<HHL", 0xFFFE, 0xE000, len(value)) + value
-    tag = Tag(keyword)
-    return {tag: _header_of(tag, b"SQ", len(content)) + content}
+def sequence(tag: BaseTag, items: bytes) -> bytes:
+    """A sequence of encoded items as an element (PS3.5 7.5)."""
+    return _header_of(tag, b"SQ", len(items)) + items
+
+
+def item(elements: bytes) -> bytes:
+    """An item of a sequence, of encoded elements."""
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(elements)) + elements
 
 
 def digest_of(elements: Elements, frames: SparseVolume | None) -> str:
@@ -109,9 +106,3 @@ def pixel_header(frames: SparseVolume) -> bytes:
 
 def _header_of(tag: BaseTag, vr: bytes, length: int) -> bytes:
     return struct.pack("<HH2s2xL", tag.group, tag.element, vr, length)
-
-
-def _buffer() -> DicomBytesIO:
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    return buffer

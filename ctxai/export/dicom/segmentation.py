@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import finish_and_write, shared_arguments, state_slice_distance, tracking_uid
-from ctxai.export.dicom.multiframe import frames_of, outlines_of, references_to
+from ctxai.export.dicom.multiframe import Frame, described, frames_of, outlines_of
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.overlay import require_sign, scale_of
 from ctxai.export.provenance import Provenance, require_identifier, shorten
@@ -266,28 +266,29 @@ def _write(
     )
     dataset.SegmentsOverlap = SegmentsOverlapValues.NO.value
     state_slice_distance(dataset, source)
-    bits = _packed(labels, list(frames_of(dataset, source)))
-    return finish_and_write(dataset, source, provenance, path, bits, deflated, references_to(source))
+    frames = frames_of(dataset, source)
+    bits = _packed(labels, frames)
+    return finish_and_write(dataset, source, provenance, path, bits, deflated, described(dataset, source, frames))
 
 
-def _packed(labels: SparseVolume, frames: Sequence[tuple[int, int]]) -> SparseVolume:
+def _packed(labels: SparseVolume, frames: Sequence[Frame]) -> SparseVolume:
     """Frames of bits, the first pixel in the lowest bit of a byte (PS3.5 8.1.1).
 
     Args:
         labels: numbers of segments [slice, row, column].
-        frames: segment and slice of each frame.
+        frames: the frames in their order.
     """
     _, rows, columns = labels.shape
     rows_of = dict(labels.rows)
     masks = zeros((len(frames), rows, columns), bool)
     places = []
-    for number, (segment, plane) in enumerate(frames):
-        if part := rows_of.get(plane):
-            masks[number, part] = labels.array[plane, part] == segment
+    for number, frame in enumerate(frames):
+        if part := rows_of.get(frame.plane):
+            masks[number, part] = labels.array[frame.plane, part] == frame.segment
             places.append((slice(number, number + 1), part))
     if columns % 8:  # a byte holds pixels of two rows, and of two frames
         return SparseVolume.of(np.packbits(masks, bitorder="little").reshape(1, 1, -1))
     bits = zeros((len(frames), rows, columns // 8), np.uint8)
-    for frame, part in places:
-        bits[frame, part] = np.packbits(masks[frame, part], axis=-1, bitorder="little")
+    for place in places:
+        bits[place] = np.packbits(masks[place], axis=-1, bitorder="little")
     return SparseVolume.within(bits, places)

@@ -40,6 +40,21 @@ _MAY_BE_EMPTY = (
 # What identifies patient, study and image is kept as it is, valid or not: an archive matches by it.
 _KEPT = ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
+# What objects take from an image that is not the first.
+_OF_EACH_IMAGE = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+)
+
 _IDENTITY = ("PatientID", "PatientName", "AccessionNumber")
 
 _TEXT = ("AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
@@ -48,23 +63,37 @@ _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 _EPOCH = ("19700101", "000000")
 
 
+@dataclass
+class SharedElements:
+    """Elements that all objects of a series have, encoded once (:mod:`ctxai.export.dicom.multiframe`).
+
+    Attributes:
+        references: to all images.
+        slices: what a frame says of its slice, by class of the object and number of the slice.
+    """
+
+    references: Elements = field(default_factory=dict)
+    slices: dict[str, list[Elements]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class SourceSeries:
     """A CT series as the source of derived objects; make it once and write many objects from it.
 
     Attributes:
         grid: where the voxels are.
-        images: the images' data sets without pixels, ascending along the normal like the grid's slices. Attributes
-            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
-            the patient is empty: an unusual value would be quoted in a warning.
+        images: the images' data sets without pixels, ascending along the normal like the grid's slices; after the
+            first, of CTs that are not deidentified, only what objects take from each. Attributes with invalid values
+            are left out, missing ones that DICOM requires are empty, texts are Unicode. What names the patient is
+            empty: an unusual value would be quoted in a warning.
         identity: what names the patient, by keyword, as in the images.
-        encoded: elements that objects share (:mod:`ctxai.export.dicom.multiframe`).
+        encoded: what its objects share; filled by their writers.
     """
 
     grid: Grid
     images: tuple[Dataset, ...]
     identity: Mapping[str, Any]
-    encoded: dict[str, Elements] = field(default_factory=dict, repr=False, compare=False)
+    encoded: SharedElements = field(default_factory=SharedElements, repr=False, compare=False)
 
     @classmethod
     def from_series(cls, series: CTSeries, confidentiality: Confidentiality | None = None) -> SourceSeries:
@@ -79,7 +108,7 @@ class SourceSeries:
         """
         if reason := why_no_objects(series, confidentiality):
             raise InputError(reason)
-        datasets = series.source_datasets()
+        datasets = series.source_datasets(_OF_EACH_IMAGE if confidentiality is None else None)
         if confidentiality is not None:
             with config.disable_value_validation():
                 datasets = [confidentiality.header(dataset) for dataset in datasets]
