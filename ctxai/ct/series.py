@@ -163,18 +163,9 @@ class CTSeries:
             self._recent[number] = hounsfield(self.headers[number])
         return self._recent[number]
 
-    def source_datasets(self, keywords: Sequence[str] | None = None) -> list[pydicom.Dataset]:
-        """The images' data sets without pixels, sorted as the volume: the sources that derived objects refer to.
-
-        Args:
-            keywords: what to read of the images after the first; all when not given.
-        """
-        first, *others = (header.path for header in self.headers)
-        tags = None if keywords is None else [*keywords]
-        return [
-            open_dataset(first, stop_before_pixels=True),
-            *(open_dataset(path, stop_before_pixels=True, specific_tags=tags) for path in others),
-        ]
+    def source_datasets(self) -> list[pydicom.Dataset]:
+        """The images' data sets without pixels, sorted as the volume: the sources that derived objects refer to."""
+        return [open_dataset(header.path, stop_before_pixels=True) for header in self.headers]
 
 
 def read_series(folder: Path | str, series_uid: str | None = None, acquisitions: Sequence[str] = ()) -> CTSeries:

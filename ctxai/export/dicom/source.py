@@ -40,21 +40,6 @@ _MAY_BE_EMPTY = (
 # What identifies patient, study and image is kept as it is, valid or not: an archive matches by it.
 _KEPT = ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
-# What objects take from an image that is not the first.
-_OF_EACH_IMAGE = (
-    "SpecificCharacterSet",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-)
-
 _IDENTITY = ("PatientID", "PatientName", "AccessionNumber")
 
 _TEXT = ("AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
@@ -82,10 +67,9 @@ class SourceSeries:
 
     Attributes:
         grid: where the voxels are.
-        images: the images' data sets without pixels, ascending along the normal like the grid's slices; after the
-            first, of CTs that are not deidentified, only what objects take from each. Attributes with invalid values
-            are left out, missing ones that DICOM requires are empty, texts are Unicode. What names the patient is
-            empty: an unusual value would be quoted in a warning.
+        images: the images' data sets without pixels, ascending along the normal like the grid's slices. Attributes
+            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
+            the patient is empty: an unusual value would be quoted in a warning.
         identity: what names the patient, by keyword, as in the images.
         encoded: what its objects share; filled by their writers.
     """
@@ -108,7 +92,7 @@ class SourceSeries:
         """
         if reason := why_no_objects(series, confidentiality):
             raise InputError(reason)
-        datasets = series.source_datasets(_OF_EACH_IMAGE if confidentiality is None else None)
+        datasets = series.source_datasets()
         if confidentiality is not None:
             with config.disable_value_validation():
                 datasets = [confidentiality.header(dataset) for dataset in datasets]

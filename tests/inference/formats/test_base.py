@@ -32,7 +32,7 @@ def test_a_voxel_shows_the_standard_deviation_of_the_nodule_whose_value_it_shows
     zero = nodule(grid.centre + np.array([0.0, 0.0, -4.0]), 0.0, 0.5)
     nodules = [zero, low, high]
     overlay = MapOverlay(Provenance(*KEY), KEY, nodules, grid)
-    values, std = overlay.values, overlay.std
+    values, std = overlay.values, overlay.std.array
     np.testing.assert_array_equal(std[values == 1], 0.75)
     np.testing.assert_array_equal(std[values == -2], 0.25)
     assert set(np.unique(std[values == 0])) == {0.0, 0.5}

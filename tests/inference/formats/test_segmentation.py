@@ -21,4 +21,4 @@ def test_bands_are_scaled_in_each_nodule_by_itself_and_the_scales_are_told(tmp_p
     highest = dataset.SegmentSequence[2]
     assert highest.SegmentLabel == "malignancy: evidence for, 75 % of scale and more"
     assert highest.SegmentDescription == "Scale of each nodule: 99 % of the map is at most n-1: 0.5; point: 0.05"
-    assert all((np.abs(overlay.shares[only]).max() == 1) for only in (alone[0] & ~alone[1], alone[1] & ~alone[0]))
+    assert all((np.abs(overlay.shares.array[only]).max() == 1) for only in (alone[0] & ~alone[1], alone[1] & ~alone[0]))
