@@ -48,6 +48,7 @@ _MAP = {
     "_inside_by_chance": "share of the explained voxels inside the readers' outline",
     "_fidelity": "how much more the output falls without the most than without the least important parts",
     "_fidelity_percentile": "place of the fidelity among random maps, percent",
+    "_fidelity_percentile_blur": "the same place where parts are blurred instead of replaced by lung, percent",
     "_stability": "rank correlation with maps under noise of 20 HU",
     "_sanity": "the map changes with shuffled weights",
 }

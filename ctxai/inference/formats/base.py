@@ -42,7 +42,7 @@ class OutputFormat:
         name: the word for ``--formats``.
         summary: a few words for the help and the documentation.
         dicom: whether it makes DICOM objects, which need the headers of the CT and which a PACS accepts.
-        deflated: whether its Segmentations and Parametric Maps are in Deflated Explicit VR Little Endian.
+        deflated: whether its images and maps are in Deflated Explicit VR Little Endian.
         order: place among the formats.
     """
 
