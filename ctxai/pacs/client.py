@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -44,6 +46,7 @@ REASONS = {
     0xC000: "it cannot understand the object",
     0xC122: "it does not read this transfer syntax",
 }
+UNREAD_SYNTAX = 0xC122
 #: Warnings of the Storage service: the object is stored (PS3.4 table B.2-1).
 STORED_WITH_WARNING = frozenset({0xB000, 0xB006, 0xB007})
 
@@ -51,6 +54,16 @@ STORED_WITH_WARNING = frozenset({0xB000, 0xB006, 0xB007})
 def is_temporary(code: int) -> bool:
     """Whether a failure may end by itself: no resources, a failure of processing, no authorisation yet."""
     return code >> 8 == 0xA7 or code in {0x0110, 0x0124}
+
+
+def plain_advice(transfer_syntax: UID) -> str:
+    """What to do where a peer does not read a transfer syntax, to follow its reason; empty for one without a remedy."""
+    if transfer_syntax != DeflatedExplicitVRLittleEndian:
+        return ""
+    return (
+        "; explain again with the plain format of the object (pmap-plain, seg-plain, fractional-plain, sc-plain or "
+        "readers-plain in --formats), then send again"
+    )
 
 
 def describe_status(code: int) -> str:

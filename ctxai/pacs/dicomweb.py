@@ -18,7 +18,7 @@ from pydicom.uid import UID
 
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import PacsError, kind_of
-from ctxai.pacs.client import Outcome, RemoteSeries
+from ctxai.pacs.client import Outcome, RemoteSeries, plain_advice
 from ctxai.pacs.stow_answer import describe_body, read_stow_answer
 
 TOKEN = "CTXAI_DICOMWEB_TOKEN"
@@ -58,7 +58,7 @@ class DicomWebPeer:
                 answer of STOW-RS.
         """
         for path in paths:
-            sop_uid = str(dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+            header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
             boundary = secrets.token_hex(16)
             head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
             headers = {
@@ -70,12 +70,13 @@ class DicomWebPeer:
                 response = self._session.post(f"{self.name}/studies", data=body, headers=headers, timeout=_TIMEOUT_S)
             except (requests.RequestException, OSError) as error:
                 raise self._failed(error) from None
-            yield self._outcome(path, sop_uid, response)
+            advice = plain_advice(header.file_meta.TransferSyntaxUID)
+            yield self._outcome(path, str(header.SOPInstanceUID), advice, response)
 
-    def _outcome(self, path: Path, sop_uid: str, response: requests.Response) -> Outcome:
+    def _outcome(self, path: Path, sop_uid: str, syntax_advice: str, response: requests.Response) -> Outcome:
         """What the answer says of the object; PacsError where it says nothing of it."""
         answer = read_stow_answer(response.content, response.headers.get("Content-Type", ""))
-        outcome = None if answer is None else answer.outcome(path, sop_uid)
+        outcome = None if answer is None else answer.outcome(path, sop_uid, syntax_advice)
         if outcome is not None and (response.ok or not outcome.accepted):
             return outcome
         if response.ok:
@@ -84,7 +85,8 @@ class DicomWebPeer:
                 f"{describe_body(response)}); nothing counts as delivered; check that this is the root of DICOMweb"
             )
         if response.status_code in _ABOUT_THE_OBJECT:
-            return Outcome(path, False, _http_reason(response))
+            advice = syntax_advice if response.status_code == 415 else ""
+            return Outcome(path, False, _http_reason(response) + advice)
         raise self._failed(requests.HTTPError(response=response))
 
     def find(self, study_uid: str, modality: str | None = None) -> list[RemoteSeries]:

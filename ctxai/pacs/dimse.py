@@ -21,7 +21,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from ctxai.ct.dicom_errors import PARSE_ERRORS
 from ctxai.errors import PacsError
-from ctxai.pacs.client import STORED_WITH_WARNING, Outcome, RemoteSeries, describe_status, is_temporary
+from ctxai.pacs.client import STORED_WITH_WARNING, Outcome, RemoteSeries, describe_status, is_temporary, plain_advice
 
 _CONNECT_S = 10.0
 _TIMEOUT_S = 60.0
@@ -93,7 +93,8 @@ class DimsePeer:
     def _store_one(self, association: Association, file: _File) -> Outcome:
         taken = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
         if (file.sop_class, file.transfer_syntax) not in taken:
-            return Outcome(file.path, False, f"it does not accept {file.sop_class.name} in {file.transfer_syntax.name}")
+            reason = f"it does not accept {file.sop_class.name} in {file.transfer_syntax.name}"
+            return Outcome(file.path, False, reason + plain_advice(file.transfer_syntax))
         try:
             status = association.send_c_store(file.path)
         except RuntimeError:  # the association is gone
@@ -225,7 +226,7 @@ class DimsePeer:
             if association.is_rejected and answer is not None:
                 why = f"it refuses the association ({answer.reason_str.lower()})"
             elif association.is_aborted and answer is not None:
-                why = "it accepts none of the services asked for"
+                why = "it accepts none of the services asked for" + _plain_advice_for(entity)
             else:
                 why = "no connection"
             raise PacsError(f"{self.name}: {why}; check title, address and that {self._own_aet} is known there")
@@ -254,6 +255,12 @@ def _series_of(content: bytes) -> str | None:
 def _file_of(path: Path) -> _File:
     header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     return _File(path, header.SOPClassUID, header.file_meta.TransferSyntaxUID)
+
+
+def _plain_advice_for(entity: AE) -> str:
+    """Advice for an association that asked for deflated objects only; empty for another."""
+    advices = {plain_advice(syntax) for context in entity.requested_contexts for syntax in context.transfer_syntax}
+    return advices.pop() if len(advices) == 1 else ""
 
 
 def _status_text(status: Dataset) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 from defusedxml import ElementTree
 
-from ctxai.pacs.client import Outcome, describe_status, is_temporary
+from ctxai.pacs.client import UNREAD_SYNTAX, Outcome, describe_status, is_temporary
 
 _STORED, _FAILED, _OTHER_FAILURES = "00081199", "00081198", "0008119A"
 _UID, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
@@ -31,14 +31,21 @@ class StowAnswer:
     stored: Mapping[str, int]
     failed: Mapping[str, int]
 
-    def outcome(self, path: Path, sop_uid: str) -> Outcome | None:
+    def outcome(self, path: Path, sop_uid: str, syntax_advice: str = "") -> Outcome | None:
         """Outcome of the only object of a request; None where the answer does not name it.
 
         A failure without a UID is that object's, too; a storage without a UID is nobody's.
+
+        Args:
+            path: the file of the object.
+            sop_uid: its SOP Instance UID.
+            syntax_advice: what to do where the service does not read its transfer syntax.
         """
         code = self.failed.get(sop_uid, self.failed.get(""))
         if code is not None:
-            return Outcome(path, False, describe_status(code) if code else "no reason given", is_temporary(code))
+            reason = describe_status(code) if code else "no reason given"
+            advice = syntax_advice if code == UNREAD_SYNTAX else ""
+            return Outcome(path, False, reason + advice, is_temporary(code))
         if sop_uid not in self.stored:
             return None
         warning = self.stored[sop_uid]

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ctxai.errors import PacsError
-from ctxai.pacs.client import Outcome
+from ctxai.pacs.client import Outcome, plain_advice
 from ctxai.pacs.dicomweb import DicomWebPeer
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.pacs.stow_answer import read_stow_answer
@@ -98,6 +99,20 @@ def test_a_stow_answer_counts_as_what_it_says_of_the_object(
         except PacsError:
             found = NO_ANSWER
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(415, ""), (409, answer(FAILED, None, ("00081197", 0xC122)))], ids=["media type", "reason"]
+)
+def test_a_refused_deflated_object_is_told_its_plain_format(
+    status: int, body: str, ct_files: list[Path], deflated_file: Path
+):
+    with answering(status, body, JSON) as (url, _):
+        plain, deflated = DicomWebPeer(url).store([ct_files[0], deflated_file])
+    assert not plain.accepted
+    assert "-plain" not in plain.message
+    assert deflated.message == plain.message + plain_advice(DeflatedExplicitVRLittleEndian)
+    assert "sc-plain" in deflated.message
 
 
 UIDS = st.sampled_from(["1.2.3.4", "1.2.3.4", "1.2.3.5", ""])

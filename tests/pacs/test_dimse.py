@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from dicom_peer import Archive, dicom_peer
 from pydicom import dcmread
-from pydicom.uid import SecondaryCaptureImageStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import build_context
 
 from ctxai.errors import PacsError
+from ctxai.inference.formats.base import format_names
 from ctxai.pacs.client import RemoteSeries
 from ctxai.pacs.dimse import DimsePeer
 from ctxai.viewer.orthanc import free_port
@@ -56,7 +58,18 @@ def test_a_class_that_the_peer_does_not_take_is_named(ct_files: list[Path]):
         other.save_as(path)
         outcomes = list(peer_at(archive).store([ct_files[0], path]))
     assert [outcome.accepted for outcome in outcomes] == [False, True]
-    assert "CT Image Storage" in outcomes[0].message
+    assert outcomes[0].message == "it does not accept CT Image Storage in Explicit VR Little Endian"
+
+
+def test_a_refused_deflated_object_is_told_its_plain_format(ct_files: list[Path], deflated_file: Path):
+    classes = (SecondaryCaptureImageStorage, CTImageStorage)
+    with dicom_peer(contexts=[build_context(one, ExplicitVRLittleEndian) for one in classes]) as archive:
+        deflated, plain = peer_at(archive).store([deflated_file, ct_files[0]])
+        with pytest.raises(PacsError, match=r"none of the services.*sc-plain"):
+            list(peer_at(archive).store([deflated_file]))
+    assert plain.accepted
+    assert "Secondary Capture Image Storage in Deflated Explicit VR Little Endian; explain" in deflated.message
+    assert set(re.findall(r"[a-z]+-plain", deflated.message)) == {n for n in format_names() if n.endswith("-plain")}
 
 
 def test_an_association_that_ends_early_is_an_error_after_what_was_stored(ct_files: list[Path]):
