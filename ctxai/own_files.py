@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.files import explain_os_errors, refuse_links, sha256, text_sha256, write_json, write_text
 
@@ -34,9 +35,9 @@ class OwnFiles:
         self._known: dict[str, list[str]] = {}
         if self._record.is_file():
             try:
-                content = json.loads(self._record.read_text(encoding="utf-8"))
+                content = json.loads(self._record.read_text(encoding="utf-8"))["sha256"]
                 self._known = {str(name): [*map(str, sums)] for name, sums in content.items()}
-            except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise InputError(
                     f"{self._record}: damaged ({type(error).__name__}); move it and the files beside it away"
                 ) from None
@@ -90,7 +91,7 @@ class OwnFiles:
         self._write_record()
 
     def _write_record(self) -> None:
-        write_json(self._record, self._known)
+        write_json(self._record, {"notice": NOTICE, "sha256": self._known})
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_the_same_command_refuses(tmp_p
     assert contents(interrupted) == contents(whole)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"a.csv": 3}', "\xff"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"a.csv": []}', '{"sha256": {"a.csv": 3}}', "\xff"])
 def test_a_damaged_record_is_named(tmp_path, content):
     (tmp_path / RECORD).write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match=r"written\.json: damaged"):
@@ -97,4 +97,4 @@ def test_files_that_are_gone_leave_the_record(tmp_path):
     write(tmp_path, a="1", b="1")
     (tmp_path / "a.csv").unlink()
     write(tmp_path, b="2")
-    assert list(json.loads((tmp_path / RECORD).read_text())) == ["b.csv"]
+    assert list(json.loads((tmp_path / RECORD).read_text())["sha256"]) == ["b.csv"]
