@@ -23,7 +23,8 @@ ViT: TypeAlias = VisionTransformer | Eva
 """The networks that this package trains and explains."""
 
 _LONGEST_WAVE = 100  # tokens; grids here are far smaller than those that the usual 10,000 is meant for
-_MODULES = ("vision_transformer", "eva")
+_HYBRIDS = "vision_transformer_hybrid"
+_MODULES = ("vision_transformer", _HYBRIDS, "eva")
 #: More than any of timm's transformers has, so that nothing is built that no machine holds.
 _MOST_TOKENS = 2**16
 
@@ -46,12 +47,15 @@ def make_backbone(
     if not any(config.name.split(".")[0] in timm.list_models(module=module) for module in _MODULES):
         raise ModelError(
             f"backbone {config.name!r}: not one of timm's vision transformers; "
-            "see timm.list_models(module='vision_transformer') and timm.list_models(module='eva')"
+            f"see timm.list_models(module=MODULE), where MODULE is one of {', '.join(_MODULES)}"
         )
     if (pixels // (config.patch_size or 8)) ** 2 > _MOST_TOKENS:
         raise ModelError(f"backbone {config.name!r}: {pixels} px are more than {_MOST_TOKENS} tokens")
     download = initialise and config.pretrained and config.weights is None
-    options = _options(config, any_size, token_drop)
+    stride = _stem_stride(config)
+    if pixels % stride:
+        raise ModelError(f"backbone {config.name!r}: {pixels} px are not a multiple of its stem's {stride} px")
+    options = _options(config, stride, any_size, token_drop)
     if download and is_offline():
         cached = cached_weights(config.name)
         if cached is None:
@@ -77,7 +81,7 @@ def make_backbone(
     return model
 
 
-def _options(config: BackboneConfig, any_size: bool, token_drop: float) -> dict[str, Any]:
+def _options(config: BackboneConfig, stride: int, any_size: bool, token_drop: float) -> dict[str, Any]:
     options: dict[str, Any] = dict.fromkeys(("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"), config.drop_rate)
     options["drop_path_rate"] = config.drop_path_rate
     if any_size:
@@ -90,7 +94,24 @@ def _options(config: BackboneConfig, any_size: bool, token_drop: float) -> dict[
     if config.stem and config.patch_size is not None:
         options["embed_layer"] = partial(HybridEmbed, backbone=ConvStem(config.stem))
         options["patch_size"] = config.patch_size // 2 ** len(config.stem)
+    elif config.patch_size is not None and stride > 1:
+        if config.patch_size % stride:
+            raise ModelError(
+                f"backbone {config.name!r}: its convolutional stem needs a patch_size that is a multiple of {stride}, "
+                f"found {config.patch_size}; null keeps the architecture's own"
+            )
+        options["patch_size"] = config.patch_size // stride
     return options
+
+
+def _stem_stride(config: BackboneConfig) -> int:
+    """Pixels per side of the features of a convolutional stem of timm's own; 1 without one."""
+    if config.stem or config.name.split(".")[0] not in timm.list_models(module=_HYBRIDS):
+        return 1
+    with torch.device("meta"):
+        embedding = timm.create_model(config.name, depth=1, num_classes=0).patch_embed
+    assert isinstance(embedding, HybridEmbed)
+    return int(embedding.feature_ratio[0])
 
 
 def _missing(name: str, reason: str) -> str:

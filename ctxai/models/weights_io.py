@@ -71,7 +71,7 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
     expected = model.state_dict()
     try:
         state = backbone_in(state)
-        _check_patch_size(state, expected, path, resample)
+        _check_patch_size(state, model, path, resample)
         with contextlib.redirect_stdout(io.StringIO()):  # timm prints about every bias that Eva does not have
             converted = _as_timm(state, model)
         state = {name: value for name, value in converted.items() if name in expected}
@@ -92,17 +92,20 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
         raise ModelError(f"{path}: weights do not fit this backbone: {one_line(error)}") from None
 
 
-def _check_patch_size(state: dict[str, Any], expected: dict[str, torch.Tensor], path: Path, resample: bool) -> None:
+def _check_patch_size(
+    state: dict[str, Any], model: vision_transformer.VisionTransformer | eva.Eva, path: Path, resample: bool
+) -> None:
     """Refuse patch embeddings of another size than a name stands for; say where they are resampled.
 
     Raises:
         ModelError: naming both sizes.
     """
-    name = "patch_embed.proj.weight"
+    name, expected = "patch_embed.proj.weight", model.state_dict()
     given = state.get(name)
     if name not in expected or given is None or given.ndim != 4 or given.shape[-1] == expected[name].shape[-1]:
         return
-    own, wanted = given.shape[-1], expected[name].shape[-1]
+    stride = getattr(model.patch_embed, "feature_ratio", (1, 1))[0]  # of a convolutional stem
+    own, wanted = stride * given.shape[-1], stride * expected[name].shape[-1]
     if not resample:
         raise ModelError(
             f"{path}: patches of {own} px, but this backbone has {wanted} px; name the architecture that the file is "

@@ -8,6 +8,7 @@ import torch
 from ctxai.data.datamodule import NoduleDataModule
 from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, ModelError, RunError
+from ctxai.explain import get_method
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig, TuneConfig
 from ctxai.run.config import RunConfig
@@ -233,6 +234,20 @@ def test_ordinal_heads_and_the_outline_are_learnt_behind_a_stem(store, tmp_path)
     units = model.to_units(model(images))[:, 0]
     expected = 1 + model.heads.read(model.heads.trunk(model.backbone(images)))[1].sigmoid().sum(1)
     assert (units - expected).detach().abs().max() < 0.25  # the expected rating, from one output
+
+
+def test_a_hybrid_of_timm_learns_and_is_explained(store, tmp_path):
+    hybrid = BackboneConfig("vit_tiny_r_s16_p8_224", patch_size=4, depth=2, width=16, heads=2)
+    config = RunConfig(views=VIEWS, backbone=hybrid, optim=OptimConfig(epochs=1, batch_size=8))
+    data, model = config.make_data(store.path), config.make_model()
+    stem = model.backbone.patch_embed.backbone.conv.weight
+    before = stem.detach().clone()
+    fit(model, data, tmp_path, execution=Execution(accelerator="cpu"))
+    assert not torch.equal(before, stem)
+    (images, _), *_ = data.val_dataloader()
+    for name in ("cdam", "path_gradients"):
+        maps = get_method(name)(model).attribute(images[:2], "malignancy")
+        assert maps.isfinite().all() and maps.flatten(1).std(1).min() > 0
 
 
 def test_the_same_seed_gives_the_same_weights_of_a_stem_in_bf16(store, tmp_path):
