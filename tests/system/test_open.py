@@ -24,6 +24,7 @@ from ctxai.inference.nodules import candidates_of
 
 from sphere import SPHERE, centred_grid, sphere_hu
 from synthetic_ct import write_ct
+from system.accessibility import SIZES, assert_accessible
 from system.browser import opened_page, screenshot
 from trees import PHANTOM_PATIENTS
 
@@ -142,6 +143,22 @@ def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, req
     review = pd.read_csv(session / "review.csv")
     assert review.loc[0, ["verdict", "rating", "text", "map_shown"]].tolist() == ["agree", 4, "spiculated", True]
     assert len(pd.read_csv(session / "points.csv")) == 0
+
+
+def test_axe_core_finds_no_serious_fault_and_nothing_is_cut(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
+        look(page, url)
+        click_at(page, sphere_ct, SPHERE)
+        until(page, "document.getElementById('answer').dataset.stage === 'done'")
+        page.keyboard.press("r")
+        until(page, "document.querySelector('#nodules tr').className === 'rejected'")
+        page.locator("summary", has_text="All ratings").click()
+        probability = page.locator("#ratings tr", has_text="malignancy probability").inner_text()
+        assert re.fullmatch(r"malignancy probability(\s(to )?((under|over) )?\d+ %){3}", probability), probability
+        for size, (width, height) in SIZES.items():
+            page.set_viewport_size({"width": width, "height": height})
+            assert_accessible(page, f"open-accessible-{size}")
+        assert page.problems == []
 
 
 def test_a_dragged_mark_moves_and_a_key_removes_it(chromium, sphere_ct, tmp_path):

@@ -131,7 +131,8 @@ function diameterText(row, answer) {
 function ratingRows(row) {
   return Object.keys(row).filter((name) => `${name}_low` in row).map((name) => {
     const line = document.createElement("tr");
-    const cells = [named(name), fixed(row[name], 1), `${fixed(row[`${name}_low`], 1)} to ${fixed(row[`${name}_high`], 1)}`];
+    const told = name.endsWith("_probability") ? percent : (value) => fixed(value, 1);
+    const cells = [named(name), told(row[name]), `${told(row[`${name}_low`])} to ${told(row[`${name}_high`])}`];
     line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
     return line;
   });
