@@ -92,7 +92,10 @@ def split_rows(table: pd.DataFrame, config: FoldConfig, own: TargetTable | None 
     """
     good = usable(table, own)
     if config.test == "all":
-        raise StoreError("an ensemble of all folds has no test fold of its own; give another store (--external NAME)")
+        raise StoreError(
+            "an ensemble of all folds has no test fold of its own; give the run of one fold, or, to evaluate, another "
+            "store (--external NAME)"
+        )
     _check_unit(table[good], config.unit)
     if config.test == config.validation:
         raise StoreError(f"test and validation fold are both {config.test}; give two different folds")

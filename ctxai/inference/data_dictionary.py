@@ -29,6 +29,7 @@ _MEANINGS = {
     "malignancy_probability": "calibrated probability of a median rating over 3, within what calibration supports",
     "malignancy_probability_low": "lower end of the 90 % interval of malignancy_probability",
     "malignancy_probability_high": "upper end of the 90 % interval of malignancy_probability",
+    "malignancy_spread": "standard deviation of malignancy over the networks of an ensemble, rating points",
     "novelty_percentile": "share of the training nodules that are less unlike the others, percent",
     "roundness": "smallest over largest curvature of the tissue: 1 in a ball, 0 in a vessel or a wall",
     "nodule_at_mark": "largest share of nodule that the run sees within 4 mm of the mark",

@@ -45,6 +45,7 @@ from ctxai.run.files import (
     file_checksums,
     read_run_files,
 )
+from ctxai.run.members import rating_spread
 from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty, outputs_and_features
@@ -238,9 +239,10 @@ class Run:
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
 
-        Columns: those of `Calibration.predictions`, or, for targets of one's own, `TableCalibration.predictions`; last,
-        where the run has a `Novelty`, ``novelty_percentile``: the share of the training nodules, in percent, that are
-        less unlike the others; near 100, the other columns are extrapolation.
+        Columns: those of `Calibration.predictions`, or, for targets of one's own, `TableCalibration.predictions`; of an
+        ensemble that rates malignancy, ``malignancy_spread`` (see `rating_spread`); last, where the run has a
+        `Novelty`, ``novelty_percentile``: the share of the training nodules, in percent, that are less unlike the
+        others; near 100, the other columns are extrapolation.
 
         Args:
             hu: as :meth:`outputs`; or a single patch (superior, posterior, left), which gives one row.
@@ -249,7 +251,8 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        outputs, features = self._pass(hu[None] if hu.ndim == 3 else hu, centres_mm)
+        patches = as_patches(hu[None] if hu.ndim == 3 else hu)
+        outputs, features = self._pass(patches, centres_mm)
         units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
         raw = outputs.double().numpy()
         if isinstance(self.calibration, TableCalibration):
@@ -257,6 +260,8 @@ class Run:
             table = self.calibration.predictions(self.own, raw, units)
         else:
             table = self.calibration.predictions(self.target_names, raw, units)
+        if (spread := rating_spread(self, patches, centres_mm)) is not None:
+            table["malignancy_spread"] = spread
         if self.novelty is not None:
             known = len(features) > 0
             table["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)

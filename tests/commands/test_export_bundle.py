@@ -7,12 +7,15 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ctxai.cli import main
 from ctxai.commands.export_bundle import export_bundle
 from ctxai.ct.grid import Grid
-from ctxai.run.bundle import PATCH_SHAPE
+from ctxai.run.bundle import PATCH_SHAPE, load_network
+from ctxai.run.files import NOVELTY
 from ctxai.run.ood import Novelty
+from ctxai.run.run import Run
 
 from folders import contents
 from runs import untrained_run
@@ -97,6 +100,22 @@ def test_the_metadata_describes_the_network_as_monai_checks_it(run, bundle, tmp_
     pred = metadata["network_data_format"]["outputs"]["pred"]
     assert [*pred["channel_def"].values()] == run.predict(np.zeros((1, *PATCH_SHAPE))).columns.tolist()
     assert metadata["intended_use"].startswith("Research use only")
+
+
+def test_an_ensemble_is_exported_by_its_name_whole(tmp_path):
+    out, ensemble = tmp_path / "bundle", Run.open("hybrid_ensemble_lidc2d")
+    assert main(["export-bundle", ensemble.name, str(out)]) == 0
+    novelty = (out / "models" / "run" / NOVELTY).read_bytes()
+    assert novelty == (ensemble.folder / NOVELTY).read_bytes()
+    files = ["--meta_file", out / "configs" / "metadata.json", "--config_file", out / "configs" / "inference.json"]
+    done = monai_runner("verify_net_in_out", "network_def", *files, "--bundle_root", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    network = load_network(out / "models" / "run")
+    patches = np.random.default_rng(1).normal(-500, 300, (2, *PATCH_SHAPE)).astype(np.int16)
+    expected = ensemble.predict_marked(patches)
+    assert {"malignancy_spread", "novelty_percentile"} < set(expected.columns) == set(network.columns)
+    found = network(torch.from_numpy(patches).float()[:, None])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_second_export_gives_the_same_bytes_and_no_pickle(bundle, run, tmp_path):

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from ctxai.commands.benchmark import benchmark
 from ctxai.commands.train import train
 from ctxai.data.patches import Patches
 from ctxai.data.settings import FoldConfig, ViewConfig
+from ctxai.data.views import as_patches, render_own_views
 from ctxai.errors import ModelError, RunError, StoreError
 from ctxai.explain import CDAM
 from ctxai.models.ensemble import EnsembleClassifier
@@ -71,6 +75,27 @@ def test_its_outputs_are_the_mean_over_networks_that_get_images_of_their_own_sta
         own.config = type(run.config)(views=views)
         logits.append(own.outputs(hu)[:, 0].numpy())
     np.testing.assert_allclose(found["malignancy_logit"], np.mean(logits, axis=0), atol=1e-4)
+
+
+def test_the_spread_over_its_networks_is_told(run, hu):
+    images = render_own_views(as_patches(hu), run.views)  # (nodule, image, channel, row, column)
+    ratings = []
+    with torch.inference_mode():
+        for member, own in run.model.each(images.flatten(0, 1)):
+            outputs = member(own).unflatten(0, images.shape[:2]).mean(1)
+            ratings.append(member.malignancy_in_units(outputs[:, 0]).numpy())
+    found = run.predict(hu)["malignancy_spread"]
+    np.testing.assert_allclose(found, np.std(ratings, axis=0, ddof=1), atol=1e-4)
+    assert found.min() > 1e-3
+    assert run.predict(hu[:0])["malignancy_spread"].empty
+    alone = replace(run, model=run.model.members[0])
+    assert "malignancy_spread" not in alone.predict(hu)
+
+
+def test_it_has_no_test_fold_to_benchmark_on(store, folder, tmp_path):
+    with pytest.raises(StoreError, match="no test fold of its own; give the run of one fold"):
+        benchmark(folder, store.path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_units_are_those_of_the_members(run, hu):
