@@ -49,6 +49,12 @@ def test_a_map_that_fails_a_check_is_called_doubtful_beside_the_others(tmp_path)
     assert trusted[2].startswith(f'<td class="verdict" data-name="checks">none failed</td><td {name}>40% (10%)</td>')
 
 
+def test_how_far_the_networks_of_an_ensemble_are_apart_is_told_and_of_one_network_nothing(tmp_path):
+    words = "standard deviation over the networks"
+    assert f"{words} 0.3" in section(tmp_path / "several", row(malignancy_spread=0.3))
+    assert words not in section(tmp_path / "one", row())
+
+
 def test_how_a_map_was_made_is_told(tmp_path):
     assert "<b>cdam</b>: samples 3; arXiv:0000.00000" in section(tmp_path, row())
 
