@@ -13,15 +13,16 @@ from ctxai.data.targets import TargetTable, build_targets, own_table
 from ctxai.disclaimer import NOTICE
 from ctxai.results_folder import PREDICTIONS_TABLE
 
+_MIDDLE = "middle of the nodule as the run sees it, about which it predicts and explains, LPS mm"
 _MEANINGS = {
     "series": "folder of the series, from the hash of its Series Instance UID",
     "nodule_id": "name of the nodule in every file",
     "x": "centre of the nodule, LPS mm, towards the patient's left",
     "y": "centre of the nodule, LPS mm, towards posterior",
     "z": "centre of the nodule, LPS mm, towards superior",
-    "middle_x": "middle of the nodule as the run sees it, about which it predicts and explains, LPS mm",
-    "middle_y": "the same, towards posterior",
-    "middle_z": "the same, towards superior",
+    "middle_x": f"{_MIDDLE}, towards the patient's left",
+    "middle_y": f"{_MIDDLE}, towards posterior",
+    "middle_z": f"{_MIDDLE}, towards superior",
     "diameter_mm": "diameter as measured by readers or given by the user, mm",
     "n_readers": "readers who outlined the nodule",
     "in_sample": "the run has learnt from this patient; empty where that is not known",
