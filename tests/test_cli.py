@@ -128,7 +128,7 @@ def _recorder(function, calls):
     ("given", "expected"),
     [
         ("--optim.epochs 1 --optim.epochs 3", lambda values: values["optim"].epochs == 3),
-        ("--workers 1 --workers=2", lambda values: values["workers"] == 2),
+        ("--workers 1 --workers=2", lambda values: values["execution"].workers == 2),
         ("--backbone.pretrained false --backbone.pretrained true", lambda values: values["backbone"].pretrained),
         ("--views.hu-window 1 2 --views.hu_window 3 4", lambda values: values["views"].hu_window == (3, 4)),
         ("--views.views axial coronal --views.views sagittal", lambda values: values["views"].views == ("sagittal",)),

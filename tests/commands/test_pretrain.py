@@ -65,7 +65,7 @@ def test_a_pretraining_begun_anew_replaces_no_file_of_a_person(store, finished, 
     (folder / "notes.txt").write_text("mine")
     before = contents(folder)
     with pytest.raises(InputError, match=r"notes\.txt: would be lost with the folder that is replaced"):
-        pretrain(store.path, folder, **QUICK, resume=False)
+        pretrain(store.path, folder, **QUICK | {"execution": Execution(accelerator="cpu", resume=False)})
     assert contents(folder) == before
 
 

@@ -26,7 +26,8 @@ def test_a_page_to_look_at_can_be_added_when_the_store_is_merged(phantom_store, 
 def test_what_a_killed_run_left_is_swept_when_the_store_is_merged(phantom_store, tmp_path):
     copy = tmp_path / "store"
     shutil.copytree(phantom_store.path, copy)
-    for name in (".1.abc.partial.manifest.csv", "parts/.1.abc.partial.x.json", "patches.zarr/hu/c/0/0/0/0.ff.partial"):
+    names = (".1.0abc12.partial.manifest.csv", "parts/.1.0abc12.partial.x.json", "patches.zarr/hu/c/0/0/0/0.ff.partial")
+    for name in names:
         (copy / name).write_text("half")
     assert main(["ingest", "--merge", str(copy)]) == 0
     assert contents(copy) == contents(phantom_store.path)
