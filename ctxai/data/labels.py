@@ -16,7 +16,7 @@ from ctxai.suggestions import did_you_mean
 TARGETS = LIDC.names
 BIOMARKERS = TARGETS[1:]
 
-SCALES: dict[str, tuple[float, float]] = {one.name: one.scale for one in LIDC}
+SCALES: dict[str, tuple[float, float]] = {one.name: one.limits for one in LIDC}
 """Lowest and highest value of each target: LIDC-IDRI's rating scales, and millimetres for the diameter."""
 
 NODULE_FOLDS = (

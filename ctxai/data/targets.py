@@ -66,7 +66,7 @@ class Target:
             raise InputError(f"target {self.name}, {self.kind}: {fault}")
 
     def _fault(self) -> str:
-        low, high = self.scale
+        low, high = self.limits
         if not low < high:
             return f"expected low below high, found {low:g} and {high:g}"
         if self.kind == "ordinal":
@@ -87,7 +87,7 @@ class Target:
         return ""
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def limits(self) -> tuple[float, float]:
         """Lowest and highest value; infinite where there is no limit."""
         return (-np.inf if self.low is None else self.low, np.inf if self.high is None else self.high)
 
@@ -117,7 +117,7 @@ class Target:
                 raise self._refused(", ".join(self.classes), ", ".join(unknown[:_SHOWN]))
             return np.array([np.nan if t is None else self.classes.index(t) for t in texts], np.float32)
         numbers = pd.to_numeric(labels, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        low, high = (0.0, 1.0) if self.kind == "binary" else self.scale
+        low, high = (0.0, 1.0) if self.kind == "binary" else self.limits
         wrong = labels.notna().to_numpy() & ~((numbers >= low) & (numbers <= high))
         if self.kind == "binary":
             wrong |= ~np.isnan(numbers) & ~np.isin(numbers, (0, 1))

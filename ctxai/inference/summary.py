@@ -72,7 +72,7 @@ def _own_estimates(row: Mapping[str, Any], own: TargetTable) -> Iterator[Estimat
     for one in own:
         if one.kind in ("ordinal", "regression") and _known(row.get(one.name)):
             low, high = (row.get(f"{one.name}_{end}") for end in ("low", "high"))
-            yield Estimate(one.name, row[one.name], low, high, scale=one.scale, ucum=one.unit, code=one.code)
+            yield Estimate(one.name, row[one.name], low, high, scale=one.limits, ucum=one.unit, code=one.code)
 
 
 def _own_figures(row: Mapping[str, Any], own: Iterable[Target]) -> Iterator[NamedValue]:

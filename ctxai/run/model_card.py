@@ -136,7 +136,7 @@ def _purpose(config: RunConfig) -> list[str]:
     for one in config.own:
         facts = [one.kind, *([one.unit] if one.unit else []), *([" / ".join(one.classes)] if one.classes else [])]
         if one.low is not None or one.high is not None:
-            facts.append(f"from {one.scale[0]:g} to {one.scale[1]:g}")
+            facts.append(f"from {one.limits[0]:g} to {one.limits[1]:g}")
         lines.append(f"- `{one.name}`: {', '.join(facts)}.")
     return lines
 

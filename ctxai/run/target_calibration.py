@@ -142,10 +142,10 @@ def _columns(target: Target, own: Calibration, outputs: np.ndarray, units: np.nd
             for place, output in enumerate(target.outputs)
             for kind, values in kinds.items()
         }
-    number = np.clip(units[:, 0], *target.scale)
+    number = np.clip(units[:, 0], *target.limits)
     width = math.inf if width is None else width
     return {
         name: number,
-        f"{name}_low": np.clip(number - width, *target.scale),
-        f"{name}_high": np.clip(number + width, *target.scale),
+        f"{name}_low": np.clip(number - width, *target.limits),
+        f"{name}_high": np.clip(number + width, *target.limits),
     }

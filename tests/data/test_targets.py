@@ -13,7 +13,7 @@ STAGE = Target("stage", "ordinal", low=1, high=4, cut_offs=(1.5, 2.5, 3.5))
 
 def test_the_table_of_lidc_has_its_columns_and_scales():
     assert LIDC["diameter"].column == "diameter_mm" and LIDC["texture"].column == "texture_mean"
-    assert LIDC["calcification"].scale == (1, 6) and LIDC["diameter"].scale == (0, np.inf)
+    assert LIDC["calcification"].limits == (1, 6) and LIDC["diameter"].limits == (0, np.inf)
     assert LIDC.outputs == LIDC.names and len(LIDC) == 9
     assert in_order(["texture", "malignancy"]) == ("malignancy", "texture")
 
