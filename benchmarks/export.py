@@ -195,7 +195,7 @@ def write_set(
         maps = {(method, target): fused for method in methods for target in targets}
         nodules.append(SimpleNamespace(candidate=candidate, patch=patch, maps=maps, inside=None))
         lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
-    run = SimpleNamespace(name="run", weights_sha256="0" * 64)
+    run = SimpleNamespace(name="run", weights_sha256="0" * 64, own=None)
     made = [SimpleNamespace(name=name, options={}, reference="a paper", signed=True) for name in methods]
     options = ExplainOptions(None, run, made, targets, (), formats)
     write_overlays(folder, case.series, nodules, lines, options)
