@@ -13,6 +13,7 @@ Writes results/lidc2d_hybrid.csv.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ SIZES = ((0.0, 10.0), (10.0, 15.0), (15.0, 25.0), (25.0, 100.0))
 FOLDS = 5
 
 Row = dict[str, object]
+PredictFold = Callable[[Run, NoduleStore, np.ndarray, int], pd.DataFrame]
 
 
 def main() -> None:
@@ -39,23 +41,39 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    results = pd.DataFrame(figures(predictions(given.work))).round(4)
-    write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
-    print(results.to_string(index=False))
+    report(RESULTS, figures(kept_predictions(given.work, "predictions", predict_fold)))
 
 
-def predictions(work: Path) -> pd.DataFrame:
-    """Predictions of all folds' test nodules, read where they are there already."""
+def predict_fold(run: Run, store: NoduleStore, rows: np.ndarray, _fold: int) -> pd.DataFrame:
+    """Predictions of some rows, as `ctxai evaluate` makes them."""
+    return predict_rows(run, store, rows)
+
+
+def kept_predictions(work: Path, name: str, predict: PredictFold) -> pd.DataFrame:
+    """Predictions of all folds' test nodules, read where they are there already.
+
+    Args:
+        work: folder of the runs and of the tables that are kept.
+        name: of the tables.
+        predict: makes those of a fold, of its run, the store, the rows of its test nodules and its number.
+    """
     store, tables = NoduleStore(work / "store"), []
     for fold in range(FOLDS):
-        file = work / "hybrid_tables" / f"predictions_fold{fold}.csv"
+        file = work / "hybrid_tables" / f"{name}_fold{fold}.csv"
         if not file.is_file():
             run = Run.load(work / "hybrid" / f"fold{fold}")
             ids = set(run.provenance["nodules"]["test"])
             rows = np.flatnonzero(store.table["nodule_id"].astype(str).isin(ids))
-            write_text(file, predict_rows(run, store, rows).to_csv(index=False))
+            write_text(file, predict(run, store, rows, fold).to_csv(index=False))
         tables.append(pd.read_csv(file))
     return pd.concat(tables, ignore_index=True)
+
+
+def report(file: Path, rows: list[Row]) -> None:
+    """Write a table of figures, and print it."""
+    results = pd.DataFrame(rows).round(4)
+    write_text(file, results.to_csv(index=False, lineterminator="\n"))
+    print(results.to_string(index=False))
 
 
 def figures(table: pd.DataFrame) -> list[Row]:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from lidc2d_hybrid import FOLDS, Row, report
 from map_reliability import VARIANTS, Nodules, random_blocks, summary, unseen_rows
 from scipy.stats import binomtest
 
@@ -37,7 +38,7 @@ from ctxai.run.methods import make_method
 from ctxai.run.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "lidc2d_maps.csv"
-FOLDS, BLOCK, CONTROLS = 5, 10, 4
+BLOCK, CONTROLS = 10, 4
 CONTROL = "random_blocks"
 METHODS = ("path_gradients", "cdam", "path_cdam, first block", "path_cdam, last block", "random_map", CONTROL)
 
@@ -58,9 +59,7 @@ def main() -> None:
     tasks += [(METHODS[0], target) for target in given.targets if target != "malignancy"]
     if not given.summary:
         measure(given.work, given.nodules, tasks)
-    results = pd.DataFrame(figures(given.work)).round(4)
-    write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
-    print(results.to_string(index=False))
+    report(RESULTS, figures(given.work))
 
 
 def measure(work: Path, count: int, tasks: list[Task]) -> None:
@@ -100,9 +99,9 @@ def kept_file(work: Path, task: Task, fold: int, start: int) -> Path:
     return work / "hybrid_maps" / task[0].replace(", ", "_").replace(" ", "_") / task[1] / f"fold{fold}_{start:03}.csv"
 
 
-def figures(work: Path) -> list[dict[str, object]]:
+def figures(work: Path) -> list[Row]:
     """All rows of the results: a method and target each, over all folds."""
-    rows = []
+    rows: list[Row] = []
     for method, target in [(method, "malignancy") for method in METHODS] + [(METHODS[0], name) for name in TARGETS[1:]]:
         files = sorted(kept_file(work, (method, target), 0, 0).parent.glob("fold*.csv"))
         if not files:

@@ -24,19 +24,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lidc2d_hybrid import FOLDS, SIZES
+from lidc2d_hybrid import SIZES, Row, kept_predictions, report
 from own_outline import own_masks, readers_masks
 
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.evaluate.predictions.bootstrap import bootstrap_patients
-from ctxai.files import write_text
 from ctxai.run.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "lidc2d_marks.csv"
 DISTANCES_MM, BLOCK = (3, 5), 64
 
-Row = dict[str, object]
 Statistics = Callable[[np.ndarray], dict[str, float]]
 
 
@@ -46,26 +44,15 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    results = pd.DataFrame(figures(predictions(given.work))).round(4)
-    write_text(RESULTS, results.to_csv(index=False, lineterminator="\n"))
-    print(results.to_string(index=False))
+    report(RESULTS, figures(kept_predictions(given.work, "marks", predict_fold)))
 
 
-def predictions(work: Path) -> pd.DataFrame:
-    """Predictions of all folds' test nodules from all marks, read where they are there already."""
-    store, tables = NoduleStore(work / "store"), []
-    for fold in range(FOLDS):
-        file = work / "hybrid_tables" / f"marks_fold{fold}.csv"
-        if not file.is_file():
-            run = Run.load(work / "hybrid" / f"fold{fold}")
-            ids = set(run.provenance["nodules"]["test"])
-            rows = np.flatnonzero(store.table["nodule_id"].astype(str).isin(ids))
-            generator = np.random.default_rng(fold)
-            parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
-            found = pd.concat([from_marks(run, store, part, generator) for part in parts], ignore_index=True)
-            write_text(file, found.round(5).to_csv(index=False))
-        tables.append(pd.read_csv(file))
-    return pd.concat(tables, ignore_index=True)
+def predict_fold(run: Run, store: NoduleStore, rows: np.ndarray, fold: int) -> pd.DataFrame:
+    """Predictions of some rows from all marks, in directions drawn for the fold."""
+    generator = np.random.default_rng(fold)
+    parts = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    found = pd.concat([from_marks(run, store, part, generator) for part in parts], ignore_index=True)
+    return found.round(5)
 
 
 def from_marks(run: Run, store: NoduleStore, rows: np.ndarray, generator: np.random.Generator) -> pd.DataFrame:
