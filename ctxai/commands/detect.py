@@ -48,7 +48,7 @@ def detect(input: Path, out: Path, /, *, detector: Path, acquisition: list[str] 
 
 
 def _cts(input: Path, acquisitions: Sequence[str]) -> Iterator[CT]:
-    """Every CT of what is given; of several series, one that cannot be read is told and left out.
+    """CTs of a file, an archive or a folder; of several series, one that cannot be read is logged and left out.
 
     Raises:
         InputError: when there is none.

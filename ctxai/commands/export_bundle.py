@@ -150,7 +150,7 @@ def _metadata(run: Run) -> dict[str, Any]:
 
 
 def _description(run: Run) -> str:
-    """What the network predicts, in words."""
+    """The predictions in a sentence, for people."""
     if run.own is None:
         what = "malignancy as LIDC-IDRI's readers rate it, its calibrated probability, eight biomarkers, and conformal "
         return f"A vision transformer on views of a nodule: {what}intervals. The nodule's centre has to be given."

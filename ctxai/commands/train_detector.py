@@ -92,7 +92,7 @@ def train_detector(
 def _samples(
     dicom_dir: Path, points: Path | None, key: Path | None, settings: DetectorSettings
 ) -> tuple[list[Sample], list[dict[str, Any]]]:
-    """Every usable CT of a tree as a sample, and of each what the record says.
+    """Usable CTs of a tree as samples, and the record's entry of each.
 
     Raises:
         InputError: when there is none, or a nodule has no diameter.

@@ -1,4 +1,4 @@
-"""What a run predicts: a table of targets with kind, column, range, unit and coded concept."""
+"""Targets of a run, as a table with kind, column, range, unit and coded concept of each."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _BOXES = f"{_DETECTION}.transforms.dictionary"
 
 
 def inference_config(settings: DetectorSettings) -> dict[str, Any]:
-    """What ``configs/inference.json`` says: network, detector and transforms, as MONAI's ConfigParser takes them."""
+    """Content of ``configs/inference.json``: network, detector and transforms, as MONAI's ConfigParser takes them."""
     options = "".join(
         f", {name}={list(value) if isinstance(value, tuple) else value}"
         for name, value in settings.backbone_options.items()
@@ -101,7 +101,7 @@ def inference_config(settings: DetectorSettings) -> dict[str, Any]:
 
 
 def metadata(description: str) -> dict[str, Any]:
-    """What ``configs/metadata.json`` says.
+    """Content of ``configs/metadata.json``.
 
     Args:
         description: what the detector was trained on.

@@ -27,7 +27,7 @@ from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
 from ctxai.training.settings import Execution
 
-#: What `ctxai train-detector` notes of a training, beside the files of MONAI's layout.
+#: Record of a training by `ctxai train-detector`, beside the files of MONAI's layout.
 RECORD = "training.json"
 METADATA = Path("configs") / "metadata.json"
 #: Paths of the files of a bundle that is written.

@@ -161,5 +161,5 @@ def require_sign(volume: np.ndarray | SparseVolume, provenance: Provenance) -> N
 
 
 def _parts(volume: np.ndarray | SparseVolume) -> Iterable[np.ndarray]:
-    """What may hold values other than 0."""
+    """Parts of a volume outside of which every value is 0."""
     return volume.parts() if isinstance(volume, SparseVolume) else (volume,)

@@ -57,7 +57,7 @@ def is_temporary(code: int) -> bool:
 
 
 def plain_advice(transfer_syntax: UID) -> str:
-    """What to do where a peer does not read a transfer syntax, to follow its reason; empty for one without a remedy."""
+    """Advice that follows a peer's refusal of a transfer syntax: the plain formats; empty for other syntaxes."""
     if transfer_syntax != DeflatedExplicitVRLittleEndian:
         return ""
     return (

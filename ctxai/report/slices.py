@@ -16,7 +16,7 @@ _WEAKEST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class SliceMarks:
-    """What is written on a slice.
+    """Texts on the picture of a slice.
 
     Attributes:
         letters: patient directions at the top, bottom, left and right edge.

@@ -51,7 +51,7 @@ class _Mean(Attribution):
 class MeanOverMembers(_Mean):
     """The mean of the maps of an ensemble's members, each in the units of its own output.
 
-    Malignancy is one logit in all of them; a biomarker's maps are brought to the scale of the ensemble's output.
+    Malignancy is one logit in all of them; a biomarker's maps are in each member's own z-scores, averaged as they are.
 
     Args:
         model: the ensemble.

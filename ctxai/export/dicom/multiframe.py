@@ -1,4 +1,4 @@
-"""What a multi-frame object says of the slices of its CT, encoded once for all objects of the series.
+"""Frames of a multi-frame object and its references to the CT's images, encoded once for all objects of the series.
 
 highdicom's constructors describe every frame and copy every pixel anew. They are given the images of few slices, as if
 they had one pixel each; references to all images, the groups of all frames and the pixels are put in when the object is
