@@ -25,6 +25,7 @@ from ctxai.cli_errors import check_value, input_error
 from ctxai.commands import COMMANDS
 from ctxai.errors import InputError, fault_of, printable
 from ctxai.files import explain_os_errors
+from ctxai.interrupts import keep_interrupts
 from ctxai.offline import configure_offline_mode
 from ctxai.output_folder import locked
 from ctxai.suggestions import did_you_mean
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _begin_log()
         configure_offline_mode()
-        with explain_os_errors(), _closed_to_others(), _interrupts():
+        with explain_os_errors(), _closed_to_others(), keep_interrupts(), _interrupts():
             run_command(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         print(f"error: {printable(error)}", file=sys.stderr)  # noqa: T201

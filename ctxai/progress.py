@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ctxai.interrupts import raise_interrupt
+
 T = TypeVar("T")
 
 #: One line for every epoch of a training; the command line shows it where there is no terminal for a bar.
@@ -26,7 +28,9 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     if total is None and isinstance(items, Sized):
         total = len(items)
     with _bar() as progress:
-        yield from progress.track(items, total=total, description=description)
+        for item in progress.track(items, total=total, description=description):
+            raise_interrupt()
+            yield item
 
 
 def run_jobs(function: Callable[..., T], jobs: list[tuple], description: str, workers: int = 0) -> Iterator[T]:

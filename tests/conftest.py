@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 #: Fixtures that the tests of several folders share.
-pytest_plugins = ["trees"]
+pytest_plugins = ["dropped_interrupt", "trees"]
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.warnings import PossibleUserWarning
 
 from ctxai.errors import RunError, one_line
+from ctxai.interrupts import keep_interrupts, raise_interrupt
 from ctxai.progress import console, quiet_lightning
 from ctxai.training.checkpoints import CHECKPOINT, AtomicCheckpointIO
 from ctxai.training.distributed import CoordinatedStop, logger, process_environment
@@ -55,6 +56,22 @@ class SeedEveryStep(Callback):
         )
 
 
+class EndWhenInterrupted(Callback):
+    """End before the next batch by a Ctrl-C that no batch has raised."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Raise it."""
+        raise_interrupt()
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Raise it."""
+        raise_interrupt()
+
+
 def train_resumably(
     model: Model,
     data: pl.LightningDataModule,
@@ -86,7 +103,7 @@ def train_resumably(
         KeyboardInterrupt: when asked to end, by Ctrl-C or SIGTERM.
     """
     quiet_lightning()
-    shared: list[Callback] = [SeedEveryStep(seed), together]
+    shared: list[Callback] = [SeedEveryStep(seed), EndWhenInterrupted(), together]
     record = make_logger(execution.logger, work_dir)
     if record:
         shared.append(LearningRateMonitor("epoch"))
@@ -115,7 +132,7 @@ def train_resumably(
     found = checkpoint if execution.resume and checkpoint.is_file() else None
     if found:
         logger.info("resuming from %s", found)
-    with warnings.catch_warnings():
+    with keep_interrupts(), warnings.catch_warnings():
         for message, category in _EXPECTED_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=category)
         try:

@@ -16,6 +16,7 @@ from ctxai.training.settings import ComputeConfig, Execution
 from ctxai.training.trainer import CHECKPOINT, fit
 
 from cohorts import sphere_store
+from dropped_interrupt import interrupt_in_destructor
 from interrupted import StopAfter
 
 
@@ -80,6 +81,17 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(store,
     resumed = fit(*prepare(store, epochs=4), tmp_path / "cut", execution=Execution(accelerator="cpu"))
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.epoch_losses == whole.epoch_losses
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_ends_the_training(store, tmp_path, interruptible):
+    class InterruptedOnce(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                interrupt_in_destructor()
+
+    with pytest.raises(KeyboardInterrupt, match=r"at its beginning|step \d+"):
+        fit(*prepare(store, epochs=4), tmp_path, execution=Execution(accelerator="cpu"), callbacks=[InterruptedOnce()])
 
 
 def test_the_resume_checkpoint_holds_nothing_but_plain_values(store, tmp_path):
