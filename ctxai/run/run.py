@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save
 
 from ctxai.data.settings import ViewConfig
 from ctxai.data.targets import TargetTable
-from ctxai.data.views import as_patches, render_own_views, turn, turn_back
-from ctxai.errors import InputError, RunError, one_line
+from ctxai.data.views import as_patches
+from ctxai.errors import RunError, one_line
 from ctxai.explain.base import Attribution
 from ctxai.files import atomic_folder, json_sha256, json_text, sha256, write_json, write_text
 from ctxai.folder_kinds import refuse_to_lose
@@ -45,19 +45,19 @@ from ctxai.run.files import (
     file_checksums,
     read_run_files,
 )
+from ctxai.run.forward import checked_patches, outlines_of_patches, outputs_of_patches
 from ctxai.run.members import rating_spread
 from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
-from ctxai.run.ood import Novelty, outputs_and_features
+from ctxai.run.ood import Novelty
 from ctxai.run.recentring import displacement_mm, within
 from ctxai.run.target_calibration import TableCalibration
 from ctxai.run.targets import NamedTarget, parse_targets
+from ctxai.run.weights import stored_weights
 from ctxai.suggestions import did_you_mean
 from ctxai.training.settings import LOGS
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "hybrid_vit_lidc2d"
-
-_BATCH = 32
 
 
 @dataclass
@@ -165,7 +165,6 @@ class Run:
         """
         return self._pass(hu, centres_mm)[1].numpy()
 
-    @torch.inference_mode()
     def outlines(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
         """Share of each part of the central images that the run takes for nodule, (nodule, view, side, side).
 
@@ -176,15 +175,7 @@ class Run:
             InputError: as :meth:`outputs`.
             ModelError: when the run has learnt no outlines.
         """
-        patches = self._checked(hu)
-        found = []
-        for start in range(0, len(patches), _BATCH):
-            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
-            images = render_own_views(patches[start : start + _BATCH], self.views, (0.0,), centres)
-            flat = images.flatten(0, 1).to(self.model.device)
-            turned = [turn_back(self.model.outline(turn(flat, k)), k) for k in range(self.views.turns)]
-            found.append(torch.stack(turned).mean(0).unflatten(0, images.shape[:2]).float().cpu())
-        return torch.cat(found)
+        return outlines_of_patches(self.model, self.views, checked_patches(hu), centres_mm)
 
     def recentre(self, hu: np.ndarray | torch.Tensor, marks_mm: torch.Tensor | None = None) -> torch.Tensor:
         """From marks of nodules to the middle of the outlines that the run sees there, mm (nodule, 3).
@@ -198,43 +189,20 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        patches = self._checked(hu)
+        patches = checked_patches(hu)
         if not self.views.recentre_mm or not len(patches):
             return torch.zeros(len(patches), 3)
         outlines, side = self.outlines(patches, marks_mm).numpy(), self.views.field_of_view_mm
         moved = np.stack([displacement_mm(outline, self.views.views, side) for outline in outlines])
         return within(torch.from_numpy(moved).float(), self.views.recentre_mm)
 
-    def _checked(self, hu: np.ndarray | torch.Tensor) -> torch.Tensor:
-        patches = as_patches(hu)
-        if patches.ndim != 4:
-            raise InputError(
-                f"patches: expected (nodule, superior, posterior, left), found shape {tuple(patches.shape)}"
-            )
-        if not torch.isfinite(patches).all():
-            bad = int((~torch.isfinite(patches)).flatten(1).any(1).sum())
-            raise InputError(f"patches: {bad} of {len(patches)} hold NaN or infinite HU; expected finite numbers")
-        self.model.eval()
-        return patches
-
-    @torch.inference_mode()
     def _pass(
         self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and features of nodules."""
-        patches = self._checked(hu)
-        outputs = [torch.empty(0, len(self.target_names))]
-        features = [torch.empty(0, 0)]
-        for start in range(0, len(patches), _BATCH):
-            centres = None if centres_mm is None else centres_mm[start : start + _BATCH]
-            images = render_own_views(patches[start : start + _BATCH], self.views, centres_mm=centres)
-            flat = images.flatten(0, 1).to(self.model.device)
-            turned = [outputs_and_features(self.model, turn(flat, number)) for number in range(self.views.turns)]
-            for values, collected in zip(zip(*turned, strict=True), (outputs, features), strict=True):
-                collected.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
-        if not all(torch.isfinite(values).all() for values in outputs):
+        outputs, features = outputs_of_patches(self.model, self.views, checked_patches(hu), centres_mm)
+        if not torch.isfinite(outputs).all():
             raise RunError(f"run {self.name}: its outputs are NaN or infinite; its weights are damaged, train it again")
-        return torch.cat(outputs), torch.cat(features[1:] or features)
+        return outputs, features
 
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
@@ -269,7 +237,7 @@ class Run:
 
     def predict_marked(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
         """Predictions of nodules that may lie beside the centres of their patches: :meth:`recentre`, then `predict`."""
-        patches = self._checked(hu)
+        patches = checked_patches(hu)
         return self.predict(patches, self.recentre(patches))
 
     def save(self, path: Path | str, plots: Mapping[str, bytes] | None = None, logs: Path | None = None) -> None:
@@ -286,7 +254,7 @@ class Run:
         path = Path(path)
         refuse_to_lose(path, RUN_FILES)
         with atomic_folder(path) as folder:
-            (folder / WEIGHTS).write_bytes(save(_stored(self.model, self.config.half_precision)))
+            (folder / WEIGHTS).write_bytes(save(stored_weights(self.model, self.config.half_precision)))
             self.weights_sha256 = sha256(folder / WEIGHTS)
             self.provenance["weights_sha256"] = self.weights_sha256
             write_text(folder / CONFIG, self.config.to_yaml())
@@ -401,18 +369,3 @@ class Run:
         made = [make_method(self, method) for method in methods]
         named = [parse_targets([one], self.target_names)[0] if isinstance(one, str) else one for one in targets]
         return explain_patch(self, hu, made, named, views or self.views.views, recentre=True)
-
-
-def round_weights(model: torch.nn.Module) -> None:
-    """Round the parameters to half precision in place, so that a half-precision file loses nothing more."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
-
-
-def _stored(model: torch.nn.Module, half: bool) -> dict[str, torch.Tensor]:
-    parameters = {name for name, _ in model.named_parameters()}
-    return {
-        name: (value.half() if half and name in parameters else value).detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-    }

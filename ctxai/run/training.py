@@ -27,8 +27,9 @@ from ctxai.run.files import CONFIG, RUN_FILES
 from ctxai.run.learning_curve import learning_curve
 from ctxai.run.ood import Novelty
 from ctxai.run.provenance import provenance_of
-from ctxai.run.run import Run, round_weights
+from ctxai.run.run import Run
 from ctxai.run.target_calibration import TableCalibration
+from ctxai.run.weights import round_weights
 from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import check_execution, is_first_process
 from ctxai.training.settings import LOGS, Execution

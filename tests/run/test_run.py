@@ -14,7 +14,8 @@ from ctxai.errors import InputError, RunError
 from ctxai.files import sha256
 from ctxai.run.config import RunConfig
 from ctxai.run.files import file_checksums, refuse_edited
-from ctxai.run.run import Run, round_weights
+from ctxai.run.run import Run
+from ctxai.run.weights import round_weights
 
 from folders import contents
 
