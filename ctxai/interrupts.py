@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ _asked = threading.Event()
 def keep_interrupts() -> Iterator[None]:
     """Remember a Ctrl-C until the block ends, so that :func:`raise_interrupt` can raise it again.
 
+    Python does not print a traceback of one that it drops.
+
     It changes nothing outside the main thread, where no signal arrives, and where another handler is in place.
     """
     main = threading.current_thread() is threading.main_thread()
@@ -26,10 +29,16 @@ def keep_interrupts() -> Iterator[None]:
         _asked.set()
         raise KeyboardInterrupt
 
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            hook(unraisable)
+
+    hook, sys.unraisablehook = sys.unraisablehook, report
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _asked.clear()
 

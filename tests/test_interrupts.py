@@ -9,8 +9,6 @@ from ctxai.progress import track
 
 from dropped_interrupt import interrupt_in_destructor
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def test_a_dropped_interrupt_is_raised_at_the_next_item(interruptible):
     done = []

@@ -136,18 +136,21 @@ def test_ctrl_c_in_a_training_ends_in_one_line(store, tmp_path):
     out = tmp_path / "run"
     command = commands(Inputs(tmp_path), store, out)["train"]
     command[command.index("--optim.epochs") + 1] = "100000"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "ctxai", *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored below a job in the background
-    )
-    while process.poll() is None and not list(tmp_path.glob(".run.training/*")):
-        time.sleep(0.05)
-    time.sleep(5)  # most likely some epochs on
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
+    ) as process:
+        try:
+            while process.poll() is None and not list(tmp_path.glob(".run.training/*")):
+                time.sleep(0.05)
+            time.sleep(5)  # most likely some epochs on
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     where = r"at its beginning, since no checkpoint was written yet|step \d+, epoch \d+ of 100000"
     assert re.search(rf"interrupted; the same command goes on where it stopped: ({where})\n\Z", said)

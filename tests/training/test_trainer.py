@@ -83,7 +83,6 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(store,
     assert resumed.epoch_losses == whole.epoch_losses
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_drops_ends_the_training(store, tmp_path, interruptible):
     class InterruptedOnce(pl.Callback):
         def on_train_epoch_end(self, trainer, pl_module):
