@@ -219,7 +219,7 @@ def command_app(name: str) -> App:
 
 
 def help_text(name: str, width: int = 80) -> str:
-    """What ``ctxai NAME --help`` prints, in lines of at most ``width`` characters."""
+    """Text of ``ctxai NAME --help``, in lines of at most ``width`` characters."""
     text = io.StringIO()
     command_app(name).meta.help_print([name], console=Console(file=text, width=width))
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

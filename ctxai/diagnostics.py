@@ -1,4 +1,4 @@
-"""What ctxai needs and what it can use, looked for on this machine: nothing is fetched, nothing names a place."""
+"""Required and optional software of ctxai on this machine: nothing is fetched, no path is named."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _python() -> Iterator[Check]:
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """What the package requires: always (an empty ``extra``), or for one of its optional parts."""
+    """Requirements of the package: always (an empty ``extra``), or for one of its optional parts."""
     found = [Requirement(text) for text in metadata.requires("ctxai") or ()]
     always = [one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})]
     if not extra:
@@ -181,7 +181,7 @@ def _memory_gb() -> float | None:
 
 
 def _accelerators(area: str) -> Iterator[Check]:
-    """What torch can compute on, asked of torch itself."""
+    """Devices that torch can compute on, as torch reports them."""
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What everything that is written says of its limits."""
+"""Limits that every written file states."""
 
 RESEARCH_USE_ONLY = "research use only"
 #: Said in full wherever there is room for it.

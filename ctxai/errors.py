@@ -13,7 +13,7 @@ class CtxaiError(Exception):
 
 
 class InputError(CtxaiError):
-    """What the user gave cannot be used; the command line prints it as one line and exits with code 2.
+    """Input that cannot be used; the command line prints the message as one line and exits with code 2.
 
     The message names the file or nodule, what was expected, what was found, and what to do.
     """
@@ -45,7 +45,7 @@ def one_line(error: Exception) -> str:
 
 
 def kind_of(error: BaseException) -> str:
-    """What kind of error it is: the system's words for its own, else the class, for words may quote the data."""
+    """Kind of an error: the system's words for its own, else the class, since words may quote the data."""
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 

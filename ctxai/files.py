@@ -138,7 +138,7 @@ def write_json(target: Path | str, value: Any, sort_keys: bool = True) -> None:
 
 
 def json_text(value: Any, sort_keys: bool = True) -> str:
-    """What :func:`write_json` writes."""
+    """Text that :func:`write_json` writes."""
     return json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False) + "\n"
 
 

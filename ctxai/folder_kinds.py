@@ -1,4 +1,4 @@
-"""What a folder is, told by the files in it: a store where a run was expected is the commonest slip."""
+"""Kind of a folder, by the files in it: a store where a run was expected is the commonest slip."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KINDS = {
 
 
 def kind_of(folder: Path) -> str:
-    """What a folder is, empty where nothing tells."""
+    """Kind of a folder; empty where no file tells."""
     return next((kind for name, kind in _KINDS.items() if (folder / name).is_file()), "")
 
 

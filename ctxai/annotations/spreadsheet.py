@@ -58,7 +58,7 @@ def read_table(path: Path, expected: str) -> tuple[list[str], list[tuple[int, di
 
 
 def _text(path: Path, expected: str) -> str:
-    """What a file says, whatever it is encoded in."""
+    """Text of a file in any common encoding."""
     content = path.read_bytes()
     if content.startswith(_EXCEL):
         raise _no_table(path, "it may be an Excel workbook: save it as CSV", expected)

@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def outline(self) -> str:
-        """What maps are measured against: the planted evidence, or else what readers outlined."""
+        """Truth that maps are measured against: the planted evidence, or else the readers' outlines."""
         return "evidence" if "evidence" in self.subjects.masks else "readers"
 
 

@@ -121,7 +121,7 @@ def _refuse_others(out_dir: Path) -> None:
 
 
 def _metadata(run: Run) -> dict[str, Any]:
-    """What MONAI's metadata schema asks for."""
+    """Metadata by MONAI's schema."""
     from ctxai.data.patches import AIR_HU
     from ctxai.run.bundle import PATCH_SHAPE, BundleNetwork
 

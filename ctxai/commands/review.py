@@ -92,7 +92,7 @@ def _ct_images(one: ReviewedSeries, ct: Path | None) -> Iterator[list[Path]]:
 
 
 def _open_report(out_dir: Path, browser: bool) -> None:
-    """What there is without a viewer."""
+    """Files to open without a viewer."""
     report = out_dir / REPORT
     if not report.is_file():
         raise InputError(

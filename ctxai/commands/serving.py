@@ -1,4 +1,4 @@
-"""What commands with a local page share: saying its address, opening it, and ending in order."""
+"""Common to commands with a local page: telling its address, opening it, and ending in order."""
 
 from __future__ import annotations
 

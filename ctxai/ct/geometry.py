@@ -1,4 +1,4 @@
-"""What is wrong, or unusual, in the geometry of a CT series, by name."""
+"""Faults and peculiarities in the geometry of a CT series, by name."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def series_key(series_uid: str) -> str:
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """What is needed of one CT image, without its pixels.
+    """Attributes of one CT image that are needed, without its pixels.
 
     Attributes:
         position: ImagePositionPatient, LPS mm of the centre of the first pixel.

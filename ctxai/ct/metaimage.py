@@ -37,7 +37,7 @@ _SPACING_MM, _POSITION_MM = (1e-3, 1e2), 1e5
 
 @dataclass(frozen=True)
 class _Header:
-    """What a MetaImage header says: where the voxels lie in the patient, and in which file they begin where."""
+    """A MetaImage header: where the voxels lie in the patient, and in which file and at which byte they begin."""
 
     grid: Grid
     voxel: np.dtype

@@ -22,7 +22,7 @@ _NIFTI_AT, _NIFTI = 344, {b"n+1\0", b"ni1\0"}
 
 
 def kind_of_file(path: Path) -> str:
-    """What a file is that is no CT image: the name of its SOP class, or of another format."""
+    """Kind of a file that is no CT image: the name of its SOP class, or of another format."""
     try:
         with path.open("rb") as file:
             start = file.read(352)

@@ -1,4 +1,4 @@
-"""What is said of a point that lies outside its CT: where the CT is, and what the numbers may be instead."""
+"""The error for a point outside its CT: where the CT is, and what the numbers may be instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def extent(grid: Grid) -> str:
 
 
 def suggest_coordinate_fix(grid: Grid, lps: np.ndarray) -> str:
-    """What a position outside a grid probably is, and what to do about it.
+    """Likely meaning of a position outside a grid, and the way out.
 
     Args:
         grid: of the CT.

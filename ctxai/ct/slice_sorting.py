@@ -126,7 +126,7 @@ def _grid(slices: list[SliceHeader], distances: np.ndarray, faults: dict[Fault, 
 
 
 def _kind(header: SliceHeader) -> tuple:
-    """What all slices of one volume share: orientation (to a thousandth) and layout."""
+    """Key that all slices of one volume share: orientation (to a thousandth) and layout."""
     spacing = (float(f"{mm:.4g}") for mm in header.pixel_spacing_mm)
     return (*(np.round(header.orientation, 3) + 0.0).tolist(), header.rows, header.columns, *spacing)
 

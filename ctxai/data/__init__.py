@@ -1,1 +1,1 @@
-"""What models see: the nodule store, its views, its Lightning data module."""
+"""Images for models: the nodule store, its views, its Lightning data module."""

@@ -1,4 +1,4 @@
-"""What a store holds for training: rows, targets, image statistics and loaders."""
+"""A store for training: rows, targets, image statistics and loaders."""
 
 from __future__ import annotations
 

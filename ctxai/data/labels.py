@@ -1,4 +1,4 @@
-"""What a run learns to predict, and which nodules it learns from: targets, patient-level folds, label checks."""
+"""Targets of a run, and the nodules it learns from: targets, patient-level folds, label checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NODULE_FOLDS = (
     "folds were drawn by nodule: patients lie on both sides of the split, so these figures are too good and only "
     "comparable with others of the same kind"
 )
-"""What has to stand beside every figure from such folds."""
+"""Remark beside every figure from such folds."""
 
 logger = logging.getLogger(__name__)
 

@@ -127,7 +127,7 @@ class TrainingLoader:
 
     @property
     def sampler(self) -> TrainingLoader:
-        """What Lightning tells the epoch to."""
+        """The object that Lightning calls ``set_epoch`` of."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

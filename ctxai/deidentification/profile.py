@@ -28,7 +28,7 @@ from ctxai.suggestions import did_you_mean
 
 
 class Retain(StrEnum):
-    """What may be kept beyond the Basic Profile, by the options of PS3.15 E.3."""
+    """Options of PS3.15 E.3 that keep more than the Basic Profile."""
 
     UIDS = "uids"
     DATES = "dates"
@@ -158,7 +158,7 @@ class Confidentiality:
 
     @property
     def method_codes(self) -> tuple[Code, ...]:
-        """What was done, in the words of DICOM's context group 7050."""
+        """Methods that were applied, in the words of DICOM's context group 7050."""
         return (*_ALWAYS, *(_OPTION[option] for option in Retain if option in self.retain))
 
     @property
@@ -255,7 +255,7 @@ def parse_retained(names: Iterable[str]) -> frozenset[Retain]:
 
 
 def asked_for(deidentify: bool, retain: Sequence[str], key: Path | None) -> Confidentiality | None:
-    """What the command line's options ask for; None where they do not ask to deidentify.
+    """Profile by the command line's options; None where they do not ask to deidentify.
 
     Args:
         deidentify: whether to.

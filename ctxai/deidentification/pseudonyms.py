@@ -1,4 +1,4 @@
-"""What stores and runs call patients: LIDC-IDRI's public ids as they are, all others by pseudonyms under a secret."""
+"""Names of patients in stores and runs: LIDC-IDRI's public ids as they are, pseudonyms under a secret for others."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Attribution(ABC):
     class_specific: ClassVar[bool]
     """Whether maps of different targets differ."""
     resolution: ClassVar[str] = "patch"
-    """What one value stands for: a "patch" (token) or a "pixel"."""
+    """Unit of one value: a "patch" (token) or a "pixel"."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Out of "attention", "gradients" and "training" (an optimisation before the first map)."""
     reference: ClassVar[str]
@@ -82,7 +82,7 @@ class Attribution(ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the method was made with, apart from the model, by argument name."""
+        """Options of the method, without the model, by argument name."""
         parameters = list(inspect.signature(type(self).__init__).parameters)[2:]
         return {name: getattr(self, name) for name in parameters if hasattr(self, name)}
 

@@ -40,7 +40,7 @@ class Contrast:
 
     @property
     def name(self) -> str:
-        """What to call it in file names and reports."""
+        """Name in file names and reports."""
         return str(self.positive) if self.negative is None else f"{self.positive}-{self.negative}"
 
     def by_index(self, index_of: Callable[[int | str], int]) -> Contrast:

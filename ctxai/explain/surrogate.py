@@ -79,4 +79,4 @@ class SurrogateAttribution(Attribution):
 
     @abstractmethod
     def _hidden(self, image: Tensor) -> Tensor | float:
-        """What hidden pixels of ``image`` (1, C, H, W) are set to."""
+        """Values of hidden pixels of ``image`` (1, C, H, W)."""

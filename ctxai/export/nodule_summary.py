@@ -1,4 +1,4 @@
-"""What is said of a nodule in words and numbers: the common content of the structured report and the PDF."""
+"""A nodule in words and numbers: the content that the structured report and the PDF share."""
 
 from __future__ import annotations
 

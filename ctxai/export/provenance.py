@@ -1,4 +1,4 @@
-"""What an exported map says about itself: how it was made, by what, and of which nodules."""
+"""Provenance of an exported map: how it was made, by which model, and of which nodules."""
 
 from __future__ import annotations
 

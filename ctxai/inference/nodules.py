@@ -57,7 +57,7 @@ class NoduleCandidate:
 def describe_series(
     groups: Iterable[Sequence[SliceHeader]], names: Pseudonymizer | None = None, rules: GeometryRules = STRICT
 ) -> list[CTDescription]:
-    """What annotation sources need of some series; those without a CT slice are left out.
+    """Series as annotation sources need them; those without a CT slice are left out.
 
     Args:
         groups: headers of each series.

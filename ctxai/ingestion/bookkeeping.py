@@ -1,4 +1,4 @@
-"""What ``ctxai ingest`` keeps beside the voxels of a store: the manifest, what is known before, a file per series."""
+"""Files of ``ctxai ingest`` beside a store's voxels: the manifest, earlier results, a file per series."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TreeOptions:
-    """What to ingest of a DICOM tree.
+    """A DICOM tree, and which of its series and nodules are ingested.
 
     Attributes:
         dicom_dir: the tree; damaged images are left out with a warning.

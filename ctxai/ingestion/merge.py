@@ -1,4 +1,4 @@
-"""``ctxai ingest --merge``: the store's table out of the parts of all series, and what is said of it."""
+"""``ctxai ingest --merge``: the store's table out of the parts of all series, with its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ingestion needs of LIDC-IDRI: the manifest's rows beside the readers' outlines."""
+"""LIDC-IDRI for ingestion: the manifest's rows beside the readers' outlines."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ RATING_MAXIMUM = {name: 6 if name == "calcification" else 4 if name == "internal
 
 @dataclass(frozen=True)
 class CohortRules:
-    """What makes a nodule usable, as data.
+    """Conditions under which a nodule is usable, as data.
 
     Attributes:
         name: name of the cohort.

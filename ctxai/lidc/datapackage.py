@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
 
 
 def describe(tables: dict[str, pd.DataFrame], texts: dict[str, bytes], rules: CohortRules) -> dict[str, object]:
-    """What ``datapackage.json`` says of the CSV files with ``texts`` that hold ``tables``."""
+    """Contents of ``datapackage.json`` for CSV files with ``texts`` that hold ``tables``."""
     return {
         "name": "lidc-idri-manifest",
         "title": "Scans, nodules, readings and folds of LIDC-IDRI",

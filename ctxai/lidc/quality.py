@@ -1,4 +1,4 @@
-"""What is known to be wrong or unusual with LIDC-IDRI's scans and readings before a voxel is read, by name."""
+"""Known faults and peculiarities of LIDC-IDRI's scans and readings, by name, before a voxel is read."""
 
 from __future__ import annotations
 

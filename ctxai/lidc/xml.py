@@ -46,7 +46,7 @@ class XmlReading:
 
 @dataclass(frozen=True, eq=False)
 class XmlAnnotation:
-    """What one XML file says: the series and its readings, in the file's order (session by session)."""
+    """One XML file: the series and its readings, in the file's order (session by session)."""
 
     series_uid: str
     readings: tuple[XmlReading, ...]

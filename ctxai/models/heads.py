@@ -71,7 +71,7 @@ class OrdinalHeads(nn.Module):
 
 
 class AuxiliaryHeads(nn.Module):
-    """What is learnt beside the targets, from the embedding (N, width) and the patch tokens (N, token, width).
+    """Auxiliary outputs, from the embedding (N, width) and the patch tokens (N, token, width).
 
     Args:
         width: of the tokens and of the embedding.

@@ -126,7 +126,7 @@ class HeadsConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What training minimises.
+    """Terms of the loss.
 
     Args:
         balance: weight the malignancy loss so that malignant and benign nodules count the same in all; a soft label

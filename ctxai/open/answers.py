@@ -52,7 +52,7 @@ class Question:
 
 @dataclass
 class Answer:
-    """What is known so far.
+    """Results so far.
 
     Attributes:
         stage: what is being worked on; ``done`` or ``failed`` at the end.

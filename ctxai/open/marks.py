@@ -88,7 +88,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reader says of the answer about a nodule.
+    """A reader's verdict on the answer about a nodule.
 
     Attributes:
         series: key of the series.

@@ -1,4 +1,4 @@
-"""What a reader has done, kept so that a kill loses no click.
+"""A reader's marks and verdicts, kept so that a kill loses no click.
 
 The journal is the truth: a line of JSON for every click, appended and flushed to the disk before the page is answered.
 The tables that other programs read are made from it after every line, each replaced whole::

@@ -179,7 +179,7 @@ def _of_dicom(group: list[SliceHeader]) -> OpenedSeries:
 
 
 def _texts(path: Path) -> dict[str, str]:
-    """What the header calls the series; nothing that names the patient."""
+    """Description of the series by its header, without the patient's name."""
     try:
         with without_warnings():
             dataset = open_dataset(path, stop_before_pixels=True, specific_tags=list(_TEXTS))

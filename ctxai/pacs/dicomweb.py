@@ -74,7 +74,7 @@ class DicomWebPeer:
             yield self._outcome(path, str(header.SOPInstanceUID), advice, response)
 
     def _outcome(self, path: Path, sop_uid: str, syntax_advice: str, response: requests.Response) -> Outcome:
-        """What the answer says of the object; PacsError where it says nothing of it."""
+        """Status of the object in the answer; PacsError where it is not named there."""
         answer = read_stow_answer(response.content, response.headers.get("Content-Type", ""))
         outcome = None if answer is None else answer.outcome(path, sop_uid, syntax_advice)
         if outcome is not None and (response.ok or not outcome.accepted):

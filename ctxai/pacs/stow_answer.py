@@ -65,7 +65,7 @@ def read_stow_answer(body: bytes, content_type: str) -> StowAnswer | None:
 
 
 def describe_body(response: requests.Response) -> str:
-    """What a body is, in a few words: the title of a page, the message of a JSON error, or its kind."""
+    """A body in a few words: the title of a page, the message of a JSON error, or its kind."""
     kind = response.headers.get("Content-Type", "").split(";")[0].strip() or "no content type"
     if not response.content:
         return "empty"

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Watcher:
-    """What happens to every series that has come.
+    """Steps of every series that has come.
 
     Attributes:
         inbox: storage service.

@@ -38,7 +38,7 @@ class MapFile:
 
     @property
     def column(self) -> str:
-        """What the columns of predictions.csv about this map begin with."""
+        """Prefix of the columns of predictions.csv about this map."""
         return f"{self.method}_{self.target}"
 
 

@@ -31,7 +31,7 @@ class Figure:
     Attributes:
         name: its heading.
         value: as it is shown.
-        meaning: what it says, in a sentence.
+        meaning: its meaning, in a sentence.
         doubt: why it speaks against believing the map; empty where it does not.
     """
 
@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class MapTrust:
-    """What is known of a map.
+    """Results of the checks of a map.
 
     Attributes:
         figures: those that predictions.csv has.

@@ -1,4 +1,4 @@
-"""What the MONAI bundle of a run is made of: nodules of an image, their patches, the network, the table it writes."""
+"""Parts of a run's MONAI bundle: nodules of an image, their patches, the network, the table it writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REVERSE = np.eye(4)[[2, 1, 0, 3]]  # index in the array's order <-> (column, ro
 
 
 def nodules(image: str | Path, points: str | Path | None = None) -> list[dict[str, Any]]:
-    """What MONAI calls a data list: one entry for each nodule of an image.
+    """MONAI's data list: one entry for each nodule of an image.
 
     Args:
         image: a CT that MONAI reads.

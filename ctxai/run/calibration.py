@@ -1,4 +1,4 @@
-"""Calibration on held-out nodules: a probability that means what it says, and intervals that cover."""
+"""Calibration on held-out nodules: a probability that agrees with frequencies, and intervals that cover."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def conformal_half_width(errors: np.ndarray, alpha: float) -> float | None:
 
 
 def other_probabilities(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """What other calibrations than Platt's would make of some logits, for comparison.
+    """Other calibrations than Platt's of the same logits, for comparison.
 
     ``none``: sigmoid(logit). ``temperature``: sigmoid(logit / T), T by maximum likelihood. ``isotonic``: the rising
     step function of least squares, level beyond its ends.

@@ -1,4 +1,4 @@
-"""The files of a run folder, read and checked: all that can be said of a run before its network is built."""
+"""The files of a run folder, read and checked before the network is built."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ RUN_FILES = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class RunFiles:
-    """What a run folder says beside its weights; the fields are those of :class:`ctxai.run.run.Run`."""
+    """Contents of a run folder beside its weights; the fields are those of :class:`ctxai.run.run.Run`."""
 
     config: RunConfig
     calibration: Calibration | TableCalibration

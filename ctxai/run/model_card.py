@@ -21,7 +21,7 @@ NOT_A_DIAGNOSIS = (
     "Biomarkers are impressions too, on scales with few steps whose ends are rarely used; calcification is a list of "
     "kinds rather than a scale.",
 )
-"""What a radiologist's rating is not."""
+"""Limits of a radiologist's rating."""
 
 BASELINE_TITLES = {
     "diameter": "diameter alone",
@@ -155,7 +155,7 @@ def _placing(config: RunConfig) -> list[str]:
 
 
 def _design(config: RunConfig) -> list[str]:
-    """What differs from a plain transformer with linear heads."""
+    """Differences from a plain transformer with linear heads."""
     backbone, heads, erase, lines = config.backbone, config.heads, config.augment.erase, []
     if backbone.stem:
         widths = ", ".join(map(str, backbone.stem))

@@ -1,4 +1,4 @@
-"""What `ctxai pretrain` leaves: a folder with a backbone that was trained without labels, and where it comes from."""
+"""The folder of `ctxai pretrain`: a backbone that was trained without labels, and its origin."""
 
 from __future__ import annotations
 

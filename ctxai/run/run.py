@@ -155,7 +155,7 @@ class Run:
         return self._pass(hu, centres_mm)[0]
 
     def features(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> np.ndarray:
-        """What novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
+        """Features that novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
 
         Args:
             hu, centres_mm: as :meth:`outputs`.

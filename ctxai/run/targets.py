@@ -20,7 +20,7 @@ def name_of(target: NamedTarget) -> str:
 
 
 def identity_of(target: NamedTarget) -> dict[str, str]:
-    """What a target's map depends on beyond its name: a concept's direction, by checksum."""
+    """Dependence of a target's map beyond its name: a concept's direction, by checksum."""
     if not isinstance(target, Concept):
         return {}
     return {"concept_sha256": hashlib.sha256(target.vector.cpu().double().numpy().tobytes()).hexdigest()}

@@ -116,7 +116,7 @@ def _labelled(config: RunConfig, data: NoduleDataModule) -> tuple[str, ...] | tu
 
 
 def _record(model: NoduleClassifier, config: RunConfig) -> dict[str, object]:
-    """What `metrics.json` says of the training."""
+    """Figures of the training in `metrics.json`."""
     record: dict[str, object] = {"epoch_losses": [round(loss, 6) for loss in model.epoch_losses]}
     if model.epoch_validation:
         record["monitored"] = [
@@ -207,7 +207,7 @@ def _work_folder(run_dir: Path, config: RunConfig, store: dict[str, object], exe
 
 
 def interrupted(folder: Path, options: Path, now: str) -> str:
-    """What to say of an interrupted training of other options: which one differs, and the ways out.
+    """Error for an interrupted training of other options: the option that differs, and the ways out.
 
     Args:
         folder: its checkpoints.

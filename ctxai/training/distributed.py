@@ -61,7 +61,7 @@ def check_execution(execution: Execution, compute: ComputeConfig = ComputeConfig
 
 
 def process_environment(execution: Execution) -> ClusterEnvironment:
-    """What tells Lightning which of the processes this one is: SLURM's ``srun``, ``torchrun``, or Lightning itself.
+    """Source of this process's rank for Lightning: SLURM's ``srun``, ``torchrun``, or Lightning itself.
 
     A process that SLURM runs alone (a batch script, a job of one task) starts the others as it would without SLURM.
     Lightning does not put jobs back into SLURM's queue: it would leave a checkpoint of its own in the working folder.

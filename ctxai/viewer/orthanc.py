@@ -70,7 +70,7 @@ def free_port() -> int:
 
 
 def ends_with_us() -> list[str]:
-    """What goes before a command line, so that the program ends with this process; nothing where no system helps."""
+    """Prefix of a command line, so that the program ends with this process; empty where the system has none."""
     if sys.platform != "linux":
         return []
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("with_parent.py")), str(os.getpid())]

@@ -1,4 +1,4 @@
-"""What of a result folder of ``ctxai explain`` a viewer shows: DICOM objects, and the CT that they belong to."""
+"""Files of a result folder of ``ctxai explain`` for a viewer: DICOM objects, and the CT that they belong to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WrittenObject:
 
     Attributes:
         path: its file.
-        content_label: what it holds, in the words of the objects' writers; empty for kinds that have none.
+        content_label: its ContentLabel (0070,0080); empty for kinds that have none.
     """
 
     path: Path

@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
                 shutil.copyfileobj(content, self.wfile, _BLOCK)
 
     def _forward(self) -> None:
-        """Ask Orthanc the same and hand on what it says, block by block."""
+        """Ask Orthanc the same and hand its answer on, block by block."""
         upstream = http.client.HTTPConnection(self.server.orthanc, timeout=_UPSTREAM_SECONDS)
         headers = {name: self.headers[name] for name in _FORWARDED if name in self.headers}
         headers |= self.server.authorization

@@ -178,7 +178,7 @@ class ExplanationBatch:
         return torch.cat([explainer.attribute(block, index) for block, index in blocks])
 
     def recall(self, key: Any, compute: Callable[[], Any]) -> Any:
-        """What ``compute`` gave the first time it was asked for under ``key``."""
+        """Result of ``compute`` at the first call with ``key``."""
         if key not in self._memory:
             self._memory[key] = compute()
         return self._memory[key]

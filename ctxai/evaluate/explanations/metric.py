@@ -40,7 +40,7 @@ class Metric(ABC):
     units: ClassVar[str]
     """Of a score: "output" is the target's own unit, a logit or a z-score."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What a batch has to hold beside images and maps, out of :data:`NEEDS`."""
+    """Fields that a batch needs beside images and maps, out of :data:`NEEDS`."""
     reference: ClassVar[str]
     """Where the metric is published."""
     published: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -68,12 +68,12 @@ class Metric(ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the metric was made with, by name."""
+        """Options of the metric, by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def label(self) -> str:
-        """What a result has to be called: the name, with the fill where there is one and options that differ."""
+        """Name of a result: the metric's, with the fill where there is one and options that differ."""
         given: list[str] = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -84,7 +84,7 @@ class Metric(ABC):
         return f"{self.name}[{', '.join(given)}]" if given else self.name
 
     def missing(self, batch: ExplanationBatch) -> list[str]:
-        """What this metric needs and ``batch`` does not hold, sorted."""
+        """Needed fields that ``batch`` lacks, sorted."""
         held = {
             "model": batch.model,
             "mask": batch.masks,
@@ -113,7 +113,7 @@ class Metric(ABC):
         return scores.astype(np.float64)
 
     def parts(self, batch: ExplanationBatch) -> np.ndarray:
-        """What :meth:`summary` needs of every image, float64 (N, m); rows can be drawn again for a bootstrap."""
+        """Values of every image for :meth:`summary`, float64 (N, m); rows can be drawn again for a bootstrap."""
         return self.score(batch)[:, None]
 
     def summary(self, parts: np.ndarray) -> float:

@@ -21,7 +21,7 @@ _Fill = Callable[[Tensor, ViewConfig | None, int], Tensor]
 
 
 def make_fill(name: str, images: Tensor, views: ViewConfig | None, seed: int) -> Tensor:
-    """What ``images`` (N, C, H, W), preprocessed, are filled with; of the same shape and in the same units.
+    """Fill of ``images`` (N, C, H, W), preprocessed; of the same shape and in the same units.
 
     In HU: ``lung_mean``, the mean of the image's own aerated lung; ``blur``, Gaussian of 6 mm; ``noise``, Gaussian with
     the mean and standard deviation of the image's own lung. Published: ``black`` (the window's lower end; Chefer),

@@ -19,7 +19,7 @@ LEAST_FLIPPED = 0.9
 
 @dataclass(frozen=True, eq=False)
 class PlantedCheck:
-    """What a run makes of planted nodules and their counterparts.
+    """Answers of a run to planted nodules and their counterparts.
 
     Attributes:
         auc: of the trait, on nodules of patients that the run has not seen.

@@ -1,4 +1,4 @@
-"""What the readers disagree on among themselves: each one against the others, and the run against the same others."""
+"""Disagreement among readers: each one against the others, and the run against the same others."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ POINTS = {
     "specificity_90": "at least 90 % specificity",
     "youden": "largest sum of sensitivity and specificity",
 }
-"""What each threshold was chosen for."""
+"""Criterion by which each threshold was chosen."""
 
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 _WANTED = 0.9

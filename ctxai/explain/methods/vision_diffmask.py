@@ -76,7 +76,7 @@ class VisionDiffMask(Attribution):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the method was made with; the checkpoint by its SHA-256, since files that are written name no paths."""
+        """Options of the method; the checkpoint by its SHA-256, since written files name no paths."""
         return super().options | {"checkpoint": self._checksum}
 
     def fit(

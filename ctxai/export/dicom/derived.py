@@ -1,4 +1,4 @@
-"""What all derived DICOM objects share: identity from content, origin, dates, and writing.
+"""Common parts of all derived DICOM objects: identity from content, origin, dates, and writing.
 
 A writer of one kind of object calls :func:`shared_arguments` for its highdicom constructor, adds what is its own, and
 ends with :func:`finish_and_write`.
@@ -73,7 +73,7 @@ def shared_arguments(source: SourceSeries, provenance: Provenance, title: str, s
 
 
 def document_arguments(source: SourceSeries) -> dict[str, Any]:
-    """What :func:`shared_arguments` lacks for objects that highdicom does not make from source images.
+    """Attributes beyond :func:`shared_arguments` of objects that highdicom does not make from source images.
 
     Patient and study are to be copied afterwards, by highdicom's ``copy_patient_and_study_information``.
     """
@@ -192,7 +192,7 @@ def _complete(dataset: Dataset, source: SourceSeries, provenance: Provenance) ->
         dataset.BodyPartExamined = BODY_PART
         dataset.DerivationDescription = provenance.describe(1024)
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = source.created
-    if _STATED_BY_SOURCE in source.first:  # highdicom copies the rest of what deidentification says of itself
+    if _STATED_BY_SOURCE in source.first:  # highdicom copies the other attributes of deidentification
         dataset[_STATED_BY_SOURCE] = source.first[_STATED_BY_SOURCE]
     for item in dataset.get("ContributingEquipmentSequence", []):
         if item.get("ManufacturerModelName") == "highdicom":

@@ -61,7 +61,7 @@ class HeatBand:
     colour: tuple[int, int, int]
 
     def label(self, target: str) -> str:
-        """What a person reads in the list of segments, at most the 64 characters that DICOM allows."""
+        """Segment Label in a viewer's list, at most the 64 characters that DICOM allows."""
         side = "against" if self.high <= 0 else "for"
         low, high = sorted((abs(self.low), abs(self.high)))
         share = f"{low:.0%} of scale and more" if high == 1 else f"{low:.0%} to {high:.0%} of scale"

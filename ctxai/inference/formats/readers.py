@@ -1,4 +1,4 @@
-"""What each reader drew and rated, as Segmentations and a Structured Report."""
+"""Outlines and ratings of each reader, as Segmentations and a Structured Report."""
 
 from __future__ import annotations
 

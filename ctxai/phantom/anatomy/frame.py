@@ -1,4 +1,4 @@
-"""What every part of the anatomy is placed by: one chest's coordinates on the coarse grid of some slices."""
+"""Coordinates of one chest, in which every part of the anatomy is placed, on the coarse grid of some slices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Habitus:
-    """What differs between bodies besides the thorax: mm, Hounsfield units, and yes or no.
+    """Differences between bodies besides the thorax: mm, Hounsfield units, and yes or no.
 
     Attributes:
         artery_hu, vein_hu: blood, high after contrast medium.

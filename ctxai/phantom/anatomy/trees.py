@@ -90,7 +90,7 @@ def scatter(
 
 @dataclass(frozen=True)
 class LungTrees:
-    """What branches in the lungs, as clouds: vessels, airways with their ``wall``, and the airways' ``lumen`` alone."""
+    """Trees in the lungs, as clouds: vessels, airways with their ``wall``, and the airways' ``lumen`` alone."""
 
     vessels: Cloud
     wall: Cloud

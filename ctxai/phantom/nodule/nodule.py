@@ -17,7 +17,7 @@ _CONTENT_HU = {"soft": SOLID_HU, "fluid": 8.0, "fat": -85.0, "air": SOLID_HU}
 
 @dataclass(frozen=True)
 class Lesion:
-    """What one nodule adds to the image, in the box of voxels at ``start`` [slice, row, column].
+    """Contribution of one nodule to the image, in the box of voxels at ``start`` [slice, row, column].
 
     Attributes:
         share: how much of each voxel the nodule fills, 0..1.

@@ -1,4 +1,4 @@
-"""What a nodule is drawn of: its edge, solid part, lobes, calcification, spikes and haze."""
+"""Parts of a drawn nodule: its edge, solid part, lobes, calcification, spikes and haze."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scanner adds: couch and air, blur, correlated noise and streaks, and the circle of reconstruction."""
+"""The scanner's part of the image: couch and air, blur, correlated noise, streaks, circle of reconstruction."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class _MaskOverlap(Metric):
             raise InputError(f"expected a threshold from 0 to below 1, found {self.threshold}")
 
     def found(self, batch: ExplanationBatch) -> Tensor:
-        """What the map marks, (N, H, W) bool."""
+        """Marked area of the map, (N, H, W) bool."""
         marked = above(batch.pixel_maps, self.threshold)
         return bounding_boxes(marked, int(self.end_pixel)) if self.boxes else marked
 
