@@ -20,6 +20,7 @@ from cyclopts.argument import ArgumentCollection
 from rich.console import Console
 
 from ctxai import __version__
+from ctxai.cli_backbone import follow_backbone
 from ctxai.cli_config import YamlOptions
 from ctxai.cli_errors import check_value, input_error
 from ctxai.commands import COMMANDS
@@ -211,7 +212,7 @@ def command_app(name: str) -> App:
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         config: Annotated[list[Path] | None, Parameter(consume_multiple=False, negative=(), help=_CONFIG)] = None,
     ) -> tuple[Callable[..., Any], inspect.BoundArguments]:
-        root.config = (*(YamlOptions(path, name) for path in reversed(config or [])), _complete)
+        root.config = (*(YamlOptions(path, name) for path in reversed(config or [])), follow_backbone, _complete)
         command, bound, _ = root.parse_args(words)
         return command, bound
 
@@ -245,6 +246,8 @@ def _complete(app: object, commands: tuple[str, ...], arguments: ArgumentCollect
     for argument in arguments:
         firsts = [number for number, token in enumerate(argument.tokens) if token.index == 0 and not token.keys]
         del argument.tokens[: firsts[-1] if firsts else 0]
+        if Path in get_args(argument.hint) and [token.value for token in argument.tokens] == ["null"]:
+            argument.tokens[:] = [Token(implicit_value=None, source=argument.tokens[0].source)]  # no file of this name
         check_value(argument)
         if not argument.keys and argument.has_tokens and is_dataclass(argument.field_info.default):
             for child in argument.children_recursive:

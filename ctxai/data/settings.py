@@ -20,7 +20,8 @@ class ViewConfig:
     Args:
         views: any of axial, coronal, sagittal.
         field_of_view_mm: side of the square that an image covers, centred on the patch centre.
-        pixels: side of the image in pixels.
+        pixels: side of the image in pixels. On the command line it follows a given backbone (what its published
+            weights are for) where it is not given.
         hu_window: Hounsfield units that are clamped to, lower and upper; the lower one is air.
         mean: mean of the clamped HU; training sets it from the training fold.
         std: standard deviation of the clamped HU; training sets it from the training fold.

@@ -81,6 +81,20 @@ def make_backbone(
     return model
 
 
+def patch_pixels(config: BackboneConfig, pixels: int) -> int:
+    """Side of a patch of the backbone, pixels, the architecture's own where ``patch_size`` is none.
+
+    Raises:
+        ModelError: as :func:`make_backbone`.
+    """
+    if config.patch_size is not None:
+        return config.patch_size
+    with torch.device("meta"):
+        patch = make_backbone(config, pixels, initialise=False).patch_embed.feat_ratio()
+    assert isinstance(patch, int)
+    return patch
+
+
 def _options(config: BackboneConfig, stride: int, any_size: bool, token_drop: float) -> dict[str, Any]:
     options: dict[str, Any] = dict.fromkeys(("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"), config.drop_rate)
     options["drop_path_rate"] = config.drop_path_rate

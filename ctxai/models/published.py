@@ -1,4 +1,4 @@
-"""Weights that timm publishes under a name: where they are, and whether they are on this machine."""
+"""What timm publishes under a name: input size, place of the weights, and whether they are on this machine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def hub_repository(name: str) -> str | None:
 
     published = timm.get_pretrained_cfg(name, allow_unregistered=False)
     return published.hf_hub_id if published and published.hf_hub_id else None
+
+
+def input_pixels(name: str) -> int | None:
+    """Side of the images that a named architecture, or its published weights, are for; None where timm names none."""
+    import timm
+
+    published = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return int(published.input_size[-1]) if published else None
 
 
 def cached_weights(name: str) -> Path | None:

@@ -19,7 +19,8 @@ class BackboneConfig:
     Args:
         name: a vision transformer of timm, such as vit_small_patch8_224.dino, vit_small_patch14_reg4_dinov2.lvd142m or
             vit_small_patch16_dinov3.lvd1689m; the tag after the dot names published weights.
-        patch_size: pixels per token side; none keeps the architecture's own. With a stem of timm's own, as in
+        patch_size: pixels per token side; none keeps the architecture's own. On the command line it follows a given
+            name (the architecture's own) or given weights where it is not given. With a stem of timm's own, as in
             vit_tiny_r_s16_p8_224, a multiple of the stem's stride.
         depth: number of blocks; none keeps the architecture's own.
         width: of the tokens, a multiple of the number of heads; none keeps the architecture's own.

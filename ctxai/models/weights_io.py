@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import logging
+import math
 import pickle
 import struct
 import warnings
@@ -62,12 +63,7 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
             or when the file holds a part of a backbone that the model does not have.
     """
     path = weights_file(path)
-    state = read_tensors(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise ModelError(f"{path}: holds a {type(state).__name__}, expected weights by name")
+    state = _by_name(path)
     expected = model.state_dict()
     try:
         state = backbone_in(state)
@@ -90,6 +86,43 @@ def load_weights(model: vision_transformer.VisionTransformer | eva.Eva, path: Pa
         model.load_state_dict(state)
     except _DAMAGE as error:
         raise ModelError(f"{path}: weights do not fit this backbone: {one_line(error)}") from None
+
+
+def sizes_in(path: Path) -> tuple[int | None, int | None]:
+    """Patch size and side of the images, pixels, of the backbone in a checkpoint; None where the file does not tell.
+
+    Args:
+        path: as of :func:`load_weights`.
+
+    Raises:
+        ModelError: when the file cannot be read as plain tensors, or holds no backbone.
+    """
+    path = weights_file(path)
+    try:
+        state = backbone_in(_by_name(path))
+        kernel, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
+        if kernel is None or kernel.ndim != 4 or any(name.startswith("patch_embed.backbone.") for name in state):
+            return None, None
+        patch = int(kernel.shape[-1])
+        side = 0 if positions is None else math.isqrt(positions.shape[-2])  # prefix tokens are fewer than a row
+        return patch, patch * side or None
+    except _DAMAGE as error:
+        raise ModelError(f"{path}: holds no backbone: {one_line(error)}") from None
+
+
+def _by_name(path: Path) -> dict[str, Any]:
+    """Weights of a checkpoint by name, without their wrappers.
+
+    Raises:
+        ModelError: as :func:`read_tensors`, and for a file that holds no weights by name.
+    """
+    state: Any = read_tensors(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ModelError(f"{path}: holds a {type(state).__name__}, expected weights by name")
+    return state
 
 
 def _check_patch_size(

@@ -15,6 +15,7 @@ from ctxai.data.plain_options import build_options, plain_options
 from ctxai.data.settings import AugmentConfig, FoldConfig, LabelKind, ViewConfig
 from ctxai.data.targets import Target, TargetTable, own_table
 from ctxai.errors import RunError, one_line
+from ctxai.models.backbone import patch_pixels
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.models.network import NoduleNetwork
 from ctxai.models.settings import BackboneConfig, HeadsConfig, LossConfig, OptimConfig, TuneConfig
@@ -112,7 +113,7 @@ class RunConfig:
         """
         from ctxai.data.datamodule import NoduleDataModule  # here: explaining does without Lightning
 
-        tokens = self.views.pixels // (self.backbone.patch_size or self.views.pixels)
+        side = 2 * self.views.pixels // patch_pixels(self.backbone, self.views.pixels) if self.heads.outline else 0
         data = NoduleDataModule(
             store_dir,
             self.views,
@@ -126,7 +127,7 @@ class RunConfig:
             self.compute.accumulate,
             auxiliary=self.heads.auxiliary,
             reader_weights=self.loss.reader_weights,
-            outline_side=2 * tokens if self.heads.outline else 0,
+            outline_side=side,
             own=self.own,
         )
         data.train_dataloader().limit(self.trainer.get(LIMIT))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +15,7 @@ from ctxai.commands.evaluate import evaluate
 from ctxai.commands.train import train
 from ctxai.data.settings import VIEWS, AugmentConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, RunError, StoreError
+from ctxai.models.backbone import make_backbone
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, OptimConfig
 from ctxai.run.run import Run
@@ -236,3 +238,39 @@ def test_flags_of_the_trainer_are_options_of_the_run(store, tmp_path):
 def test_all_folds_are_asked_for_by_one_word():
     _, values = parse(["train", "store", "run", "--folds", "all"])
     assert values.arguments["folds"] == FoldConfig(test="all")
+
+
+def test_patch_and_image_size_follow_a_backbone_unless_asked(tmp_path):
+    weights = tmp_path / "weights.pth"
+    torch.save(make_backbone(BackboneConfig(depth=1), 48).state_dict(), weights)
+    (tmp_path / "asked.yaml").write_text("views: {pixels: 64}")
+    named = ["--backbone.name", "vit_base_patch16_dinov3"]
+    assert sizes() == (8, 64)
+    assert sizes(*named) == (None, 256)
+    assert sizes(*named, "--backbone.patch_size", "8") == (8, 256)
+    assert sizes(*named, "--config", tmp_path / "asked.yaml") == (None, 64)
+    assert sizes("--backbone.name", "vit_small_patch14_reg4_dinov2") == (None, 518)
+    assert sizes("--backbone.weights", weights) == (8, 48)
+    assert sizes("--backbone.weights", weights, "--views.pixels", "32") == (8, 32)
+    assert sizes("--config", "lidc2d.yaml", "--backbone.weights", "null") == (8, 64)
+
+
+def sizes(*words):
+    _, values = parse(["train", "store", "run", *map(str, words)])
+    values.apply_defaults()
+    return values.arguments["backbone"].patch_size, values.arguments["views"].pixels
+
+
+def test_a_named_network_trains_at_its_own_sizes_and_a_file_of_others_is_refused(store, tmp_path, capsys):
+    weights = tmp_path / "patches-of-8.pth"
+    torch.save(make_backbone(BackboneConfig(depth=1), 32).state_dict(), weights)
+    named = ["--backbone.name", "vit_tiny_patch16_224", "--backbone.depth", "1"]
+    words = ["train", str(store.path), str(tmp_path / "run"), "--optim.epochs", "1", "--accelerator", "cpu", *named]
+    small = ["--views.pixels", "32", "--optim.batch_size", "8"]
+    assert main([*words, *small, "--backbone.weights", str(weights)]) == 2
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    assert "patches of 8 px, but this backbone has 16 px" in line and not (tmp_path / "run").exists()
+    assert main([*words, *small, "--heads.readout", "ordinal", "--heads.outline", "1"]) == 0
+    run = Run.load(tmp_path / "run")
+    assert run.config.backbone.patch_size is None and run.config.views.pixels == 32
+    assert run.outlines(np.zeros((1, 64, 64, 64), np.int16)).shape[-1] == 4  # two by two a token of 16 px
