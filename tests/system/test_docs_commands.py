@@ -59,7 +59,7 @@ GIVEN = {
     "docs/how-to/report.md": "ct-folder points.csv",
     "docs/how-to/review.md": "ct-folder points.csv",
     "docs/how-to/supply-chain.md": ".local/share/bash-completion/completions=empty .zfunc=empty",
-    "docs/how-to/train.md": "STORE=store OTHER_STORE=other-store",
+    "docs/how-to/train.md": "STORE=store OTHER_STORE=other-store LIDC-IDRI",
     "pipelines/README.md": "lidc.yaml",
 }
 
