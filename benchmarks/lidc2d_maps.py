@@ -9,8 +9,9 @@ and takes what is kept.
 
 Malignancy, and for the default map every other target (`--targets`). The random maps of the check are those of
 `ctxai explain`, the same for all nodules; `random_blocks` is a control: four further ones of each nodule. `passes_both`
-is the share that passes with either fill. `fidelity_lung` and `fidelity_blur` are means, 0 by chance. Intervals are
-95 %, from a bootstrap over patients; exact ones of patients for shares of 0 and 1.
+is the share that passes with either fill. `fidelity_lung` and `fidelity_blur` are means, 0 by chance.
+`inside_malignant` and `inside_benign` are `inside` of the nodules that the run predicts to be so. Intervals are 95 %,
+from a bootstrap over patients; exact ones of patients for shares of 0 and 1.
 
 Writes results/lidc2d_maps.csv.
 """
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lidc2d_hybrid import FOLDS, Row, report
+from lidc2d_hybrid import FOLDS, Row, kept_predictions, predict_fold, report
 from map_reliability import VARIANTS, Nodules, random_blocks, summary, unseen_rows
 from scipy.stats import binomtest
 
@@ -39,7 +40,7 @@ from ctxai.run.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "lidc2d_maps.csv"
 BLOCK, CONTROLS = 10, 4
-CONTROL = "random_blocks"
+CONTROL, PROBABILITY = "random_blocks", "malignancy_probability"
 METHODS = ("path_gradients", "cdam", "path_cdam, first block", "path_cdam, last block", "random_map", CONTROL)
 
 Task = tuple[str, str]
@@ -59,7 +60,8 @@ def main() -> None:
     tasks += [(METHODS[0], target) for target in given.targets if target != "malignancy"]
     if not given.summary:
         measure(given.work, given.nodules, tasks)
-    report(RESULTS, figures(given.work))
+    predicted = kept_predictions(given.work, "predictions", predict_fold)[["nodule_id", PROBABILITY]]
+    report(RESULTS, figures(given.work, predicted))
 
 
 def measure(work: Path, count: int, tasks: list[Task]) -> None:
@@ -99,14 +101,20 @@ def kept_file(work: Path, task: Task, fold: int, start: int) -> Path:
     return work / "hybrid_maps" / task[0].replace(", ", "_").replace(" ", "_") / task[1] / f"fold{fold}_{start:03}.csv"
 
 
-def figures(work: Path) -> list[Row]:
-    """All rows of the results: a method and target each, over all folds."""
+def figures(work: Path, predicted: pd.DataFrame) -> list[Row]:
+    """All rows of the results: a method and target each, over all folds.
+
+    Args:
+        work: where the figures of nodules are kept.
+        predicted: ``malignancy_probability`` of every ``nodule_id``.
+    """
     rows: list[Row] = []
     for method, target in [(method, "malignancy") for method in METHODS] + [(METHODS[0], name) for name in TARGETS[1:]]:
         files = sorted(kept_file(work, (method, target), 0, 0).parent.glob("fold*.csv"))
         if not files:
             continue
         table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+        table = table.merge(predicted, on="nodule_id", how="left", validate="many_to_one")
         columns = {name: values.to_numpy() for name, values in table.items()}
         counts = {"nodules": table["nodule_id"].nunique(), "patients": table["patient_id"].nunique()}
         found = bootstrap_patients(partial(shown, columns), columns["patient_id"])
@@ -129,7 +137,13 @@ def shown(columns: Mapping[str, np.ndarray], drawn: np.ndarray) -> dict[str, flo
     names = ("passes_lung", "passes_blur", "fidelity_lung", "fidelity_blur")
     found = {name: float(rows[name].mean()) for name in names}
     found["passes_both"] = float((rows["passes_lung"] & rows["passes_blur"]).mean())
-    return found | (summary(rows) if "inside" in rows else {})
+    if "inside" not in rows:
+        return found
+    malignant = rows[PROBABILITY] >= 0.5
+    for name, chosen in (("malignant", malignant), ("benign", ~malignant)):
+        inside = rows["inside"][chosen & ~np.isnan(rows["inside"])]
+        found[f"inside_{name}"] = float(inside.mean()) if len(inside) else float("nan")
+    return found | summary(rows)
 
 
 if __name__ == "__main__":

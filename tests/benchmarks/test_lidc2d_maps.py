@@ -41,9 +41,11 @@ def test_a_moved_mark_counts_in_both_directions():
     moved = table().assign(
         rho_1=[0.9] * 4, rho_2=[0.7] * 4, sign_1=[0.1] * 4, sign_2=[0.0] * 4, peak_mm_1=[1.0] * 4, peak_mm_2=[3.0] * 4
     )
-    found = shown(arrays(moved.assign(inside=[0.5, 0.7, np.nan, 0.3])), np.arange(4))
+    inside = {"inside": [0.5, 0.7, np.nan, 0.3], "malignancy_probability": [0.9, 0.2, 0.9, 0.7]}
+    found = shown(arrays(moved.assign(**inside)), np.arange(4))
     assert found["rho"] == pytest.approx(0.8) and found["sign"] == pytest.approx(0.05)
     assert found["peak_mm"] == 2 and found["inside"] == pytest.approx(0.5)
+    assert found["inside_malignant"] == pytest.approx(0.4) and found["inside_benign"] == pytest.approx(0.7)
 
 
 def test_a_share_of_one_has_an_interval(tmp_path):
@@ -52,7 +54,8 @@ def test_a_share_of_one_has_an_interval(tmp_path):
     file = kept_file(tmp_path, ("random_blocks", "malignancy"), 0, 0)
     file.parent.mkdir(parents=True)
     rows.to_csv(file, index=False)
-    found = {row["figure"]: row for row in figures(tmp_path)}
+    predicted = pd.DataFrame({"nodule_id": range(40), "malignancy_probability": 0.5})
+    found = {row["figure"]: row for row in figures(tmp_path, predicted)}
     assert found["passes_blur"]["low"] == pytest.approx(0.025 ** (1 / 40)) and found["passes_blur"]["high"] == 1
     assert found["passes_lung"]["low"] < 0.75 < found["passes_lung"]["high"] < 1
     assert found["passes_lung"]["nodules"] == 40
