@@ -4,7 +4,8 @@
 
 CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold k + 1 calibrated on, the rest trained
 on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another
-seed, `hybrid_members` the mean of both log-odds, and `hybrid_features` the first together with a logistic regression
+seed, `hybrid_members` the mean of both log-odds, `hybrid_shifts` the first averaged over nine places up to 1.5 mm aside
+along rows and columns, and `hybrid_features` the first together with a logistic regression
 on features in the outline that the run itself sees. `diameter` is the outline's longest diameter,
 `radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
 the training patients, and `radiomics_fixed` the same with C = 0.1: they know a radiologist's outline, every other model
@@ -49,6 +50,7 @@ from ctxai.run.run import Run
 FOLDS = 5
 RESAMPLES = 1000
 RESULTS = Path(__file__).parent / "results" / "lidc2d_folds.csv"
+SHIFT_MM = 1.5
 RESNET_EPOCHS = 12  # at 64 px its epochs cost about five of the small transformer's
 
 TRAINED = {
@@ -69,7 +71,17 @@ MEANS = {
 }
 """Means of several models' log-odds."""
 
-MODELS = ("diameter", "radiomics", "radiomics_fixed", *TRAINED, "hybrid_features", "resnet18", "views", *MEANS)
+MODELS = (
+    "diameter",
+    "radiomics",
+    "radiomics_fixed",
+    *TRAINED,
+    "hybrid_shifts",
+    "hybrid_features",
+    "resnet18",
+    "views",
+    *MEANS,
+)
 """Names of all rows; `views` is pretrained averaged over the eight turns and mirror images."""
 
 COMPARED = (
@@ -81,6 +93,8 @@ COMPARED = (
     ("hybrid_members", "hybrid"),
     ("hybrid_members", "radiomics_fixed"),
     ("hybrid_members", "diameter"),
+    ("hybrid_shifts", "hybrid"),
+    ("hybrid_shifts", "radiomics_fixed"),
     ("hybrid_features", "hybrid"),
     ("hybrid_features", "radiomics_fixed"),
     ("hybrid_features", "diameter"),
@@ -165,9 +179,14 @@ def scores_of(model: str, fold: int, crops: Path, work: Path) -> np.ndarray:
         return calibrated(run, turned_outputs(run, Patches(store, rows, memory_limit_bytes=0)[rows]))
     if model == "hybrid_features":
         return with_own_features(trained_run("hybrid", fold, work), store, fold)
-    run = trained_run(model, fold, work)
+    run = trained_run("hybrid" if model == "hybrid_shifts" else model, fold, work)
     hu = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)[rows]
-    return calibrated(run, run.outputs(hu, run.recentre(hu))[:, 0])
+    centres = run.recentre(hu)
+    if model == "hybrid_shifts":
+        steps = (-SHIFT_MM, 0.0, SHIFT_MM)
+        places = [centres + torch.tensor([0.0, row, column]) for row in steps for column in steps]
+        return calibrated(run, torch.stack([run.outputs(hu, place)[:, 0] for place in places]).mean(0))
+    return calibrated(run, run.outputs(hu, centres)[:, 0])
 
 
 def with_own_features(run: Run, store: NoduleStore, fold: int) -> np.ndarray:
