@@ -3,11 +3,10 @@
     python benchmarks/lidc2d_folds.py CROPS_DIR WORK_DIR [--models hybrid radiomics …] [--folds 0 1 2 3 4]
 
 CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold k + 1 calibrated on, the rest trained
-on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another
-seed, `hybrid_members` the mean of both log-odds, `hybrid_shifts` the first averaged over nine places up to 1.5 mm aside
-along rows and columns, and `hybrid_features` the first together with a logistic regression
-on features in the outline that the run itself sees. `diameter` is the outline's longest diameter,
-`radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
+on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another seed,
+`hybrid_members` the mean of both log-odds, `hybrid_shifts` the first averaged over nine places up to 1.5 mm aside along
+rows and columns, and `hybrid_features` the first together with a logistic regression on features in the outline that
+the run itself sees. `diameter` is the outline's longest diameter, `radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
 the training patients, and `radiomics_fixed` the same with C = 0.1: they know a radiologist's outline, every other model
 sees pixels alone. A finished pair of model and fold is kept in WORK_DIR, so that a killed study goes on and models can
 be added one by one.
