@@ -6,10 +6,10 @@ CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold 
 on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another seed,
 `hybrid_members` the mean of both log-odds, `hybrid_shifts` the first averaged over nine places up to 1.5 mm aside along
 rows and columns, and `hybrid_features` the first together with a logistic regression on features in the outline that
-the run itself sees. `diameter` is the outline's longest diameter, `radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty from cross-validation among
-the training patients, and `radiomics_fixed` the same with C = 0.1: they know a radiologist's outline, every other model
-sees pixels alone. A finished pair of model and fold is kept in WORK_DIR, so that a killed study goes on and models can
-be added one by one.
+the run itself sees. `diameter` is the outline's longest diameter, `radiomics` a logistic regression on the hand-made
+features of radiomics.csv with a penalty from cross-validation among the training patients, and `radiomics_fixed` the
+same with C = 0.1: they know a radiologist's outline, every other model sees pixels alone. A finished pair of model and
+fold is kept in WORK_DIR, so that a killed study goes on and models can be added one by one.
 
 Writes results/lidc2d_folds.csv; rows of models that are not in WORK_DIR stay as they are. For every model: the area
 under the ROC curve in each fold, their mean, and `pooled`, one area over the nodules of all its folds. Where `minus`
@@ -63,6 +63,9 @@ TRAINED = {
 }
 """Runs: a file of configs, and the options in which they differ from it."""
 
+FROM_HYBRID = ("hybrid_shifts", "hybrid_features")
+"""Other scores by the runs of `hybrid`."""
+
 MEANS = {
     "hybrid_members": ("hybrid", "hybrid_seed1"),
     "members": ("pretrained", "random", "wide_window"),
@@ -70,17 +73,7 @@ MEANS = {
 }
 """Means of several models' log-odds."""
 
-MODELS = (
-    "diameter",
-    "radiomics",
-    "radiomics_fixed",
-    *TRAINED,
-    "hybrid_shifts",
-    "hybrid_features",
-    "resnet18",
-    "views",
-    *MEANS,
-)
+MODELS = ("diameter", "radiomics", "radiomics_fixed", *TRAINED, *FROM_HYBRID, "resnet18", "views", *MEANS)
 """Names of all rows; `views` is pretrained averaged over the eight turns and mirror images."""
 
 COMPARED = (
