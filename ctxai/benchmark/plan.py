@@ -105,7 +105,7 @@ def make_plan(
         "seed": seed,
         "version": __version__,
     }
-    return Plan(run, subjects, names, metrics, fill, effort, seed, json_sha256(content))
+    return Plan(run, subjects.to(run.model.device), names, metrics, fill, effort, seed, json_sha256(content))
 
 
 def unseen_rows(run: Run, store: NoduleStore) -> tuple[np.ndarray, PlantedCheck | None]:

@@ -80,8 +80,8 @@ def write_results(
     first, views = plan.shown, plan.run.views
     write_examples(
         out_dir / "examples.png",
-        (plan.subjects.images[first, 0] * views.std + views.mean).numpy(),
-        plan.subjects.masks[plan.outline][first].numpy(),
+        (plan.subjects.images[first, 0] * views.std + views.mean).cpu().numpy(),
+        plan.subjects.masks[plan.outline][first].cpu().numpy(),
         {name: maps_of(out_dir, name) for name in names},
         ["malignant" if plan.subjects.labels[image] == 1 else "benign" for image in first],
     )

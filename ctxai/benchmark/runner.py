@@ -33,7 +33,7 @@ def run_method(out_dir: Path, name: str, method: Attribution, plan: Plan) -> Non
     scores = every.groupby(keys, sort=False)["score"].mean().reset_index().assign(method=name)
     write_text(_place(out_dir, name, "csv"), scores.to_csv(index=False, lineterminator="\n", float_format="%.9g"))
     images = plan.subjects.images
-    maps = to_pixels(evaluated.maps[plan.shown, 0], image_size(images), method.upsampling).float().numpy()
+    maps = to_pixels(evaluated.maps[plan.shown, 0], image_size(images), method.upsampling).float().cpu().numpy()
     with atomic_path(_place(out_dir, name, "npy")) as temporary:
         np.save(temporary, maps, allow_pickle=False)
     record = {"digest": plan.digest, "options": method.options, "forward_passes": round(evaluated.forward_passes, 3)}

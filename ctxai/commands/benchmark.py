@@ -28,6 +28,7 @@ def benchmark(
     shard: Annotated[str, CLUSTER] = "0/1",
     seed: int = 0,
     resume: bool = True,
+    device: str = "auto",
 ) -> None:
     """Judge every explanation method by every metric, on the test fold of the store that the run was trained on.
 
@@ -56,6 +57,7 @@ def benchmark(
         seed: of the choice of nodules, of metrics' draws and of the bootstrap.
         resume: keep the methods that are done; a folder with scores of other options is refused. --no-resume judges
             all again and replaces such scores.
+        device: what the model and the metrics run on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
     """
     from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
     from ctxai.benchmark.results import RESULT_FILES, write_results
@@ -70,7 +72,7 @@ def benchmark(
     refuse_other(out_dir, BENCHMARK, (run_dir, store_dir))
     if not any((out_dir / "scores").glob("*.json")):
         refuse_foreign(out_dir, BENCHMARK, RESULT_FILES)
-    run, store = Run.open(run_dir), NoduleStore(store_dir)
+    run, store = Run.open(run_dir, device), NoduleStore(store_dir)
     rows, check = unseen_rows(run, store)
     chosen = choose_rows(store.table, rows, limit or len(rows), seed, run.own)
     effort = FULL if full else effort

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from ctxai.benchmark.plan import make_plan, unseen_rows
 from ctxai.cli import main
+from ctxai.data.store import NoduleStore
+from ctxai.evaluate.explanations.effort import Effort
+from ctxai.run.run import Run
 
 METHODS = ("cdam", "attention_map", "input_x_gradient")
 COMMON = ["--methods", *METHODS, "--targets", "malignancy", "spiculation", "--limit", "4", "--effort.again", "2"]
@@ -74,3 +79,21 @@ def test_shards_give_the_tables_once_all_are_done(axial_run, crops_store, tmp_pa
     paths = sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
     assert paths == sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert not [path for path in paths if (out / path).read_bytes() != (whole / path).read_bytes()]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_here_is_refused_in_one_line(axial_run, crops_store, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["benchmark", str(axial_run), str(crops_store), str(out), *COMMON, "--device", "cuda"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not out.exists()
+
+
+def test_the_nodules_are_where_the_model_is(axial_run, crops_store):
+    run, store = Run.open(axial_run), NoduleStore(crops_store)
+    run.to("meta")
+    plan = make_plan(run, store, unseen_rows(run, store)[0][:2], None, [], "lung_mean", Effort(), 0)
+    images = plan.subjects.first(1).images
+    assert {images.device.type, plan.subjects.labels.device.type, plan.subjects.masks["readers"].device.type} == {
+        "meta"
+    }
+    assert run.model(images).device.type == "meta"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,11 @@ class EvaluationSet:
 
     def __len__(self) -> int:
         return len(self.nodule_ids)
+
+    def to(self, device: torch.device) -> EvaluationSet:
+        """The same nodules, with images, labels and masks on a device."""
+        masks = {name: mask.to(device) for name, mask in self.masks.items()}
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), masks=masks)
 
     def first(self, count: int) -> EvaluationSet:
         """The first ``count`` nodules alone."""

@@ -34,7 +34,7 @@ class MethodScores:
     Attributes:
         scores: one row per target, metric and nodule; :data:`COLUMNS`.
         maps: (image, target, h, w).
-        forward_passes: processor time of explaining one target, in passes of the model without gradients.
+        forward_passes: time of explaining one target, in passes of the model without gradients.
     """
 
     scores: pd.DataFrame
@@ -91,12 +91,15 @@ def evaluate_method(
 
 
 def cost_of(run: Run, method: Attribution, subjects: EvaluationSet, target: str, repeats: int = 2) -> float:
-    """Processor time of one explanation in passes of the model, the least of repeats that take turns."""
+    """Time of one explanation in passes of the model, the least of repeats that take turns.
+
+    Of the processor; on a GPU, from the call to the end of its work.
+    """
     images = subjects.images[:_TIMED_IMAGES]
     passes, explanations = [], []
     for _ in range(repeats + 1):
-        passes.append(_seconds(lambda: _forward(run, images)))
-        explanations.append(_seconds(lambda: method.attribute(images, target=target)))
+        passes.append(_seconds(lambda: _forward(run, images), images.device))
+        explanations.append(_seconds(lambda: method.attribute(images, target=target), images.device))
     return min(explanations[1:]) / max(min(passes[1:]) / _PASSES, 1e-9)
 
 
@@ -106,10 +109,16 @@ def _forward(run: Run, images: Tensor) -> None:
             run.model(images)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    if device.type != "cuda":
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
     call()
-    return time.process_time() - start
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - start
 
 
 def _batch(
