@@ -78,7 +78,7 @@ def explain(
     *,
     run: Run | Path | str | None = None,
     methods: Sequence[str | Attribution] = ("cdam",),
-    targets: Sequence[str | Contrast | Concept] = ("malignancy",),
+    targets: Sequence[str | Contrast | Concept] | None = None,
     views: Sequence[str] | None = None,
     trust: bool = True,
     device: str = "auto",
@@ -91,7 +91,8 @@ def explain(
             optionally, nodule_id and diameter_mm, or Slicer markups; without it, LIDC-IDRI's annotation of the series.
         run: the model: a run, its folder, or its name; without it, the run that comes with the package.
         methods: names of explanation methods, or methods made for ``run.model`` with options of your own.
-        targets: names of outputs, differences of two such as ``spiculation-lobulation``, or concepts.
+        targets: names of outputs, differences of two such as ``spiculation-lobulation``, or concepts; the run's first
+            output when not given: malignancy where the run predicts it.
         views: out of axial, coronal, sagittal; those that the run was trained for when not given.
         trust: assess the reliability of every map, for about 100 forward passes a view.
         device: auto (a GPU where there is one), cpu, cuda or cuda:1; the run's model is moved there.

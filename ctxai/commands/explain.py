@@ -22,7 +22,7 @@ def explain(
     xml: Path | None = None,
     acquisition: list[str] = [],  # noqa: B006
     method: list[str] | None = None,
-    target: list[str] = ["malignancy"],  # noqa: B006 (never changed)
+    target: list[str] | None = None,
     concept: Path | None = None,
     formats: str = DEFAULT_FORMATS,
     views: list[str] | None = None,
@@ -61,7 +61,7 @@ def explain(
             nodule's middle itself, as the run of the package does: its maps passed the check most often.
         target: outputs to explain: malignancy, or biomarkers such as spiculation; or contrasts of two outputs such as
             spiculation-lobulation, the first minus the second as the model gives them (a logit for malignancy,
-            z-scores for biomarkers).
+            z-scores for biomarkers). Without it the run's first: malignancy, or of own targets the first one.
         concept: folder of example nodules of a concept, explained besides the targets under the folder's name: a
             nodule store, of which all rows without a fault count, or DICOM series with a points.csv in the folder.
         formats: objects to write, separated by commas: nifti; pmap (Parametric Map: the true values); seg

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
-from ctxai.explain.diffmask.settings import DiffMaskSettings
+from ctxai.explain.diffmask.settings import DiffMaskSettings, Groups
 from ctxai.progress import track
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ def train_diffmask(
 ) -> None:
     """Train the gates of Vision DiffMask for a run, on the views of the patients that the run was trained on.
 
-    The gates learn which patches can be hidden while the run's answer stays: malignancy as a probability (the
-    Bernoulli divergence of its logit), the biomarkers as numbers (squared errors of their z-scores). The run itself
-    is not changed. The margin is for all outputs together: a run with many needs a larger one than a run with one.
-    Afterwards `ctxai explain --run RUN_DIR --method vision_diffmask` uses the gates. The same command gives the same
-    bytes, and replaces gates that are there.
+    The gates learn which patches can be hidden while the run's answer stays: malignancy and own binary and ordinal
+    targets as probabilities (the Bernoulli divergence of the logit), classes as a distribution (the divergence of their
+    softmax), biomarkers and own numbers as such (squared errors of their z-scores). The run itself is not changed.
+    The margin is for all outputs together: a run with many needs a larger one than a run with one. Afterwards
+    `ctxai explain --run RUN_DIR --method vision_diffmask` uses the gates. The same command gives the same bytes, and
+    replaces gates that are there.
 
     Args:
         run_dir: run folder of the model.
@@ -80,7 +81,8 @@ def train_diffmask(
     images = _Images(patches, rows, run.views, batch_size, seed)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    method = VisionDiffMask(run.model).fit(images, epochs, settings, seed)
+    groups = _groups(run) if settings.divergence == "auto" else None
+    method = VisionDiffMask(run.model).fit(images, epochs, settings, seed, groups=groups)
     method.save(path, run.weights_sha256)
     last = method.training_steps[-max(1, len(method.training_steps) // epochs) :]
     change = float(np.mean([step.divergence for step in last]))
@@ -97,6 +99,20 @@ def train_diffmask(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _groups(run: Run) -> Groups:
+    """Outputs with the divergence that suits their kind."""
+    kinds: dict[str, list[int]] = {"bernoulli": [], "squared": []}
+    groups: list[Any] = []
+    for place, name in enumerate(run.target_names):
+        owner = None if run.own is None else run.own.owner(name)
+        if owner is None or owner.kind != "multiclass":
+            number = name != "malignancy" if owner is None else owner.kind == "regression"
+            kinds["squared" if number else "bernoulli"].append(place)
+        elif name == owner.outputs[0]:
+            groups.append(("categorical", list(range(place, place + len(owner.outputs)))))
+    return [*((kind, places) for kind, places in kinds.items() if places), *groups]
 
 
 class _Images:

@@ -28,7 +28,7 @@ def watch(
     run: Path | None = None,
     points: Path | None = None,
     method: list[str] | None = None,
-    target: list[str] = ["malignancy"],  # noqa: B006
+    target: list[str] | None = None,
     formats: str = "pmap,seg,sr",
     deidentify: bool = False,
     retain: list[str] = [],  # noqa: B006
@@ -62,7 +62,7 @@ def watch(
             hybrid_ensemble_lidc2d, the mean of five networks.
         points: nodules as CSV (series_uid,x,y,z in LPS mm) or Slicer markups, read anew for every series.
         method: explanation methods, with options as smooth_cdam:n_samples=20; without it as `ctxai explain`.
-        target: outputs to explain.
+        target: outputs to explain; without it as `ctxai explain`.
         formats: objects to make, separated by commas.
         deidentify: what is sent names no patient, as with ``ctxai explain --deidentify``: the objects, and the
             deidentified CT that they lie on. Should it come back from the PACS, it is turned away. SPOOL/incoming,

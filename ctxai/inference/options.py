@@ -134,7 +134,7 @@ def _identity(candidate: NoduleCandidate) -> list[object]:
 def make_options(
     run: Run,
     methods: Sequence[str | Attribution],
-    targets: Sequence[str | Contrast | Concept],
+    targets: Sequence[str | Contrast | Concept] | None,
     *,
     views: Sequence[str] | None = None,
     trust: bool = True,
@@ -145,7 +145,8 @@ def make_options(
     Args:
         run: the model.
         methods: names such as ``cdam`` or ``smooth_cdam:n_samples=20``, or methods made for the run's model.
-        targets: names of outputs or of differences of two, or contrasts and concepts.
+        targets: names of outputs or of differences of two, or contrasts and concepts; the run's first output when not
+            given.
         views: the run's own when not given.
         trust: assess the reliability of every map.
         input: where the CT is, as the user named it.
@@ -153,6 +154,7 @@ def make_options(
     Raises:
         InputError: for an unknown name, or a method that is given twice.
     """
+    targets = run.target_names[:1] if targets is None else targets
     named = [parse_targets([one], run.target_names)[0] if isinstance(one, str) else one for one in targets]
     made = [make_method(run, *parse_method_spec(one)) if isinstance(one, str) else one for one in methods]
     if twice := {one.name for one in made if [other.name for other in made].count(one.name) > 1}:

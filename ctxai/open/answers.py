@@ -19,6 +19,7 @@ from ctxai.open.marks import Mark
 from ctxai.open.study import OpenedSeries
 
 if TYPE_CHECKING:
+    from ctxai.data.targets import TargetTable
     from ctxai.run.run import Run
 
 #: Stages of an answer.
@@ -133,6 +134,11 @@ class Answers:
             self._changed.notify_all()
             return answer
 
+    @property
+    def own(self) -> TargetTable | None:
+        """The run's table of targets of one's own; None where it has none, or is not loaded yet."""
+        return None if self.run is None else self.run.own
+
     def described(self) -> dict[str, Any] | None:
         """Name, weights, targets and methods of the run; None until it is loaded."""
         run = self.run
@@ -145,6 +151,7 @@ class Answers:
             "weights_sha256": run.weights_sha256,
             "targets": list(run.target_names),
             "methods": list(dict.fromkeys([*run.default_methods, *list_methods()])),
+            "own": run.own is not None,
         }
 
     @contextmanager

@@ -14,6 +14,7 @@ from ctxai.ct.grid import Grid
 from ctxai.ct.header import series_key
 from ctxai.ct.volume import CTVolume
 from ctxai.ct.volume_file import read_image
+from ctxai.data.targets import TargetTable
 from ctxai.errors import InputError
 from ctxai.export.overlay import to_ct_grid
 from ctxai.generations import recorded_files
@@ -82,6 +83,11 @@ class FinishedStudy:
     def end(self) -> None:
         """Nothing runs."""
 
+    @property
+    def own(self) -> TargetTable | None:
+        """The table of targets of one's own; None where LIDC-IDRI's were predicted."""
+        return self.results.own
+
     def described(self) -> dict[str, Any]:
         """Run, targets and methods of the maps."""
         maps = [one for _, crops in self._nodules.values() for one in crops.maps]
@@ -90,6 +96,7 @@ class FinishedStudy:
             "weights_sha256": self.results.weights_sha256,
             "targets": list(dict.fromkeys(one.target for one in maps)),
             "methods": list(dict.fromkeys(one.method for one in maps)),
+            "own": self.own is not None,
         }
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from ctxai.open.marks import Mark, Verdict
 from ctxai.open.planes import PLANES
 from ctxai.open.session import Session
 from ctxai.open.study import OpenedSeries, Study
+from ctxai.report.own_targets import own_predictions
 
 if TYPE_CHECKING:
     from ctxai.open.finished import FinishedStudy
@@ -142,9 +143,17 @@ class OpenServer:
         names = ("verdict", "rating", "text", "map_shown")
         return {
             **mark.to_json(),
-            "row": dict(self.session.answers.get(mark.key, {})),
+            **self._numbers(self.session.answers.get(mark.key, {})),
             "verdicts": [{name: one[name] for name in names} for one in self._said(mark)],
         }
+
+    def _numbers(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of predictions.csv, and, of targets of one's own, what it says in words, by their outputs."""
+        own = self.answers.own
+        if own is None or not row:
+            return {"row": dict(row), "own": []}
+        told = zip(own, own_predictions(row, own), strict=True)
+        return {"row": dict(row), "own": [{"outputs": target.outputs, **asdict(one)} for target, one in told]}
 
     def _said(self, mark: Mark) -> list[Mapping[str, Any]]:
         uid = self.session.series.get(mark.series, {}).get("uid")
@@ -206,7 +215,8 @@ class OpenServer:
         self.answers.start()
         if self.answers.fault:
             raise InputError(self.answers.fault)
-        return _as_json(self.answers.ask(*self._question(content)))
+        answer = self.answers.ask(*self._question(content))
+        return _as_json(answer) | self._numbers(answer.row)
 
     def map(self, content: Mapping[str, Any]) -> Response:
         """The map of an answer, float32 little-endian."""
@@ -264,7 +274,6 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "stage": answer.stage,
         "ended": answer.stage in (DONE, FAILED),
         "error": answer.error,
-        "row": dict(answer.row),
         "middle": answer.middle,
         "outlines": {plane: [line.tolist() for line in lines] for plane, lines in answer.outlines.items()}
         if known

@@ -1,18 +1,25 @@
 """A run of three targets of one's own from a CSV, from the labels to the overlays, the bundle and another cohort."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from starlette.testclient import TestClient
 
 from ctxai.cli import main
 from ctxai.data.store import NoduleStore
+from ctxai.open.answers import Answers
+from ctxai.open.server import OpenServer
+from ctxai.open.session import Session
+from ctxai.open.study import Study
 from ctxai.run.run import Run
 
 # Two or three nodules of each of five patients, one of each fold, close together in the CT; two patients of their own.
@@ -161,3 +168,41 @@ def test_the_run_is_validated_on_a_second_cohort(world, tmp_path):
     assert found["own_targets"]["doubling_time"]["nodules"] == usable.sum() > 0
     assert "slope" in found["own_targets"]["resected"]["calibration_drift"]
     assert "### second" in (world / "run" / "model_card.md").read_text()
+
+
+def test_the_first_target_is_explained_where_none_is_asked_for(world, tmp_path):
+    ok("explain", world / "ct" / EXPLAINED, tmp_path / "out", "--run", world / "run", "--no-trust")
+    maps = {path.name for path in (tmp_path / "out").glob("*/maps/*.nii.gz")}
+    assert any(name.startswith("cdam_resected") for name in maps) and not any("doubling" in name for name in maps)
+
+
+def test_the_page_of_open_tells_each_target_with_its_unit_and_its_map(world, tmp_path):
+    study, session = Study(world / "ct" / EXPLAINED), Session(tmp_path / "session")
+    answers = Answers(world / "run", lambda mark, row: session.answer(mark.key, row), "cpu")
+    place = NoduleStore(world / "store").table.set_index("patient_id").loc[[EXPLAINED]].iloc[0]
+    with contextlib.closing(study), contextlib.closing(session):
+        with TestClient(OpenServer(study, session, answers).app) as client:
+            (series,) = client.get("/state").json()["series"]
+            where = {axis: float(place[axis]) for axis in "xyz"}
+            mark = client.post("/marks", json={"series": series["key"], **where}).json()
+            asked = {"series": mark["series"], "nodule_id": mark["nodule_id"], "method": "cdam"}
+            maps = []
+            for target in ("doubling_time", "sort_solid"):
+                while not (answer := client.post("/answers", json=asked | {"target": target}).json())["ended"]:
+                    time.sleep(0.02)
+                assert answer["error"] == "" and answer["map"]
+                maps.append(client.post("/map", json=asked | {"target": target}).content)
+            state = client.get("/state").json()
+        answers.end()
+    assert state["run"]["targets"] == [*OUTPUTS] and state["run"]["own"] is True
+    told = {one["name"]: one for one in answer["own"]}
+    assert set(told) == {"resected: yes", "doubling_time, d", "sort"}
+    assert float(told["doubling_time, d"]["predicted"]) == pytest.approx(answer["row"]["doubling_time"], abs=0.1)
+    assert told["sort"]["outputs"] == [*OUTPUTS[2:]] and "possible" in told["sort"]["interval"]
+    assert state["marks"][0]["own"] == answer["own"] and maps[0] != maps[1]
+
+
+def test_gates_of_vision_diffmask_are_trained_for_own_targets(world, tmp_path, capsys):
+    gates = tmp_path / "gates.safetensors"
+    ok("train-diffmask", world / "run", world / "store", "--out", gates, "--epochs", "1", "--device", "cpu")
+    assert gates.is_file() and "patches are kept" in capsys.readouterr().out

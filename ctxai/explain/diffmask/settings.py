@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Groups: TypeAlias = Sequence[tuple[Literal["bernoulli", "categorical", "squared"], Sequence[int]]]
+"""Divergences, each with the indices of the outputs that it is of: of a sigmoid, of a softmax, or squared errors."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class DiffMaskSettings:
         scale, offset: of the gates' logits.
         divergence: between the answers: "categorical" (a softmax over all outputs), "bernoulli" (a sigmoid of each),
             "mixed" (a sigmoid of malignancy, squared errors of all others), or "auto": mixed for a model that names an
-            output malignancy, bernoulli for a single output, else categorical.
+            output malignancy, bernoulli for a single output, else categorical; of a run, what suits each target's kind.
     """
 
     margin: float = 0.1

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ctxai.errors import ModelError
 from ctxai.explain.diffmask import hard_concrete
 from ctxai.explain.diffmask.gates import Gates, hidden_states, run_masked
-from ctxai.explain.diffmask.settings import DiffMaskSettings
+from ctxai.explain.diffmask.settings import DiffMaskSettings, Groups
 from ctxai.explain.network import Network
 from ctxai.explain.targets import DEFAULT_NAME
 
@@ -48,11 +48,19 @@ class DiffMaskTraining(pl.LightningModule):
     images, the loss is alpha_layer * (D - margin) + mean over tokens of the log-probability that all these gates are
     open; gates and placeholder descend, the multipliers alpha explicitly ascend.
 
+    Args:
+        network: the frozen model.
+        gates: what is trained.
+        settings: of the optimisation.
+        groups: outputs with the divergence of each group; without it, by ``settings.divergence``.
+
     Attributes:
         steps: what happened in every step.
     """
 
-    def __init__(self, network: Network, gates: Gates, settings: DiffMaskSettings) -> None:
+    def __init__(
+        self, network: Network, gates: Gates, settings: DiffMaskSettings, groups: Groups | None = None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.gates = gates
@@ -60,7 +68,7 @@ class DiffMaskTraining(pl.LightningModule):
         start = torch.tensor(settings.alpha, device=network.device)
         self.alpha = nn.ParameterList(nn.Parameter(start.clone()) for _ in range(gates.states))
         self.steps: list[DiffMaskStep] = []
-        self._network, self._settings = network, settings
+        self._network, self._settings, self._groups = network, settings, groups
 
     def configure_optimizers(self) -> Any:
         """Lookahead over Adam for both players, as published; ascent for the multipliers."""
@@ -112,25 +120,39 @@ class DiffMaskTraining(pl.LightningModule):
         self.steps.append(DiffMaskStep(layer, *numbers))
 
     def _divergence(self, whole: Tensor, masked: Tensor) -> Tensor:
+        groups = self._groups or self._groups_of(whole.shape[1])
+        parts = [_DIVERGENCES[kind](whole[:, chosen], masked[:, chosen]) for kind, chosen in groups]
+        return torch.stack(parts).sum(dim=0).mean()
+
+    def _groups_of(self, count: int) -> Groups:
         names = self._network.target_names
         kind = self._settings.divergence
         if kind == "auto":
-            kind = "bernoulli" if whole.shape[1] == 1 else "categorical"
+            kind = "bernoulli" if count == 1 else "categorical"
             kind = "mixed" if DEFAULT_NAME in names else kind
-        if kind == "categorical":
-            return F.kl_div(masked.log_softmax(1), whole.log_softmax(1), log_target=True, reduction="batchmean")
-        if kind == "bernoulli":
-            return _bernoulli(whole, masked).sum(dim=1).mean()
+        if kind != "mixed":
+            return [(kind, list(range(count)))]
         if DEFAULT_NAME not in names:
             raise ModelError(f"expected an output named {DEFAULT_NAME!r}, found {names or 'no names'}")
         index = names.index(DEFAULT_NAME)
-        others = [other for other in range(whole.shape[1]) if other != index]
-        squared = (whole[:, others] - masked[:, others]).square().sum(dim=1)
-        return (_bernoulli(whole[:, index], masked[:, index]) + squared).mean()
+        return [("bernoulli", [index]), ("squared", [other for other in range(count) if other != index])]
+
+
+def _categorical(whole: Tensor, masked: Tensor) -> Tensor:
+    """Divergence of softmax(masked) from softmax(whole), (N,)."""
+    return F.kl_div(masked.log_softmax(1), whole.log_softmax(1), log_target=True, reduction="none").sum(dim=1)
+
+
+def _squared(whole: Tensor, masked: Tensor) -> Tensor:
+    """Sum of the squared differences, (N,)."""
+    return (whole - masked).square().sum(dim=1)
 
 
 def _bernoulli(whole: Tensor, masked: Tensor) -> Tensor:
-    """Divergence of sigmoid(masked) from sigmoid(whole), elementwise."""
+    """Sum of the divergences of sigmoid(masked) from sigmoid(whole), (N,)."""
     probability = whole.sigmoid()
     cross = F.binary_cross_entropy_with_logits(masked, probability, reduction="none")
-    return cross - F.binary_cross_entropy_with_logits(whole, probability, reduction="none")
+    return (cross - F.binary_cross_entropy_with_logits(whole, probability, reduction="none")).sum(dim=1)
+
+
+_DIVERGENCES = {"bernoulli": _bernoulli, "categorical": _categorical, "squared": _squared}

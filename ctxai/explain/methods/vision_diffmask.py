@@ -23,7 +23,7 @@ from ctxai.files import atomic_path, sha256
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from ctxai.explain.diffmask.settings import DiffMaskSettings
+    from ctxai.explain.diffmask.settings import DiffMaskSettings, Groups
     from ctxai.explain.diffmask.training import DiffMaskStep
 
 
@@ -86,6 +86,7 @@ class VisionDiffMask(Attribution):
         settings: DiffMaskSettings | None = None,
         seed: int = 0,
         trainer: pl.Trainer | None = None,
+        groups: Groups | None = None,
     ) -> VisionDiffMask:
         """Train the gates on images, with the model frozen.
 
@@ -95,6 +96,7 @@ class VisionDiffMask(Attribution):
             settings: of the optimisation; the published ones by default.
             seed: of the gates' first weights and draws.
             trainer: to train with instead; its own number of epochs counts.
+            groups: outputs with the divergence of each group, in place of ``settings.divergence``.
 
         Raises:
             ModelError: when training diverges.
@@ -112,7 +114,7 @@ class VisionDiffMask(Attribution):
             network = Network(self.model)
             settings = settings or DiffMaskSettings()
             gates = Gates(self._width, self._states, settings.scale, settings.offset).to(network.device, network.dtype)
-            training = DiffMaskTraining(network, gates, settings)
+            training = DiffMaskTraining(network, gates, settings, groups)
             trainer = trainer or pl.Trainer(
                 max_epochs=epochs,
                 accelerator=network.device.type,

@@ -142,7 +142,7 @@ async function enquire() {
     if (turn !== page.wanted) return;
     const news = !page.answer || page.answer.stage !== answer.stage;
     page.answer = answer;
-    if (Object.keys(answer.row || {}).length) mark.row = answer.row;
+    if (Object.keys(answer.row || {}).length) { mark.row = answer.row; mark.own = answer.own; }
     if (answer.map && !page.map) {
       const response = await fetch("/map", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) });
       if (turn !== page.wanted) return;

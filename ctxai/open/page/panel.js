@@ -40,6 +40,8 @@ export function showState(page) {
     fill($("target"), targets);
     fill($("minus"), [["", "nothing"], ...targets]);
     fill($("method"), state.run.methods.map((one) => [one, named(one)]));
+    $("rating-label").hidden = state.run.own;
+    $("told").textContent = state.run.own ? "Prediction" : "Probability";
     $("run").textContent = `ctxai ${state.version}, run ${state.run.name}, weights ${state.run.weights_sha256.slice(0, 12)}`;
   }
   const own = state.series.find((one) => page.volume && one.key === page.volume.key);
@@ -68,7 +70,7 @@ export function showNodules(page, select) {
       const cells = [
         mark.nodule_id,
         fixed(mark.row.diameter, 1),
-        percent(mark.row.malignancy_probability),
+        mark.own.length ? mark.own[0].predicted : percent(mark.row.malignancy_probability),
         mark.state + (mark.score === null ? "" : ` (score ${fixed(mark.score)})`) + (mark.verdicts.length ? `, ${mark.verdicts.at(-1).verdict || "rated"}` : ""),
       ];
       row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
@@ -94,14 +96,16 @@ export function showAnswer(page) {
   for (const name of ["malignancy", "malignancy_low", "malignancy_high", "malignancy_probability", "diameter"]) {
     $("answer").dataset[name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())] = known ? row[name] : "";
   }
-  $("malignancy").textContent = known ? `Malignancy ${fixed(row.malignancy, 1)}` : "";
-  $("malignancy-interval").textContent = known ? `of 5 (90 % interval ${fixed(row.malignancy_low, 1)} to ${fixed(row.malignancy_high, 1)})` : "";
+  const own = answer && answer.own.length ? answer.own : selected.own;
+  const first = own.find((one) => one.outputs.includes($("target").value)) || own[0];
+  $("malignancy").textContent = first ? `${named(first.name)}: ${first.predicted}` : known ? `Malignancy ${fixed(row.malignancy, 1)}` : "";
+  $("malignancy-interval").textContent = first ? `(${first.interval}${first.outputs.length > 1 ? "" : ", 90 % interval"})` : known ? `of 5 (90 % interval ${fixed(row.malignancy_low, 1)} to ${fixed(row.malignancy_high, 1)})` : "";
   $("probability").textContent = known ? `Probability that readers rate it above 3: ${percent(row.malignancy_probability)}` : "";
   $("diameter").textContent = known ? diameterText(row, answer) : "";
   $("before").textContent = page.before && known ? `Before the mark was moved: malignancy ${fixed(page.before.malignancy, 1)}, probability ${percent(page.before.malignancy_probability)}` : "";
   $("marks-told").textContent = placesText(selected, answer);
   $("warnings").replaceChildren(...(answer ? answer.warnings : []).map(([level, text]) => Object.assign(document.createElement("li"), { className: LEVELS[level], textContent: `${level}: ${text}` })));
-  $("ratings").replaceChildren(...(known ? ratingRows(row) : []));
+  $("ratings").replaceChildren(...(own.length ? own.map((one) => lineOf([named(one.name), one.predicted, one.interval])) : known ? ratingRows(row) : []));
   const last = selected.verdicts.at(-1);
   $("said").textContent = last ? `Kept: ${[last.verdict, last.rating && `rating ${last.rating}`, last.text, last.map_shown ? "map seen" : "map not seen"].filter(Boolean).join(", ")}` : "";
   if (!answer) return;
@@ -130,10 +134,13 @@ function diameterText(row, answer) {
 
 function ratingRows(row) {
   return Object.keys(row).filter((name) => `${name}_low` in row).map((name) => {
-    const line = document.createElement("tr");
     const told = name.endsWith("_probability") ? percent : (value) => fixed(value, 1);
-    const cells = [named(name), told(row[name]), `${told(row[`${name}_low`])} to ${told(row[`${name}_high`])}`];
-    line.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
-    return line;
+    return lineOf([named(name), told(row[name]), `${told(row[`${name}_low`])} to ${told(row[`${name}_high`])}`]);
   });
+}
+
+function lineOf(texts) {
+  const line = document.createElement("tr");
+  line.append(...texts.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
+  return line;
 }

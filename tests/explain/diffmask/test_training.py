@@ -45,6 +45,15 @@ def test_mixed_divergence_takes_malignancy_as_a_logit_and_all_others_as_numbers(
         divergence("mixed", "vit")
 
 
+def test_groups_of_outputs_have_the_divergence_of_their_kind():
+    groups = [("bernoulli", [0]), ("squared", [3]), ("categorical", [1, 2, 4])]
+    training = DiffMaskTraining(Network(make_model("vit")), Gates(8, 5, 1.0, 0.0), DiffMaskSettings(), groups)
+    p, q = WHOLE[:, [1, 2, 4]].softmax(1), MASKED[:, [1, 2, 4]].softmax(1)
+    expected = bernoulli(WHOLE[:, 0].sigmoid(), MASKED[:, 0].sigmoid()) + (WHOLE - MASKED)[:, 3].square()
+    expected = (expected + (p * (p / q).log()).sum(1)).mean()
+    torch.testing.assert_close(training._divergence(WHOLE, MASKED), expected)
+
+
 @pytest.mark.parametrize(("margin", "direction"), [(-5.0, 1), (1e4, -1)])
 def test_multipliers_rise_while_the_answer_changes_too_much_and_fall_otherwise(margin, direction):
     model = make_model("vit")
