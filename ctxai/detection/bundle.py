@@ -30,6 +30,8 @@ _POSTPROCESSING = (
     "DeleteItemsd",
 )
 _SETTERS = ("set_target_keys", "set_box_selector_parameters", "set_sliding_window_inferer")
+#: How MONAI's own configurations name the scales of the levels.
+_SCALES_BY_LEVEL = "$[2**l for l in range(len(@returned_layers)+1)]"
 _REFERENCE = re.compile(r"@(\w+)")
 
 
@@ -174,14 +176,16 @@ def _backbone_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _target(config: Mapping[str, Any], key: str, expected: str) -> Mapping[str, Any]:
-    """The part ``key``, of which ``_target_`` is the class ``expected``."""
+    """The part ``key``, of which ``_target_`` is the class ``expected``; its references to plain values are these."""
     _known(key, config[key]["_target_"], [expected])
-    part: Mapping[str, Any] = config[key]
+    part: Mapping[str, Any] = _plain(config, config[key])
     return part
 
 
 def _transforms(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for transform in _target(config, "preprocessing", "Compose")["transforms"]:
+        if transform.get("_disabled_") is True:
+            continue
         yield _known("preprocessing", transform["_target_"], _TRANSFORMS), transform
 
 
@@ -210,8 +214,23 @@ def _call(
 
 def _value(config: Mapping[str, Any], node: ast.expr) -> Any:
     """A literal; a reference to a plain value of the bundle is that value."""
-    value = ast.literal_eval(node)
-    return config.get(value[1:], value) if isinstance(value, str) and value.startswith("@") else value
+    return _plain(config, ast.literal_eval(node))
+
+
+def _plain(config: Mapping[str, Any], value: Any) -> Any:
+    """A value with its references to plain values, ``@name`` and ``$@name``, replaced by these; others are left."""
+    if isinstance(value, Mapping):
+        return {name: _plain(config, each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(config, each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value == _SCALES_BY_LEVEL:
+        return [2**level for level in range(len(config["returned_layers"]) + 1)]
+    named = re.fullmatch(r"\$?@(\w+)", value)
+    found = config.get(named[1], value) if named else value
+    plain = isinstance(found, bool | int | float | list) or (isinstance(found, str) and found.startswith("@"))
+    return _plain(config, found) if plain and found != value else value
 
 
 def _numbers(name: str, values: Any, count: int | None = None) -> tuple[float, ...]:

@@ -30,8 +30,8 @@ class Sample:
     """One CT and its nodules.
 
     Attributes:
-        image: (1, right, anterior, superior) as the network takes it, in half precision: a whole chest at 1.5 mm takes
-            25 MB.
+        image: (1, right, anterior, superior) as the network takes it, in half precision: a whole chest at 2 mm takes
+            10 MB.
         boxes: (nodule, [low corner, high corner]) in its voxels.
     """
 

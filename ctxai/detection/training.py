@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from monai.losses import FocalLoss
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ctxai.detection.bundle import CONFIG, WEIGHTS, DetectorSettings
@@ -34,34 +35,36 @@ METADATA = Path("configs") / "metadata.json"
 FILES = re.compile("|".join(re.escape(Path(one).as_posix()) for one in (CONFIG, WEIGHTS, METADATA, RECORD)))
 #: Steps between two checkpoints.
 EPOCH_STEPS = 25
-_PATCH = (64, 64, 48)
 _DESCRIPTION = f"A small RetinaNet that ctxai trained; {RECORD} lists the patients. Its score is no probability."
 
 logger = logging.getLogger(__name__)
 
 
 def small_settings(spacing_mm: float) -> DetectorSettings:
-    """A RetinaNet that one processor trains: ResNet-10 of half width, a pyramid of 32 channels at 4, 8 and 16 voxels.
+    """A RetinaNet that one processor trains: ResNet-10 of quarter width, a pyramid of 16 channels at 2, 4 and 8 voxels.
+
+    MONAI rounds half the side of an anchor to whole voxels, so that the sides are even numbers of them. A window is as
+    large as a patch of training, because the heads normalise their features over it.
 
     Args:
         spacing_mm: distance of the network's voxels along each axis.
     """
     return DetectorSettings(
         backbone="resnet10",
-        backbone_options={"conv1_t_stride": (2, 2, 2), "conv1_t_size": (3, 3, 3), "widen_factor": 0.5},
+        backbone_options={"conv1_t_stride": (1, 1, 1), "conv1_t_size": (3, 3, 3), "widen_factor": 0.25},
         returned_layers=(1, 2),
-        pyramid_channels=32,
+        pyramid_channels=16,
         num_classes=1,
-        size_divisible=(16, 16, 16),
+        size_divisible=(8, 8, 8),
         feature_map_scales=(1.0, 2.0, 4.0),
-        base_anchor_shapes=tuple((mm / spacing_mm,) * 3 for mm in (4.5, 6.75)),  # to 18 and 27 mm
+        base_anchor_shapes=((2.0,) * 3, (4.0,) * 3),
         box_selector={
             "score_thresh": 0.02,
             "nms_thresh": 0.22,
             "topk_candidates_per_level": 1000,
             "detections_per_img": 100,
         },
-        patch=(128, 128, 96),
+        patch=(48, 48, 48),
         overlap=0.25,
         spacing_mm=(spacing_mm,) * 3,
         window_hu=(-1024.0, 300.0),
@@ -75,25 +78,36 @@ class DetectorBudget:
 
     Args:
         steps: of the optimiser; rounded up to a multiple of 25.
-        batch_size: patches of 64 x 64 x 48 voxels of a step.
+        batch_size: patches of 48 x 48 x 48 voxels of a step.
         learning_rate: AdamW's highest; it rises for a tenth of the steps and falls as a cosine.
+        precision: of the products, fp32 or bf16; the weights are kept in single precision.
         weight_decay: of every weight.
     """
 
     steps: int = 1500
     batch_size: int = 4
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
+    precision: Literal["fp32", "bf16"] = "fp32"
     weight_decay: float = 1e-4
+
+
+class _FocalLoss(FocalLoss):
+    """Sum over all anchors of a batch, by the number of its positive ones."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        each = super().forward(input, target)
+        return each.sum() / target.sum().clamp(min=1)
 
 
 class DetectorTraining(pl.LightningModule):
     """A RetinaNet that learns.
 
-    The positive anchors of a nodule are those of adaptive training sample selection (Zhang et al., CVPR 2020), the
-    negative ones are drawn from the hardest; binary cross-entropy, and smooth L1 of encoded boxes.
+    The positive anchors of a nodule are those of adaptive training sample selection (Zhang et al., CVPR 2020), all
+    others are negative; focal loss of a batch by its number of positives (Lin et al., ICCV 2017), and smooth L1 of
+    encoded boxes.
 
     Attributes:
-        history: mean loss of every epoch.
+        history: mean losses of every epoch.
     """
 
     def __init__(self, settings: DetectorSettings, budget: DetectorBudget) -> None:
@@ -102,11 +116,9 @@ class DetectorTraining(pl.LightningModule):
         self.detector = with_anchors(settings, build_network(settings))
         self.detector.set_target_keys(box_key="box", label_key="label")
         self.detector.set_atss_matcher(num_candidates=4, center_in_gt=False)
-        self.detector.set_hard_negative_sampler(
-            batch_size_per_image=64, positive_fraction=0.3, pool_size=20, min_neg=16
-        )
-        self.history: list[float] = []
-        self._losses: list[float] = []
+        self.detector.set_cls_loss(_FocalLoss(gamma=2.0, alpha=0.25, reduction="none"))
+        self.history: list[dict[str, float]] = []
+        self._losses: list[torch.Tensor] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Loss of one batch.
@@ -115,17 +127,18 @@ class DetectorTraining(pl.LightningModule):
             ModelError: when it is not finite.
         """
         images, targets = batch
-        loss = torch.stack(list(self.detector(images, targets).values())).sum()
-        if not torch.isfinite(loss):
+        losses = torch.stack([each.float() for each in self.detector(images, targets).values()])
+        if not torch.isfinite(losses).all():
             raise ModelError(f"the training diverged in epoch {self.current_epoch}; lower --learning_rate")
-        self._losses.append(loss.item())
-        return loss
+        self._losses.append(losses.detach())
+        return losses.sum()
 
     def on_train_epoch_end(self) -> None:
         """Record the epoch's mean loss."""
-        self.history.append(round(sum(self._losses) / len(self._losses), 6))
+        classification, boxes = torch.stack(self._losses).mean(0).tolist()
         self._losses.clear()
-        logger.info("epoch %d: loss %.4f", self.current_epoch + 1, self.history[-1])
+        self.history.append({"classification": round(classification, 6), "box_regression": round(boxes, 6)})
+        logger.info("epoch %d: loss %.4f, of boxes %.4f", self.current_epoch + 1, classification, boxes)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with a checkpoint."""
@@ -174,12 +187,13 @@ def fit_detector(
     torch.manual_seed(seed)
     return train_resumably(
         DetectorTraining(settings, budget),
-        PatchDataModule(samples, _PATCH, budget.batch_size, EPOCH_STEPS, seed),
+        PatchDataModule(samples, settings.patch, budget.batch_size, EPOCH_STEPS, seed),
         work_dir,
         CoordinatedStop(),
         [ModelCheckpoint(work_dir, Path(CHECKPOINT).stem, enable_version_counter=False)],
         seed=seed,
         execution=Execution(accelerator=accelerator, resume=resume),
+        precision={"fp32": "32-true", "bf16": "bf16-mixed"}[budget.precision],
         max_epochs=-(-budget.steps // EPOCH_STEPS),
         gradient_clip_val=1.0,
         reload_dataloaders_every_n_epochs=1,

@@ -180,10 +180,12 @@ class Answers:
         from ctxai.run.run import Run
 
         try:
-            self.run = Run.open(self._path).to(self._device)
+            run = Run.open(self._path).to(self._device)
         except InputError as error:
             self.fault = str(error)
             return
+        self._warm_up(run)
+        self.run = run
         while True:
             with self._changed:
                 while (self._others or not self._queue) and not self._ended:
@@ -195,6 +197,24 @@ class Answers:
             if answer is not None:
                 with self._model:
                     self._advance(series, question, answer)
+
+    def _warm_up(self, run: Run) -> None:
+        """Answer about a made nodule, for nobody, so that the first click waits for no library."""
+        from ctxai import api
+        from ctxai.ct.volume import CTVolume
+        from ctxai.open.outline import outlines_of
+
+        side = 64
+        middle = (side - 1) / 2
+        inside = np.linalg.norm(np.indices((side,) * 3) - middle, axis=0) < 6
+        ct = CTVolume(np.where(inside, 40, -850), (1.0, 1.0, 1.0))
+        chosen = {"methods": run.default_methods[:1], "targets": run.target_names[:1], "device": self._device}
+        try:
+            made = api.explain(ct, [(middle,) * 3], run=run, trust=False, **chosen)
+            outlines_of(run, made.nodules[0].patch)
+            dict(made.maps)
+        except Exception as error:  # noqa: BLE001 (the first click tells what is wrong)
+            logger.warning("a first answer for nobody failed: %s", type(error).__name__)
 
     def _advance(self, series: OpenedSeries, question: Question, answer: Answer) -> None:
         """Work on an answer until its map is there, or its check is done, or a newer question comes."""

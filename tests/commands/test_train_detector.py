@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,8 @@ def tree(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small patches, a checkpoint every 5 steps."""
-    monkeypatch.setattr(training, "_PATCH", (32, 32, 32))
+    settings = training.small_settings
+    monkeypatch.setattr(training, "small_settings", lambda mm: replace(settings(mm), patch=(32, 32, 32)))
     monkeypatch.setattr(training, "EPOCH_STEPS", 5)
 
 

@@ -13,7 +13,7 @@ def write(tmp_path):
 
     def written(content):
         for name in ("configs", "models"):
-            (tmp_path / name).mkdir()
+            (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / "configs" / "inference.json").write_text(json.dumps(content))
         (tmp_path / "models" / "model.pt").write_bytes(b"")
         return tmp_path
@@ -30,6 +30,30 @@ def test_the_published_layout_is_read_as_values(write):
     assert settings.spacing_mm == (0.703125, 0.703125, 1.25)
     assert (settings.window_hu, settings.scaled) == ((-1024, 300), (0, 1))
     assert (settings.box_selector["score_thresh"], settings.box_selector["nms_thresh"]) == (0.02, 0.22)
+
+
+def test_references_to_values_are_these_values(write):
+    content = config()
+    expected = read_settings(write(content))
+    content |= {
+        "spatial_dims": 3,
+        "num_classes": 1,
+        "returned_layers": [1, 2],
+        "base_anchor_shapes": content["anchor_generator"]["base_anchor_shapes"],
+        "size_divisible": [16, 16, 8],
+        "air": -1024.0,
+        "whether_raw_luna16": True,
+    }
+    content["anchor_generator"] |= {
+        "feature_map_scales": "$[2**l for l in range(len(@returned_layers)+1)]",
+        "base_anchor_shapes": "$@base_anchor_shapes",
+    }
+    content["network_def"] |= {name: f"@{name}" for name in ("spatial_dims", "num_classes", "size_divisible")}
+    content["feature_extractor"] = content["feature_extractor"].replace("[1,2]", "@returned_layers")
+    transforms = content["preprocessing"]["transforms"]
+    transforms[4]["a_min"] = "@air"
+    transforms.append({"_target_": "Spacingd", "pixdim": [9, 9, 9], "_disabled_": "@whether_raw_luna16"})
+    assert read_settings(write(content)) == expected
 
 
 def _set(*keys_and_value):
@@ -65,6 +89,12 @@ def _set(*keys_and_value):
             "out_channels: expected whole",
         ),
         (_set("backbone", 7), "not the layout"),
+        (_set("network_def", "num_classes", "@absent"), "not the layout"),
+        (_set("network_def", "num_classes", "$__import__('os').system('touch hacked')"), "not the layout"),
+        (
+            lambda content: content.update(a="@b", b="@a") or _set("network_def", "num_classes", "@a")(content),
+            "not the",
+        ),
     ],
 )
 def test_what_is_not_the_published_layout_is_refused_in_one_line_and_not_executed(

@@ -68,5 +68,5 @@ def test_the_published_network_is_monais_own(tmp_path):
 
 def test_options_of_every_kind_are_written_as_monai_reads_them(tmp_path):
     content = inference_config(small_settings(1.25))
-    assert "widen_factor=0.5" in content["backbone"] and "conv1_t_size=[3, 3, 3]" in content["backbone"]
-    assert content["anchor_generator"]["base_anchor_shapes"][0] == pytest.approx([3.6] * 3)
+    assert "widen_factor=0.25" in content["backbone"] and "conv1_t_size=[3, 3, 3]" in content["backbone"]
+    assert content["anchor_generator"]["base_anchor_shapes"][0] == [2.0] * 3

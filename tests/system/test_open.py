@@ -180,6 +180,63 @@ def test_a_dragged_mark_moves_and_a_key_removes_it(chromium, sphere_ct, tmp_path
         until(page, "document.querySelectorAll('#nodules tr').length === 0")
 
 
+def test_a_cross_is_moved_by_keys_and_enter_marks_there(chromium, sphere_ct, tmp_path):
+    with opened(sphere_ct, tmp_path / "session") as (process, url), opened_page(chromium) as page:
+        look(page, url)
+        page.keyboard.press("Tab")
+        focused = "document.activeElement.dataset.plane"
+        assert page.evaluate(focused) == "axial"
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "2px"
+        plain = screenshot(page, "open-without-cross")
+        page.keyboard.press("Enter")  # no cross, no mark
+        page.keyboard.press("Shift+ArrowLeft")
+        until(page, "document.getElementById('status').textContent.startsWith('Cross at ')")
+        start = cross(page)
+        assert (screenshot(page, "open-cross") != plain).any()
+        for keys in ("Shift+ArrowLeft", "Shift+ArrowRight", "Shift+ArrowUp", "Shift+ArrowDown"):
+            before = cross(page)
+            page.keyboard.press(keys)
+            assert np.flatnonzero(cross(page) != before).tolist() == [0 if keys.endswith(("Left", "Right")) else 1]
+        np.testing.assert_allclose(cross(page), start, atol=0.11)
+        go_to(page, SPHERE[:2], across=0, down=1)
+        page.keyboard.press("Tab")
+        assert page.evaluate(focused) == "coronal"
+        go_to(page, SPHERE[::2], across=0, down=2)
+        assert nodules(page) == []
+        here = cross(page)
+        page.keyboard.press("Enter")
+        shown = numbers(page)
+        assert page.problems == []
+        process.kill()
+        process.wait()
+    points = pd.read_csv(tmp_path / "session" / "points.csv")
+    np.testing.assert_allclose(points.loc[0, ["x", "y", "z"]].to_numpy(float), here, atol=0.06)
+    assert np.linalg.norm(here - SPHERE) < 2
+    arguments = ["explain", sphere_ct, tmp_path / "out", "--points", tmp_path / "session" / "points.csv", "--no-maps"]
+    assert main([*map(str, arguments)]) == 0
+    expected = pd.read_csv(tmp_path / "out" / "predictions.csv").loc[0]
+    assert shown == pytest.approx({name: expected[name] for name in NUMBERS}, rel=1e-5)
+
+
+def cross(page) -> np.ndarray:
+    """Where the page says that its cross is, LPS mm."""
+    return np.array(re.findall(r"-?\d+\.\d", page.locator("#status").inner_text())[:3], dtype=float)
+
+
+def go_to(page, place: np.ndarray, across: int, down: int) -> None:
+    """Move the cross by arrow keys in the plane that has the focus, until no step brings it nearer."""
+    for axis, wanted, (less, more) in (
+        (across, place[0], ("ArrowLeft", "ArrowRight")),
+        (down, place[1], ("ArrowUp", "ArrowDown") if down == 1 else ("ArrowDown", "ArrowUp")),
+    ):
+        off = cross(page)[axis] - wanted
+        for _ in range(500):
+            page.keyboard.press(f"Shift+{less if off > 0 else more}")
+            before, off = off, cross(page)[axis] - wanted
+            if before * off <= 0:
+                break
+
+
 def test_two_targets_are_contrasted_and_methods_switched(chromium, sphere_ct, tmp_path):
     with opened(sphere_ct, tmp_path / "session") as (_, url), opened_page(chromium) as page:
         look(page, url)

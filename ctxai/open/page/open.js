@@ -9,11 +9,12 @@ const WINDOWS = { lung: [-1350, 150], mediastinum: [-125, 225] };
 const NAMES = ["axial", "coronal", "sagittal"];
 const POLL_MS = 120;
 const GRAB_PX = 9;
+const CROSS_STEP_PX = 6;
 const $ = (id) => document.getElementById(id);
 
 const page = {
   state: null, volume: null, beside: null, besideBy: 0, at: [0, 0, 0], window: "lung", mapShown: true,
-  marks: [], selected: null, answer: null, map: null, before: null, wanted: 0, seenMap: new Set(),
+  marks: [], selected: null, cross: false, answer: null, map: null, before: null, wanted: 0, seenMap: new Set(),
 };
 const planes = NAMES.map((name) => new Plane(document.querySelector(`canvas[data-plane=${name}]`), name));
 const besidePlane = new Plane(document.querySelector("canvas[data-plane=beside]"), "axial");
@@ -29,7 +30,7 @@ function draw() {
     const indices = (lines) => lines.map((line) => line.map((lps) => volume.toIndex(lps)));
     const outlines = page.answer ? page.answer.outlines : {};
     const scene = {
-      volume, at, window: WINDOWS[page.window], marks: page.marks, selected: page.selected,
+      volume, at, cross: page.cross, window: WINDOWS[page.window], marks: page.marks, selected: page.selected,
       map: page.mapShown ? page.map : null,
       lines: Object.fromEntries(Object.entries(outlines).map(([plane, lines]) => [plane, indices(lines)])),
       diameter: page.answer && page.answer.diameter ? indices([page.answer.diameter])[0] : null,
@@ -116,6 +117,7 @@ function question() {
 
 function select(mark) {
   page.selected = mark;
+  page.cross = false;
   Object.assign(page, { answer: null, map: null, before: null });
   $("rating").value = "";
   $("text").value = "";
@@ -219,15 +221,30 @@ async function writeObjects() {
   $("written").classList.toggle("error", Boolean(told.error));
 }
 
-function showProblem(text) {
+function say(text, isProblem = false) {
   $("status").textContent = text;
-  $("status").className = "error";
+  $("status").className = isProblem ? "error" : "";
 }
+
+const showProblem = (text) => say(text, true);
 
 function step(plane, slices) {
   const count = page.volume.shape[plane.cut];
   page.at[plane.cut] = Math.max(0, Math.min(count - 1, Math.round(page.at[plane.cut]) + slices));
   draw();
+}
+
+// The cross stands where the planes meet; a first key shows it.
+function moveCross(plane, right, up) {
+  if (page.cross) plane.stepOnScreen(page.volume, page.at, right * CROSS_STEP_PX, up * CROSS_STEP_PX);
+  page.cross = true;
+  draw();
+  const [left, posterior, superior] = page.volume.toLps(page.at).map((mm) => mm.toFixed(1));
+  say(`Cross at ${left}, ${posterior}, ${superior} mm (LPS); Enter marks a nodule.`);
+}
+
+function markCross() {
+  if (page.cross) markAt([...page.at]);
 }
 
 // Through the nodules of all series, in the order of the series.
@@ -271,6 +288,7 @@ for (const plane of planes) {
     if (!page.volume || event.button) return;
     const index = plane.fromEvent(event, page.volume, page.at);
     if (!index) return;
+    page.cross = false;
     plane.canvas.setPointerCapture(event.pointerId);
     const frame = plane.frame(page.volume, page.at);
     const [x, y] = plane.toScreen(frame, index);
@@ -321,7 +339,12 @@ document.addEventListener("keydown", (event) => {
     Delete: removeMark, y: () => judge("agree"), n: () => judge("disagree"), u: () => judge("map misleading"),
     1: () => setWindow("lung"), 2: () => setWindow("mediastinum"), m: () => showMap(!page.mapShown),
   };
-  const action = keys[event.key] || keys[event.key.toLowerCase()];
+  const crossKeys = {
+    ArrowLeft: () => moveCross(plane, -1, 0), ArrowRight: () => moveCross(plane, 1, 0),
+    ArrowUp: () => moveCross(plane, 0, 1), ArrowDown: () => moveCross(plane, 0, -1),
+  };
+  if (plane.canvas === event.target) keys.Enter = markCross;
+  const action = (event.shiftKey && crossKeys[event.key]) || keys[event.key] || keys[event.key.toLowerCase()];
   if (action) {
     event.preventDefault();
     action();

@@ -41,6 +41,14 @@ export class Plane {
     return [frame.x + (index[this.across] + 0.5) * frame.sx, frame.y + (row + 0.5) * frame.sy];
   }
 
+  // Move an index by pixels of the screen, within the CT.
+  stepOnScreen(volume, index, right, up) {
+    const { sx, sy, ratio } = this.frame(volume, index);
+    for (const [axis, by] of [[this.across, (right * ratio) / sx], [this.down, ((this.upright ? up : -up) * ratio) / sy]]) {
+      index[axis] = Math.max(0, Math.min(volume.shape[axis] - 1, index[axis] + by));
+    }
+  }
+
   // Index under a pointer; null outside of the CT.
   fromEvent(event, volume, at) {
     const frame = this.frame(volume, at);
@@ -54,7 +62,7 @@ export class Plane {
     return inside ? found : null;
   }
 
-  // scene: {volume, at, hu, window: [low, high], map, lines, diameter, marks, selected}
+  // scene: {volume, at, cross, hu, window: [low, high], map, lines, diameter, marks, selected}
   draw(scene) {
     const { volume, at, hu } = scene;
     const frame = this.frame(volume, at);
@@ -69,6 +77,7 @@ export class Plane {
     if (scene.map) this.drawMap(context, frame, scene.map, Math.round(at[this.cut]));
     this.drawLines(context, frame, scene);
     this.drawMarks(context, frame, scene);
+    if (scene.cross) this.drawCross(context, frame, at);
     this.drawLetters(context, volume);
   }
 
@@ -152,6 +161,22 @@ export class Plane {
       context.beginPath();
       context.arc(x, y, 2.5 * frame.ratio, 0, 7);
       context.fill();
+    }
+  }
+
+  // Two lines through the whole plane, open where they meet; dark below, so that they are seen on white and black.
+  drawCross(context, frame, at) {
+    const [x, y] = this.toScreen(frame, at);
+    const [width, height, gap] = [this.canvas.width, this.canvas.height, 8 * frame.ratio];
+    for (const [style, wide] of [["#000", 3], ["#8ab8f0", 1]]) {
+      context.strokeStyle = style;
+      context.lineWidth = wide * frame.ratio;
+      context.beginPath();
+      for (const [from, to] of [[[0, y], [x - gap, y]], [[x + gap, y], [width, y]], [[x, 0], [x, y - gap]], [[x, y + gap], [x, height]]]) {
+        context.moveTo(...from);
+        context.lineTo(...to);
+      }
+      context.stroke();
     }
   }
 
