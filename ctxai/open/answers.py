@@ -208,9 +208,10 @@ class Answers:
         middle = (side - 1) / 2
         inside = np.linalg.norm(np.indices((side,) * 3) - middle, axis=0) < 6
         ct = CTVolume(np.where(inside, 40, -850), (1.0, 1.0, 1.0))
-        chosen = {"methods": run.default_methods[:1], "targets": run.target_names[:1], "device": self._device}
+        methods, targets = run.default_methods[:1], run.target_names[:1]
         try:
-            made = api.explain(ct, [(middle,) * 3], run=run, trust=False, **chosen)
+            points = [(middle,) * 3]
+            made = api.explain(ct, points, run=run, methods=methods, targets=targets, trust=False, device=self._device)
             outlines_of(run, made.nodules[0].patch)
             dict(made.maps)
         except Exception as error:  # noqa: BLE001 (the first click tells what is wrong)
