@@ -7,7 +7,7 @@ ends with :func:`finish_and_write`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from ctxai.disclaimer import RESEARCH_USE_ONLY
 from ctxai.export.dicom import codes
-from ctxai.export.dicom.part10 import Elements, digest_of, encode, pixel_keyword, write_file
+from ctxai.export.dicom.part10 import Elements, digest_of, encode, write_file
 from ctxai.export.dicom.source import SourceSeries, slice_distance_mm
 from ctxai.export.provenance import Provenance, shorten
 from ctxai.export.sparse import SparseVolume
@@ -125,18 +125,17 @@ def finish_and_write(
         encoded: elements in place of the object's own.
     """
     pixels = None if frames is None else [frames]
-    (reference,) = finish_and_write_series([dataset], source, provenance, [path], pixels, deflated, encoded)
+    (reference,) = finish_and_write_series(dataset, source, provenance, {Path(path): encoded or {}}, pixels, deflated)
     return reference
 
 
 def finish_and_write_series(
-    datasets: Sequence[Dataset],
+    dataset: Dataset,
     source: SourceSeries,
     provenance: Provenance,
-    paths: Sequence[Path | str],
+    files: Mapping[Path, Elements],
     frames: Iterable[SparseVolume] | None = None,
     deflated: bool = False,
-    encoded: Elements | None = None,
 ) -> list[Dataset]:
     """Give the objects of one series their dates and UIDs and write them, so that the same inputs make the same files.
 
@@ -144,42 +143,41 @@ def finish_and_write_series(
     SOP Instance UID, and a series that differs in any object another Series Instance UID.
 
     Args:
-        datasets: the objects.
+        dataset: what the objects share.
         source: the CT.
         provenance: how the content was made.
-        paths: files to write.
+        files: the files to write, each with the elements that are its object's own.
         frames: as in :func:`finish_and_write`, for each object; taken twice.
         deflated: as in :func:`finish_and_write`.
-        encoded: as in :func:`finish_and_write`, of all objects.
 
     Returns:
         For each object what another needs in order to refer to it: its class and its three UIDs.
     """
-    pixels: Iterable[SparseVolume | None] = [None] * len(datasets) if frames is None else frames
-    contents, digests = [], []
-    for dataset, own in zip(datasets, pixels, strict=True):
-        _complete(dataset, source, provenance)
-        if own is not None:
-            dataset.Rows, dataset.Columns = source.grid.shape[1:]
-            del dataset[pixel_keyword(own)]
-        if deflated:
-            dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-        _set_dimension_organization(dataset, _PLACEHOLDER)
-        contents.append(encode(dataset) | (encoded or {}))
-        digests.append(digest_of(contents[-1], own))
-    series_uid = content_uid("series", *digests)
-    for dataset, digest, path, content, own in zip(datasets, digests, paths, contents, pixels, strict=True):
+    pixels: Iterable[SparseVolume | None] = [None] * len(files) if frames is None else frames
+    _complete(dataset, source, provenance)
+    if frames is not None:
+        dataset.Rows, dataset.Columns = source.grid.shape[1:]
+        for keyword in _PIXELS:
+            dataset.pop(keyword, None)
+    if deflated:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    _set_dimension_organization(dataset, _PLACEHOLDER)
+    shared = encode(dataset)
+    digests = [digest_of(shared | elements, own) for elements, own in zip(files.values(), pixels, strict=True)]
+    dataset.SeriesInstanceUID = content_uid("series", *digests)
+    references = []
+    for (path, elements), digest, own in zip(files.items(), digests, pixels, strict=True):
         dataset.SOPInstanceUID = content_uid("instance", digest)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.SeriesInstanceUID = series_uid
         _set_dimension_organization(dataset, content_uid("dimensions", digest))
         with_uids = Dataset()
         for keyword in _WITH_UIDS:
             if keyword in dataset:
                 with_uids[keyword] = dataset[keyword]
         with atomic_path(path) as temporary:
-            write_file(temporary, dataset.file_meta, content | encode(with_uids), own)
-    return [_reference_to(dataset) for dataset in datasets]
+            write_file(temporary, dataset.file_meta, shared | elements | encode(with_uids), own)
+        references.append(_reference_to(dataset))
+    return references
 
 
 def _complete(dataset: Dataset, source: SourceSeries, provenance: Provenance) -> None:

@@ -16,11 +16,13 @@ from ctxai.ct.grid import Grid
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import document_arguments, finish_and_write_series, shared_arguments
+from ctxai.export.dicom.part10 import Elements, encode
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.provenance import Provenance
 from ctxai.export.sparse import SparseVolume
 
 _SERIES_NUMBER = 9301
+_POSITION = "ImagePositionPatient"
 
 
 def write_secondary_capture(
@@ -51,12 +53,12 @@ def write_secondary_capture(
     if not pictures:
         raise InputError(f"{folder}: no slice to show")
     numbers = sorted(pictures)
-    datasets = [
-        _image(source.images[number], place, source, provenance) for place, number in enumerate(numbers, start=1)
-    ]
-    paths = [Path(folder) / f"{provenance.stem}_{number:04d}.dcm" for number in numbers]
+    files = {
+        Path(folder) / f"{provenance.stem}_{number:04d}.dcm": _own_elements(source.images[number], place)
+        for place, number in enumerate(numbers, start=1)
+    }
     frames = _Frames(pictures, source.grid.shape[1:])
-    return finish_and_write_series(datasets, source, provenance, paths, frames, deflated)
+    return finish_and_write_series(_shared(source, provenance), source, provenance, files, frames, deflated)
 
 
 class _Frames(Sequence[SparseVolume]):
@@ -78,15 +80,16 @@ class _Frames(Sequence[SparseVolume]):
         return SparseVolume.of(picture[None])
 
 
-def _image(image: Dataset, number: int, source: SourceSeries, provenance: Provenance) -> SCImage:
+def _shared(source: SourceSeries, provenance: Provenance) -> SCImage:
+    """What all pictures of the series say."""
     title = f"{provenance.method} {provenance.target} on CT"
     dataset = SCImage(
-        pixel_array=np.zeros((1, 1, 3), np.uint8),  # the picture is put in when the object is written
+        pixel_array=np.zeros((1, 1, 3), np.uint8),  # the pictures are put in when the objects are written
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=_patient_orientation(source.grid),
-        **shared_arguments(source, provenance, title, _SERIES_NUMBER) | {"instance_number": number},
+        **shared_arguments(source, provenance, title, _SERIES_NUMBER),
         **document_arguments(source),
     )
     dataset.copy_patient_and_study_information(source.first)
@@ -94,15 +97,22 @@ def _image(image: Dataset, number: int, source: SourceSeries, provenance: Proven
         setattr(dataset, keyword, value)
     dataset.ConversionType = "SYN"  # synthetic image
     dataset.BurnedInAnnotation = "NO"  # nothing in the picture tells who the patient is
-    dataset.FrameOfReferenceUID = image.FrameOfReferenceUID
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        setattr(dataset, keyword, image[keyword].value)
+    for keyword in ("FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing"):
+        dataset[keyword] = source.first[keyword]
+    return dataset
+
+
+def _own_elements(image: Dataset, number: int) -> Elements:
+    """Number, position and origin of one picture."""
+    own = Dataset()
+    own.InstanceNumber = number
+    own[_POSITION] = image[_POSITION]
     reference = Dataset()
     reference.ReferencedSOPClassUID = image.SOPClassUID
     reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
     reference.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_FOR_PROCESSING)]
-    dataset.SourceImageSequence = [reference]
-    return dataset
+    own.SourceImageSequence = [reference]
+    return encode(own)
 
 
 def _patient_orientation(grid: Grid) -> tuple[PatientOrientationValuesBiped, PatientOrientationValuesBiped]:
