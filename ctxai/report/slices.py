@@ -43,15 +43,15 @@ def fused_slice(hu: np.ndarray, share: np.ndarray, marks: SliceMarks | None = No
     """
     low, high = NODULE_WINDOW_HU
     grey = np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    picture = np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, axis=2)
     strength = np.abs(share).clip(max=1)
     drawn = strength > _WEAKEST_SHARE
     colours = np.array([evidence_colours()[side] for side in ("for", "against")], dtype=np.float32)
     index = np.rint(strength[drawn] * 255).astype(int).clip(max=255)
     colour = colours[(share[drawn] < 0).astype(int), index]
     alpha = np.sqrt(strength[drawn])[:, None] * _STRONGEST_ALPHA
-    picture[drawn] = picture[drawn] * (1 - alpha) + colour * alpha
-    image = Image.fromarray(np.rint(picture).astype(np.uint8))
+    picture[drawn] = np.rint(grey[drawn][:, None] * (1 - alpha) + colour * alpha)
+    image = Image.fromarray(picture)
     if marks is not None:
         size = max(hu.shape[0] // 40, 8)
         draw_marks(image, marks.letters, f"image {marks.image}", _SCALE_BAR_MM, marks.pixel_mm, size)

@@ -49,7 +49,7 @@ def write_encapsulated_pdf(
     dataset.DocumentTitle = title
     dataset.ConceptNameCodeSequence = [CodedConcept.from_code(codes.CT_CHEST)]
     dataset.VerificationFlag = "UNVERIFIED"
-    dataset.SourceInstanceSequence = [_referenced(image) for image in source.images]
+    dataset.SourceInstanceSequence = [_referenced(image) for image in source.instances]
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)
     dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)

@@ -17,10 +17,18 @@ from pydicom.tag import Tag
 from ctxai.export.dicom.part10 import Elements, encode, item, sequence
 from ctxai.export.dicom.source import SourceSeries, slice_of
 
-_OF_AN_IMAGE = ("SOPClassUID", "SOPInstanceUID", "ImagePositionPatient")
+_POSITION = "ImagePositionPatient"
+_OF_AN_IMAGE = ("SOPClassUID", "SOPInstanceUID", _POSITION)
+_SOURCE_IMAGES = Tag("SourceImageSequence")
+_SERIES = Tag("ReferencedSeriesSequence")
+_INSTANCES = Tag("ReferencedInstanceSequence")
 _PER_FRAME = Tag("PerFrameFunctionalGroupsSequence")
+_DERIVATION = Tag("DerivationImageSequence")
+_PLANE = Tag("PlanePositionSequence")
 _FRAME_CONTENT = Tag("FrameContentSequence")
+_INDICES = Tag("DimensionIndexValues")
 _SEGMENT = Tag("SegmentIdentificationSequence")
+_SEGMENT_NUMBER = Tag("ReferencedSegmentNumber")
 
 
 @dataclass(frozen=True)
@@ -49,29 +57,33 @@ def outlines_of(source: SourceSeries, slices: Iterable[int]) -> list[Dataset]:
         if hasattr(source.first, "file_meta"):  # deidentified headers have none
             small.file_meta = source.first.file_meta
         for keyword in _OF_AN_IMAGE:
-            small[keyword] = source.images[number][keyword]
+            small[keyword] = source.instances[number][keyword]
         for keyword in ("Rows", "Columns"):
             small.add_new(keyword, "US", 1)  # new elements: the others are the image's own
         images.append(small)
     return images
 
 
+def _instances_of(source: SourceSeries) -> list[Elements]:
+    """Class and SOP Instance UID of each image as a reference states them."""
+    if not source.encoded.instances:
+        for instance in source.instances:
+            reference = Dataset()
+            reference.ReferencedSOPClassUID = instance.SOPClassUID
+            reference.ReferencedSOPInstanceUID = instance.SOPInstanceUID
+            source.encoded.instances.append(encode(reference))
+    return source.encoded.instances
+
+
 def _references_to(source: SourceSeries) -> Elements:
     """The Source Image Sequence and the Referenced Series Sequence of all images."""
     if not source.encoded.references:
-        images = []
-        for image in source.images:
-            reference = Dataset()
-            reference.ReferencedSOPClassUID = image.SOPClassUID
-            reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
-            images.append(reference)
+        images = b"".join(map(item, _instances_of(source)))
         series = Dataset()
         series.SeriesInstanceUID = source.first.SeriesInstanceUID
-        series.ReferencedInstanceSequence = images
-        references = Dataset()
-        references.SourceImageSequence = images
-        references.ReferencedSeriesSequence = [series]
-        source.encoded.references = encode(references)
+        content = item(encode(series) | {_INSTANCES: sequence(_INSTANCES, images)})
+        source.encoded.references[_SOURCE_IMAGES] = sequence(_SOURCE_IMAGES, images)
+        source.encoded.references[_SERIES] = sequence(_SERIES, content)
     return source.encoded.references
 
 
@@ -103,30 +115,29 @@ def frames_of(dataset: Dataset, source: SourceSeries) -> list[Frame]:
     return frames
 
 
-def _frame(slice_groups: Elements, frame: Frame) -> bytes:
+def _frame(slice_groups: Elements, frame: Frame) -> Elements:
     """The groups of a frame: its place among the dimensions, the groups of its slice, its segment."""
     indices = struct.pack(f"<HH2sH{len(frame.indices)}L", 0x20, 0x9157, b"UL", 4 * len(frame.indices), *frame.indices)
-    elements = slice_groups | {_FRAME_CONTENT: sequence(_FRAME_CONTENT, item(indices))}
+    elements = slice_groups | {_FRAME_CONTENT: sequence(_FRAME_CONTENT, item({_INDICES: indices}))}
     if not frame.segment_is_shared:
         number = struct.pack("<HH2sHH", 0x62, 0x0B, b"US", 2, frame.segment)
-        elements[_SEGMENT] = sequence(_SEGMENT, item(number))
-    return b"".join(elements[tag] for tag in sorted(elements))
+        elements[_SEGMENT] = sequence(_SEGMENT, item({_SEGMENT_NUMBER: number}))
+    return elements
 
 
 def _groups_of_slices(source: SourceSeries, dataset: Dataset) -> list[Elements]:
     """Position and origin of a frame on each slice, as the first frame of an object states them."""
     known = source.encoded.slices
     if dataset.SOPClassUID not in known:
-        first = dataset.PerFrameFunctionalGroupsSequence[0]
-        groups = Dataset()
-        groups.DerivationImageSequence = first.DerivationImageSequence
-        groups.PlanePositionSequence = first.PlanePositionSequence
-        (reference,) = first.DerivationImageSequence[0].SourceImageSequence
+        (derivation,) = dataset.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence
+        (reference,) = derivation.SourceImageSequence
+        shared, of_reference = encode(derivation), encode(reference)
         slices = []
-        for image in source.images:
-            groups.PlanePositionSequence[0].ImagePositionPatient = image.ImagePositionPatient
-            reference.ReferencedSOPClassUID = image.SOPClassUID
-            reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
-            slices.append(encode(groups))
+        for image, instance in zip(source.instances, _instances_of(source), strict=True):
+            plane = Dataset()
+            plane[_POSITION] = image[_POSITION]
+            origin = shared | {_SOURCE_IMAGES: sequence(_SOURCE_IMAGES, item(of_reference | instance))}
+            groups = {_DERIVATION: sequence(_DERIVATION, item(origin)), _PLANE: sequence(_PLANE, item(encode(plane)))}
+            slices.append(groups)
         known[dataset.SOPClassUID] = slices
     return known[dataset.SOPClassUID]

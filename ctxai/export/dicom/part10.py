@@ -40,9 +40,10 @@ def sequence(tag: BaseTag, items: bytes) -> bytes:
     return _header_of(tag, b"SQ", len(items)) + items
 
 
-def item(elements: bytes) -> bytes:
+def item(elements: Elements) -> bytes:
     """An item of a sequence, of encoded elements."""
-    return struct.pack("<HHL", 0xFFFE, 0xE000, len(elements)) + elements
+    content = b"".join(elements[tag] for tag in sorted(elements))
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(content)) + content
 
 
 def digest_of(elements: Elements, frames: SparseVolume | None) -> str:

@@ -54,7 +54,7 @@ def write_secondary_capture(
         raise InputError(f"{folder}: no slice to show")
     numbers = sorted(pictures)
     files = {
-        Path(folder) / f"{provenance.stem}_{number:04d}.dcm": _own_elements(source.images[number], place)
+        Path(folder) / f"{provenance.stem}_{number:04d}.dcm": _own_elements(source.instances[number], place)
         for place, number in enumerate(numbers, start=1)
     }
     frames = _Frames(pictures, source.grid.shape[1:])

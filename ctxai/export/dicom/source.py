@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from pydicom import config
@@ -42,10 +42,48 @@ _KEPT = ("PatientID", "PatientName", "AccessionNumber", "StudyInstanceUID", "Ser
 
 _IDENTITY = ("PatientID", "PatientName", "AccessionNumber")
 
+_OF_A_REFERENCE = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+)
+
 _TEXT = ("AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 _EPOCH = ("19700101", "000000")
+
+
+class _Images(Sequence[Dataset]):
+    """Images made fit for a strict writer, each when it is first taken: objects describe few of them."""
+
+    def __init__(self, datasets: Sequence[Dataset], grid: Grid) -> None:
+        self._raw, self._grid = datasets, grid
+        self._fit: dict[int, Dataset] = {}
+        with without_warnings():  # they would quote the patient's data
+            first = _cleaned(datasets[0], datasets[0], grid)
+        self.identity = {keyword: first[keyword].value for keyword in _IDENTITY}
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @overload
+    def __getitem__(self, index: int) -> Dataset: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Dataset]: ...
+    def __getitem__(self, index: int | slice) -> Dataset | list[Dataset]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
+        if number not in self._fit:
+            with without_warnings():
+                image = _cleaned(self._raw[number], self._raw[0], self._grid)
+            for keyword in _IDENTITY:
+                image.add_new(keyword, dictionary_VR(keyword), "")
+            self._fit[number] = image
+        return self._fit[number]
 
 
 @dataclass
@@ -54,10 +92,12 @@ class SharedElements:
 
     Attributes:
         references: to all images.
+        instances: class and SOP Instance UID of each image, as a reference states them.
         slices: what a frame says of its slice, by class of the object and number of the slice.
     """
 
     references: Elements = field(default_factory=dict)
+    instances: list[Elements] = field(default_factory=list)
     slices: dict[str, list[Elements]] = field(default_factory=dict)
 
 
@@ -67,15 +107,18 @@ class SourceSeries:
 
     Attributes:
         grid: where the voxels are.
-        images: the images' data sets without pixels, ascending along the normal like the grid's slices. Attributes
-            with invalid values are left out, missing ones that DICOM requires are empty, texts are Unicode. What names
-            the patient is empty: an unusual value would be quoted in a warning.
+        images: the images' data sets without pixels, ascending along the normal like the grid's slices; each is made
+            fit when it is first taken. Attributes with invalid values are left out, missing ones that DICOM requires
+            are empty, texts are Unicode. What names the patient is empty: an unusual value would be quoted in a
+            warning.
+        instances: of each image only its class, its UIDs and its position.
         identity: what names the patient, by keyword, as in the images.
         encoded: what its objects share; filled by their writers.
     """
 
     grid: Grid
-    images: tuple[Dataset, ...]
+    images: Sequence[Dataset]
+    instances: Sequence[Dataset]
     identity: Mapping[str, Any]
     encoded: SharedElements = field(default_factory=SharedElements, repr=False, compare=False)
 
@@ -96,13 +139,10 @@ class SourceSeries:
         if confidentiality is not None:
             with config.disable_value_validation():
                 datasets = [confidentiality.header(dataset) for dataset in datasets]
+        images = _Images(datasets, series.grid)
         with without_warnings():  # they would quote the patient's data
-            images = tuple(_cleaned(dataset, datasets[0], series.grid) for dataset in datasets)
-        identity = {keyword: images[0][keyword].value for keyword in _IDENTITY}
-        for image in images:
-            for keyword in _IDENTITY:
-                image.add_new(keyword, dictionary_VR(keyword), "")
-        return cls(series.grid, images, identity)
+            instances = tuple(_instance(dataset) for dataset in datasets)
+        return cls(series.grid, images, instances, images.identity)
 
     @property
     def first(self) -> Dataset:
@@ -169,6 +209,15 @@ def why_no_objects(series: CTSeries, confidentiality: Confidentiality | None = N
             "overlays would name another patient; correct the images' headers, or write NIfTI"
         )
     return ""
+
+
+def _instance(dataset: Dataset) -> Dataset:
+    """What refers to an image."""
+    instance = Dataset()
+    for keyword in _OF_A_REFERENCE:
+        if keyword in dataset:
+            instance[keyword] = dataset[keyword]
+    return instance
 
 
 def _cleaned(dataset: Dataset, first: Dataset, grid: Grid) -> Dataset:

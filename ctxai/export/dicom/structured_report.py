@@ -87,7 +87,7 @@ def write_structured_report(
         referenced_images=key_images,
     )
     dataset = ComprehensiveSR(
-        evidence=[*source.images, *references],
+        evidence=[source.first, *source.instances[1:], *references],
         content=report,
         is_complete=True,
         is_final=False,
@@ -113,7 +113,7 @@ def _group(
     nodule: NoduleSummary, source: SourceSeries, provenance: Provenance
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410 of one nodule."""
-    image = source.images[nodule.outline.slice_index]
+    image = source.instances[nodule.outline.slice_index]
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=tracking_uid(source, nodule.nodule_id), identifier=nodule.nodule_id),
         referenced_region=ImageRegion(

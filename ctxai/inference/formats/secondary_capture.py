@@ -25,7 +25,7 @@ class SecondaryCapture(OutputFormat):
     order = 60
 
     def write_map(self, output: SeriesOutput, overlay: MapOverlay) -> list[Dataset]:
-        """Write every slice that a nodule touches; reports do not cite them."""
+        """Write the slices on which a nodule has its map; reports do not cite them."""
         write_secondary_capture(
             output.dicom / "sc", _Pictures(output, overlay), output.source, overlay.provenance, self.deflated
         )
@@ -46,9 +46,12 @@ class _Pictures(Mapping[int, np.ndarray]):
 
     def __init__(self, output: SeriesOutput, overlay: MapOverlay) -> None:
         provenance = overlay.provenance
-        self._series, self._shares = output.series, overlay.shares.array
+        shares = overlay.shares
+        self._series, self._shares = output.series, shares.array
         self._words = f"{provenance.method} {provenance.target} - {RESEARCH_USE_ONLY}".replace("_", " ")
-        self._numbers = sorted({number for nodule in output.nodules for number in slices_of(output.series, nodule)})
+        self._numbers = sorted(
+            set().union(*(_shown(slices_of(output.series, n), shares.slices) for n in output.nodules))
+        )
 
     def __getitem__(self, number: int) -> np.ndarray:
         series = self._series
@@ -61,6 +64,11 @@ class _Pictures(Mapping[int, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+
+def _shown(touched: list[int], mapped: list[int]) -> set[int]:
+    """Slices of a nodule on which the map is; all of its slices where there is none, so that its place is shown."""
+    return set(touched) & set(mapped) or set(touched)
 
 
 def slices_of(series: CT, nodule: ExplainedNodule) -> list[int]:

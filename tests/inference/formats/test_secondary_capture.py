@@ -13,7 +13,7 @@ def test_the_slices_of_a_nodule_are_those_that_any_reader_drew_or_within_its_rad
     assert slices_of(series, marked(series)) == [2, 3, 4]  # 3.2 slices of 2 mm, 3 mm around
 
 
-def test_colour_slices_show_the_map_on_every_slice_of_the_nodules(tmp_path):
+def test_colour_slices_are_those_of_the_nodules_on_which_the_map_is(tmp_path):
     series = scan(tmp_path / "ct")
     against = outlined(series)
     against = replace(against, maps={KEY: replace(against.maps[KEY], values=-against.maps[KEY].values)})
@@ -22,7 +22,7 @@ def test_colour_slices_show_the_map_on_every_slice_of_the_nodules(tmp_path):
     SecondaryCapture().write_map(output_of(tmp_path, series, both), overlay)
     folder = tmp_path / "dicom" / "sc"
     files = sorted(path.name for path in folder.iterdir())
-    assert files == [f"cdam_malignancy_{number:04d}.dcm" for number in (2, 3, 4, 7, 8, 9, 10)]
+    assert files == [f"cdam_malignancy_{number:04d}.dcm" for number in (2, 3, 4, 8, 9)]
     warm = pydicom.dcmread(folder / "cdam_malignancy_0003.dcm").pixel_array.astype(int)
     assert warm[21, 20, 0] > warm[21, 20, 2] + 50
     blue = pydicom.dcmread(folder / "cdam_malignancy_0008.dcm").pixel_array.astype(int)
