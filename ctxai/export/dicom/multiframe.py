@@ -64,8 +64,8 @@ def outlines_of(source: SourceSeries, slices: Iterable[int]) -> list[Dataset]:
     return images
 
 
-def _instances_of(source: SourceSeries) -> list[Elements]:
-    """Class and SOP Instance UID of each image as a reference states them."""
+def instances_of(source: SourceSeries) -> list[Elements]:
+    """Class and SOP Instance UID of each image, as a reference states them."""
     if not source.encoded.instances:
         for instance in source.instances:
             reference = Dataset()
@@ -78,7 +78,7 @@ def _instances_of(source: SourceSeries) -> list[Elements]:
 def _references_to(source: SourceSeries) -> Elements:
     """The Source Image Sequence and the Referenced Series Sequence of all images."""
     if not source.encoded.references:
-        images = b"".join(map(item, _instances_of(source)))
+        images = b"".join(map(item, instances_of(source)))
         series = Dataset()
         series.SeriesInstanceUID = source.first.SeriesInstanceUID
         content = item(encode(series) | {_INSTANCES: sequence(_INSTANCES, images)})
@@ -133,7 +133,7 @@ def _groups_of_slices(source: SourceSeries, dataset: Dataset) -> list[Elements]:
         (reference,) = derivation.SourceImageSequence
         shared, of_reference = encode(derivation), encode(reference)
         slices = []
-        for image, instance in zip(source.instances, _instances_of(source), strict=True):
+        for image, instance in zip(source.instances, instances_of(source), strict=True):
             plane = Dataset()
             plane[_POSITION] = image[_POSITION]
             origin = shared | {_SOURCE_IMAGES: sequence(_SOURCE_IMAGES, item(of_reference | instance))}

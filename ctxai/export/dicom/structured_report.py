@@ -30,17 +30,23 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as dictionary
 from pydicom.sr.coding import Code
+from pydicom.tag import Tag
 
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.derived import content_uid, finish_and_write, shared_arguments, tracking_uid
+from ctxai.export.dicom.multiframe import instances_of
+from ctxai.export.dicom.part10 import Elements, encode, item, sequence
 from ctxai.export.dicom.rating_codes import RATING_CONCEPTS, own_concept, rating_codes
 from ctxai.export.dicom.source import SourceSeries
 from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
 from ctxai.export.provenance import Provenance, shorten
 
 _SERIES_NUMBER = 9201
+_EVIDENCE = Tag("CurrentRequestedProcedureEvidenceSequence")
+_SERIES = Tag("ReferencedSeriesSequence")
+_INSTANCES = Tag("ReferencedSOPSequence")
 
 
 def write_structured_report(
@@ -78,23 +84,47 @@ def write_structured_report(
                 f"{path}: nodule {nodule.nodule_id} lies in slice {nodule.outline.slice_index}, but the CT has "
                 f"{len(source.images)}"
             )
-    key_images = [source.images[number] for number in sorted({nodule.outline.slice_index for nodule in nodules})]
-    report = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer(provenance)),
-        procedure_reported=codes.CT_CHEST,
-        imaging_measurements=[_group(nodule, source, provenance) for nodule in nodules],
-        title=dictionary.DCM.ImagingMeasurementReport,
-        referenced_images=key_images,
-    )
+    key_images = [source.instances[number] for number in _key_slices(nodules)]
     dataset = ComprehensiveSR(
-        evidence=[source.first, *source.instances[1:], *references],
-        content=report,
+        evidence=[source.first, *key_images, *references],  # of the CT's images, all are put in below
+        content=report_content(nodules, source, provenance),
         is_complete=True,
         is_final=False,
         is_verified=False,
         **shared_arguments(source, provenance, title, series_number),
     )
-    return finish_and_write(dataset, source, provenance, path)
+    return finish_and_write(dataset, source, provenance, path, encoded=_evidence(dataset, source))
+
+
+def _evidence(dataset: Dataset, source: SourceSeries) -> Elements:
+    """The Current Requested Procedure Evidence Sequence, which the object gives up, with all images of the CT."""
+    (study,) = dataset.CurrentRequestedProcedureEvidenceSequence
+    images, *others = [encode(series) for series in study.ReferencedSeriesSequence]
+    images[_INSTANCES] = sequence(_INSTANCES, b"".join(map(item, instances_of(source))))
+    series = sequence(_SERIES, b"".join(map(item, [images, *others])))
+    del dataset.CurrentRequestedProcedureEvidenceSequence
+    return {_EVIDENCE: sequence(_EVIDENCE, item(encode(study) | {_SERIES: series}))}
+
+
+def report_content(nodules: Sequence[NoduleSummary], source: SourceSeries, provenance: Provenance) -> MeasurementReport:
+    """The report's tree of content (TID 1500).
+
+    Args:
+        nodules: what is said, in the order to show.
+        source: the CT.
+        provenance: how the predictions and maps came to be.
+    """
+    return MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=_observer(provenance)),
+        procedure_reported=codes.CT_CHEST,
+        imaging_measurements=[_group(nodule, source, provenance) for nodule in nodules],
+        title=dictionary.DCM.ImagingMeasurementReport,
+        referenced_images=[source.images[number] for number in _key_slices(nodules)],
+    )
+
+
+def _key_slices(nodules: Sequence[NoduleSummary]) -> list[int]:
+    return sorted({nodule.outline.slice_index for nodule in nodules})
 
 
 def _observer(provenance: Provenance) -> ObserverContext:
