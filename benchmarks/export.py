@@ -4,7 +4,9 @@
 
 Prints a table and writes it. Ours and the peer's take turns, so that a busy machine slows both. The last lines are the
 whole default set of ``ctxai explain`` with five nodules, and all formats of three methods by three targets, maps given,
-beside the time that pydicom takes to decode the CT and the bytes of the CT.
+beside the time that pydicom takes to decode the CT and the bytes of the CT: first with maps of noise that fill patches
+of 64 mm, the worst case of one method; then, where CTXAI_DATA has LIDC-IDRI-0001, with maps of the package's run, whose
+default are two methods, of that nodule in all five places.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import platform
 import shutil
 import statistics
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeAlias
 
 import highdicom as hd
 import numpy as np
@@ -29,6 +33,7 @@ import pydicom
 from pydicom.uid import generate_uid
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import ctxai
 from ctxai.ct.grid import Grid
 from ctxai.ct.patch import resample
 from ctxai.ct.series import CTSeries, read_series
@@ -50,18 +55,25 @@ from ctxai.export import (
 )
 from ctxai.export.dicom import codes
 from ctxai.export.dicom.segmentation import heat_band_labels
+from ctxai.export.dicom.structured_report import report_content
 from ctxai.inference.formats.base import format_names
 from ctxai.inference.nodules import NoduleCandidate
-from ctxai.inference.options import ExplainOptions
+from ctxai.inference.options import ExplainOptions, checked_views
 from ctxai.inference.overlays import write_overlays
 from ctxai.lidc.consensus import ReaderMasks
+from ctxai.run.explanation import explain_patch
+from ctxai.run.methods import make_method
+from ctxai.run.run import Run
 
 from synthetic_ct import ct_grid, write_ct
 
 DEFAULT_SET = ("nifti", "pmap", "seg", "sr")
 ALL = tuple(name for name in format_names() if name != "ct" and not name.endswith("-plain"))
-METHODS = ("cdam", "path_gradients", "agcam")
+METHODS = ("path_gradients", "cdam", "agcam")
 TARGETS = ("malignancy", "texture", "spiculation")
+
+#: For each method and target, the map of each nodule.
+Maps: TypeAlias = Mapping[tuple[str, str], Sequence[FusedMap]]
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ class ExplanationBatch:
     series: CTSeries
     source: SourceSeries
     patches: Sequence[tuple[np.ndarray, Grid]]
+    candidates: Sequence[NoduleCandidate]
     volume: np.ndarray
     labels: np.ndarray
 
@@ -119,28 +132,11 @@ def plain_segmentation(path: Path, array: np.ndarray, source: SourceSeries, kind
     hd.seg.Segmentation(source.images, array, kind, described, *identity()).save_as(path)
 
 
-def plain_report(path: Path, nodules: Sequence[NoduleSummary], source: SourceSeries) -> None:
-    """A report of highdicom's with the same regions and one number each."""
-    groups = []
-    for nodule in nodules:
-        image = source.images[nodule.outline.slice_index]
-        region = hd.sr.ImageRegion(
-            "POLYLINE",
-            nodule.outline.points,
-            hd.sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
-        )
-        number = hd.sr.Measurement(codes.VOLUME, 1.0, codes.CUBIC_MILLIMETRE)
-        groups.append(
-            hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-                hd.sr.TrackingIdentifier(generate_uid(), nodule.nodule_id), region, measurements=[number]
-            )
-        )
-    observer = hd.sr.ObserverContext(
-        pydicom.sr.codedict.codes.DCM.Device, hd.sr.DeviceObserverIdentifyingAttributes(generate_uid())
-    )
-    report = hd.sr.MeasurementReport(hd.sr.ObservationContext(observer), codes.CT_CHEST, groups)
+def plain_report(path: Path, nodules: Sequence[NoduleSummary], source: SourceSeries, provenance: Provenance) -> None:
+    """The same content as highdicom writes it by itself."""
+    content = report_content(nodules, source, provenance)
     hd.sr.ComprehensiveSR(
-        source.images, report, generate_uid(), 1, generate_uid(), 1, "maker", manufacturer_model_name="m"
+        list(source.images), content, generate_uid(), 1, generate_uid(), 1, "maker", manufacturer_model_name="m"
     ).save_as(path)
 
 
@@ -170,35 +166,62 @@ def make_case(folder: Path, slices: int) -> ExplanationBatch:
     series = read_series(folder / "ct")
     places = [grid.to_lps(np.array([100.0 + 60 * i, 256, slices * (i + 1) // 6])) for i in range(5)]
     patches = [(rng.normal(size=(64, 64, 64)).astype(np.float32), Grid.cube(p, (64, 64, 64), 1.0)) for p in places]
-    labels = np.zeros(grid.shape, dtype=np.uint8)
+    labels, candidates = np.zeros(grid.shape, dtype=np.uint8), []
     for number, place in enumerate(places, start=1):
         column, row, middle = np.rint(grid.to_index(place)).astype(int)
         z, y, x = np.ogrid[-6:7, -9:10, -9:10]
         ball = z**2 + 0.49 * (y**2 + x**2) <= 36
+        start = middle - 6, row - 9, column - 9
         labels[middle - 6 : middle + 7, row - 9 : row + 10, column - 9 : column + 10][ball] = number
-    return ExplanationBatch(series, SourceSeries.from_series(series), patches, merge_maps(patches, grid), labels)
+        candidates.append(NoduleCandidate(f"nodule {number}", place, 12.0, ReaderMasks(ball[None], start)))
+    source = SourceSeries.from_series(series)
+    return ExplanationBatch(series, source, patches, candidates, merge_maps(patches, grid), labels)
 
 
-def write_set(
-    folder: Path, case: ExplanationBatch, formats: Sequence[str], methods: Sequence[str], targets: Sequence[str]
-) -> None:
-    """What ``ctxai explain`` writes once the maps are there."""
+def noise_maps(case: ExplanationBatch, methods: Sequence[str], targets: Sequence[str]) -> Maps:
+    """The patches' noise as every map."""
+    fused = [FusedMap(values, values * 0, np.ones(values.shape, bool)) for values, _ in case.patches]
+    return {(method, target): fused for method in methods for target in targets}
+
+
+def run_maps(case: ExplanationBatch) -> Maps:
+    """Maps of the package's run of the nodule of LIDC-IDRI-0001, as on the case's CT; none without that CT."""
+    archive = Path(os.environ.get("CTXAI_DATA", "")) / "lidc-idri" / "LIDC-IDRI-0001.tar.xz"
+    if not archive.is_file():
+        print(f"no maps of a run: {archive} is not there; set CTXAI_DATA")
+        return {}
+    run = Run.open()
+    with tempfile.TemporaryDirectory() as name, tarfile.open(archive) as files:
+        files.extractall(name, filter="data")
+        (nodule,) = ctxai.explain(read_series(name), run=run, methods=(), trust=False).nodules
+    methods = [make_method(run, method, {}) for method in METHODS]
+    spacing = case.series.grid.spacing_mm[::-1].tolist()
+    maps = explain_patch(run, nodule.patch.hu, methods, TARGETS, checked_views(run, None), spacing_mm=spacing).fused
+    return {key: [fused] * len(case.patches) for key, fused in maps.items()}
+
+
+def write_set(folder: Path, case: ExplanationBatch, formats: Sequence[str], maps: Maps) -> None:
+    """What ``ctxai explain`` writes once the maps are there.
+
+    Args:
+        folder: written anew.
+        case: the CT and its nodules.
+        formats: names of formats.
+        maps: for each method and target, the map of each nodule.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    nodules, lines = [], []
-    for number, (values, grid) in enumerate(case.patches, start=1):
-        where = np.argwhere(case.labels == number)
-        low, high = where.min(axis=0), where.max(axis=0) + 1
-        mask = case.labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] == number
-        candidate = NoduleCandidate(f"nodule {number}", grid.centre, 12.0, ReaderMasks(mask[None], tuple(low.tolist())))
-        fused = FusedMap(values, values * 0, np.ones(values.shape, bool))
-        patch = SimpleNamespace(grid=grid, hu=np.zeros(values.shape, np.int16))
-        maps = {(method, target): fused for method in methods for target in targets}
-        nodules.append(SimpleNamespace(candidate=candidate, patch=patch, maps=maps, inside=None))
-        lines.append({"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0})
+    nodules = []
+    for number, candidate in enumerate(case.candidates):
+        grid = case.patches[number][1]
+        patch = SimpleNamespace(grid=grid, hu=np.zeros(grid.shape, np.int16))
+        own = {key: each[number] for key, each in maps.items()}
+        nodules.append(SimpleNamespace(candidate=candidate, patch=patch, maps=own, inside=None))
+    lines = [{"malignancy": 3.0, "malignancy_low": 2.0, "malignancy_high": 4.0} for _ in nodules]
     run = SimpleNamespace(name="run", weights_sha256="0" * 64, own=None)
-    made = [SimpleNamespace(name=name, options={}, reference="a paper", signed=True) for name in methods]
-    options = ExplainOptions(None, run, made, targets, (), formats)
-    write_overlays(folder, case.series, nodules, lines, options)
+    methods, targets = (list(dict.fromkeys(names)) for names in zip(*maps, strict=True))
+    signs = {key[0]: any((fused.values < 0).any() for fused in each) for key, each in maps.items()}
+    made = [SimpleNamespace(name=name, options={}, reference="a paper", signed=signs[name]) for name in methods]
+    write_overlays(folder, case.series, nodules, lines, ExplainOptions(None, run, made, targets, (), formats))
 
 
 def decode(series: CTSeries) -> None:
@@ -222,7 +245,6 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
     kinds = ("map", "seg", "bands", "graded", "sr")
     files = {name: (folder / f"{name}-ours.dcm", folder / f"{name}-peer.dcm") for name in kinds}
     (folder / "sc-peer").mkdir()
-    ct = Path(case.series.headers[0].path).parent
     return [
         Row(
             "five patches on the CT grid / each resampled on the whole CT",
@@ -254,9 +276,9 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
             files["graded"],
         ),
         Row(
-            "Structured Report, five nodules",
+            "Structured Report of the same content",
             lambda: write_structured_report(files["sr"][0], said, source, provenance),
-            lambda: plain_report(files["sr"][1], said, source),
+            lambda: plain_report(files["sr"][1], said, source, provenance),
             files["sr"],
         ),
         Row(
@@ -265,18 +287,29 @@ def rows(case: ExplanationBatch, folder: Path) -> list[Row]:
             lambda: plain_captures(folder / "sc-peer", pictures, source),
             (folder / "sc-ours", folder / "sc-peer"),
         ),
+        *whole_sets(case, folder),
+    ]
+
+
+def whole_sets(case: ExplanationBatch, folder: Path) -> list[Row]:
+    """The default set, and all formats, of maps of noise and of maps of a run."""
+    ct = Path(case.series.headers[0].path).parent
+    sets = [
+        ("default set, noise", DEFAULT_SET, noise_maps(case, METHODS[:1], TARGETS[:1])),
+        ("all formats, three methods by three targets, noise", ALL, noise_maps(case, METHODS, TARGETS)),
+    ]
+    if of_run := run_maps(case):
+        default = {key: of_run[key] for key in [(method, TARGETS[0]) for method in METHODS[:2]]}
+        sets.append(("default set of the package's run, two methods", DEFAULT_SET, default))
+        sets.append(("all formats, three methods by three targets, package's run", ALL, of_run))
+    return [
         Row(
-            f"default set ({','.join(DEFAULT_SET)}) / pydicom decodes the CT",
-            lambda: write_set(folder / "set", case, DEFAULT_SET, METHODS[:1], TARGETS[:1]),
+            f"{title} / pydicom decodes the CT",
+            lambda place=folder / f"set-{number}", formats=formats, maps=maps: write_set(place, case, formats, maps),
             lambda: decode(case.series),
-            (folder / "set", ct),
-        ),
-        Row(
-            f"three methods by three targets in {','.join(ALL)} / pydicom decodes the CT",
-            lambda: write_set(folder / "all", case, ALL, METHODS, TARGETS),
-            lambda: decode(case.series),
-            (folder / "all", ct),
-        ),
+            (folder / f"set-{number}", ct),
+        )
+        for number, (title, formats, maps) in enumerate(sets)
     ]
 
 

@@ -115,6 +115,10 @@ def test_the_nodules_outline_is_drawn_over_the_bands_without_a_click(studies, vi
     inside = binary_erosion(ball("axial"), iterations=8)
     assert not greenish(both)[inside].any()  # an outline, not an area
     assert coloured(both)[inside].mean() > 0.9  # the bands
+    answer = f"malignancy {MALIGNANCY:.1f} of 5 (90 % interval {LOW:.1f} to {HIGH:.1f})"
+    page.get_by_role("button", name=answer).wait_for()
+    for share in ("for, 25 % to 50 % of", "for, 50 % to 75 % of", "for, 75 % of", "against, 25 % of"):
+        page.get_by_text(f"evidence {share} scale").wait_for()
 
 
 def greenish(image: np.ndarray) -> np.ndarray:
@@ -129,8 +133,9 @@ def test_the_structured_report_shows_its_numbers_at_the_nodule(scan, studies, vi
     open_series(page, viewer, study.folder / "dicom" / "sr" / "report.dcm")
     image = look_at(page, study.centre, f"{scan} report", enough=lambda image: is_there(coloured(image)))
     shown = " ".join(page.locator("svg text").all_text_contents())
-    for number in (MALIGNANCY, LOW, HIGH):
-        assert f": {round(number, 1):.2f} " in shown  # the viewer adds a decimal
+    ends = {"Malignancy": MALIGNANCY, "interval from": LOW, "interval to": HIGH}
+    for words, number in ends.items():
+        assert f"{words}: {number:.1f}0 {{score}}" in shown  # the viewer adds a decimal
     drawn = coloured(image)
     border = ball(scan) & ~binary_erosion(ball(scan))
     assert binary_dilation(drawn, iterations=4)[border].mean() > 0.9  # the outline

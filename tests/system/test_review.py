@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ctxai.cli import main
@@ -80,7 +81,17 @@ def test_the_study_opens_with_its_overlay_and_ctrl_c_leaves_nothing(results, chr
         with opened_page(chromium, 1000, 700) as page:
             open_address(page, url)
             slice_shown = "cornerstone.getEnabledElements()[0].viewport.getCurrentImageIdIndex()"
-            page.get_by_role("toolbar", name="Maps").wait_for()
+            maps = page.get_by_role("toolbar", name="Maps").get_by_role("button")
+            maps.first.wait_for()
+            assert [(one.text_content(), one.get_attribute("aria-pressed")) for one in maps.all()] == [
+                ("cdam malignancy", "true")
+            ]
+            row = pd.read_csv(results / "predictions.csv").iloc[0]
+            value, low, high = (row[f"malignancy{end}"] for end in ("", "_low", "_high"))
+            answer = f"{row.nodule_id}: malignancy {value:.1f} of 5 (90 % interval {low:.1f} to {high:.1f})"
+            page.get_by_role("button", name=answer).wait_for()
+            for share in ("for, 25 % to 50 % of", "for, 50 % to 75 % of", "for, 75 % of", "against, 25 % of"):
+                page.get_by_text(f"malignancy: evidence {share} scale").wait_for()
             assert abs(page.evaluate(slice_shown) - 14) <= 3 or abs(23 - page.evaluate(slice_shown) - 14) <= 3
             assert is_there(coloured(look_at(page, CENTRE, "review", lambda image: is_there(coloured(image)))))
         root = url.partition("/viewer")[0]
