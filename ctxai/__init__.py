@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ctxai.quick_imports import quick_imports
+
 if TYPE_CHECKING:
     from ctxai.api import Results as Results
     from ctxai.api import Run as Run
@@ -24,7 +26,8 @@ def __getattr__(name: str) -> Any:
     if name == "explain":  # the package of methods, which can be called as ctxai.api.explain
         return importlib.import_module("ctxai.explain")
     if name in __all__:
-        return getattr(importlib.import_module("ctxai.api"), name)
+        with quick_imports():
+            return getattr(importlib.import_module("ctxai.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

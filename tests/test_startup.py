@@ -9,7 +9,7 @@ from ctxai.commands import COMMANDS
 
 #: Each takes a tenth of a second or more.
 HEAVY = "torch timm torchvision pytorch_lightning monai torchmetrics sklearn scipy pandas pydicom SimpleITK highdicom"
-HEAVY += " pynetdicom zarr matplotlib skimage captum lightly nibabel reportlab"
+HEAVY += " pynetdicom zarr matplotlib skimage captum lightly nibabel reportlab sympy torch._dynamo"
 
 
 #: Of training, pretraining, baselines, bundles and networking. timm itself imports torchvision.
@@ -50,6 +50,17 @@ def test_an_explanation_needs_nothing_of_training_baselines_and_bundles():
     code = "import ctxai.inference.tree\nfrom ctxai.explain import get_method\nfrom ctxai.run.run import Run\n"
     code += "run = Run.load(None)\nget_method('cdam')(run.model)"
     assert not imported(code) & NOT_TO_EXPLAIN
+
+
+def test_a_map_and_its_check_need_neither_torch_s_compiler_nor_statistics():
+    code = "import sys, ctxai, numpy as np\nrun = ctxai.Run.open()\n"
+    code += "from ctxai.evaluate.map_quality import MapReliability\nfrom ctxai.run.methods import make_method\n"
+    code += "method = make_method(run, run.default_methods[0])\n"
+    code += "found = run.explain(np.full((64, 64, 64), -800, np.int16), [method])\n"
+    code += "reliability = MapReliability(run.model, found.images, run.views, run.target_names)\n"
+    code += "reliability.assess(method, 'malignancy', found.image_maps[method.name, 'malignancy'])\n"
+    code += "assert 'scipy.stats' not in sys.modules"
+    assert not imported(code) & {"torch._dynamo", "sympy", *NOT_TO_EXPLAIN}
 
 
 def test_the_first_image_of_the_page_needs_no_model():

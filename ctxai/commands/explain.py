@@ -8,6 +8,7 @@ from typing import Annotated
 
 from ctxai.commands.options import CLUSTER
 from ctxai.errors import InputError
+from ctxai.quick_imports import quick_imports
 from ctxai.results_folder import DEFAULT_FORMATS
 
 
@@ -91,15 +92,16 @@ def explain(
         device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
         resume: leave series that are done; --no-resume does them again.
     """
-    import torch
+    with quick_imports(for_good=True):
+        import torch
 
-    from ctxai.deidentification.profile import asked_for
-    from ctxai.deidentification.pseudonyms import Pseudonymizer
-    from ctxai.inference.formats.base import parse_formats
-    from ctxai.inference.options import make_options
-    from ctxai.inference.shards import merge_shards
-    from ctxai.inference.tree import explain_tree
-    from ctxai.run.run import Run
+        from ctxai.deidentification.profile import asked_for
+        from ctxai.deidentification.pseudonyms import Pseudonymizer
+        from ctxai.inference.formats.base import parse_formats
+        from ctxai.inference.options import make_options
+        from ctxai.inference.shards import merge_shards
+        from ctxai.inference.tree import explain_tree
+        from ctxai.run.run import Run
 
     if merge is not None:
         merge_shards(merge)

@@ -10,6 +10,7 @@ from ctxai.errors import InputError
 from ctxai.generations import dicom_objects, series_folders
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
+from ctxai.quick_imports import quick_imports
 
 _LOOK_EVERY_S = 0.5
 
@@ -76,15 +77,16 @@ def watch(
         retry: begin with what lies in SPOOL/refused.
         device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
     """
-    from ctxai.annotations import read_points
-    from ctxai.commands.explain import explain
-    from ctxai.deidentification.profile import asked_for, made_here
-    from ctxai.inference.formats.base import needs_headers, parse_formats
-    from ctxai.inference.results import refuse_mixture
-    from ctxai.pacs.endpoint import peer_of
-    from ctxai.pacs.inbox import Inbox
-    from ctxai.pacs.watcher import DELIVERED, INCOMING, REFUSED, RESULTS, Watcher, bring_back_refused
-    from ctxai.run.run import Run
+    with quick_imports(for_good=True):
+        from ctxai.annotations import read_points
+        from ctxai.commands.explain import explain
+        from ctxai.deidentification.profile import asked_for, made_here
+        from ctxai.inference.formats.base import needs_headers, parse_formats
+        from ctxai.inference.results import refuse_mixture
+        from ctxai.pacs.endpoint import peer_of
+        from ctxai.pacs.inbox import Inbox
+        from ctxai.pacs.watcher import DELIVERED, INCOMING, REFUSED, RESULTS, Watcher, bring_back_refused
+        from ctxai.run.run import Run
 
     if not needs_headers(parse_formats(formats)):
         raise InputError(f"--formats {formats}: a PACS takes DICOM objects only; add some, such as pmap,seg,sr")

@@ -201,7 +201,8 @@ def gradients_per_target(explained: Tensor, leaf: Tensor) -> Tensor:
     """Gradients of (T, M) numbers, where column m depends on row m of ``leaf`` (M, ...) alone: (T, M, ...)."""
     count = len(explained)
     if count == 1:
-        return torch.autograd.grad(explained, leaf, torch.ones_like(explained))[0][None]
+        with torch.enable_grad():
+            return torch.autograd.grad(explained.sum(), leaf)[0][None]
     ones = torch.eye(count, dtype=explained.dtype, device=explained.device)
     ones = ones[:, :, None].expand(-1, -1, explained.shape[1])
     return torch.autograd.grad(explained, leaf, ones, is_grads_batched=True)[0]

@@ -245,8 +245,8 @@ class Network:
         with torch.enable_grad():
             leaf = tokens.clone().requires_grad_()
             outputs = answers(leaf)
-        weights = _normal(outputs.shape, generator).to(outputs)
-        (gradient,) = torch.autograd.grad(outputs, leaf, weights) if outputs.requires_grad else (torch.ones_like(leaf),)
+            mixed = (outputs * _normal(outputs.shape, generator).to(outputs)).sum()
+        (gradient,) = torch.autograd.grad(mixed, leaf) if outputs.requires_grad else (torch.ones_like(leaf),)
         read = gradient.ne(0).any(dim=2).any(dim=0)
         for rows in sorted({min(1, self.prefix), self.prefix} - {0}):
             others = torch.cat([tokens[:, :rows], _normal(tokens.shape, generator).to(tokens)[:, rows:]], dim=1)
@@ -312,8 +312,8 @@ def _replicate(module: nn.Module, replicas: dict[int, nn.Module], dtype: torch.d
         return replicas[id(module)]
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(f"expected an eager model, found the scripted {type(module).__name__}; pass the original")
-    if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
-        return _replicate(module._orig_mod, replicas, dtype)
+    if "_orig_mod" in module._modules:  # compiled; the class of it stands in a module that takes seconds to import
+        return _replicate(cast(nn.Module, module._orig_mod), replicas, dtype)
     replica = object.__new__(type(module))
     replicas[id(module)] = replica
     for name, value in vars(module).items():

@@ -69,9 +69,8 @@ def input_gradients(scores: Scores, images: Tensor) -> Tensor:
     """Gradients of the explained numbers with respect to ``images`` (N, C, H, W): (T, N, C, H, W)."""
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
-        explained = scores(leaf)
-    ones = torch.eye(len(explained)).to(explained)[..., None].expand(-1, -1, explained.shape[1])
-    return torch.stack([torch.autograd.grad(explained, leaf, one, retain_graph=True)[0] for one in ones])
+        sums = [of_target.sum() for of_target in scores(leaf)]
+    return torch.stack([torch.autograd.grad(one, leaf, retain_graph=True)[0] for one in sums])
 
 
 def check_count(name: str, count: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from ctxai.errors import InputError
 from ctxai.open.marks import Mark
 from ctxai.open.study import OpenedSeries
+from ctxai.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from ctxai.data.targets import TargetTable
@@ -177,10 +178,11 @@ class Answers:
         heapq.heappush(self._queue, (priority, -next(self._numbers), question, series))
 
     def _work(self) -> None:
-        from ctxai.run.run import Run
+        with quick_imports(for_good=True):
+            from ctxai import api
 
         try:
-            run = Run.open(self._path).to(self._device)
+            run = api.Run.open(self._path).to(self._device)
         except InputError as error:
             self.fault = str(error)
             return

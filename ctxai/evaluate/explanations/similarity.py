@@ -26,6 +26,10 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _ranked(rows: Tensor) -> Tensor:
-    from scipy.stats import rankdata  # here: a prediction alone does without
-
-    return torch.from_numpy(rankdata(rows.detach().cpu().numpy(), axis=1)).to(rows.device)
+    """Ranks of the numbers within each row, float64; NaN has none."""
+    ranks = torch.full(rows.shape, float("nan"), dtype=torch.float64, device=rows.device)
+    for row, found in zip(rows.detach(), ranks, strict=True):
+        _, position, count = row.unique(return_inverse=True, return_counts=True)
+        last = count.cumsum(0).double()
+        found[:] = (last - (count - 1) / 2.0)[position]
+    return ranks.where(~rows.isnan(), float("nan"))
