@@ -97,7 +97,7 @@ def main() -> None:
 
 def _random(reliability: MapReliability) -> None:
     """The scores of the random maps, which are remembered."""
-    chance = reliability._chance.for_target(0, "identity")
+    chance = reliability._random.for_target(0, "identity")
     for metric in (FIDELITY, FIDELITY_BLUR):
         metric.score(chance)
 

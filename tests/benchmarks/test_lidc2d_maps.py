@@ -64,4 +64,4 @@ def test_a_share_of_one_has_an_interval(tmp_path):
 def test_random_maps_are_those_that_explain_draws_for_a_single_slice():
     images = torch.zeros(1, 1, 64, 64)
     check = MapReliability(nn.Flatten().eval(), images, ViewConfig(views=("axial",)), ["malignancy"])
-    assert torch.equal(random_blocks(RANDOM_MAPS, 1, seed=0).flatten(0, 1), check._chance.maps)
+    assert torch.equal(random_blocks(RANDOM_MAPS, 1, seed=0).flatten(0, 1), check._random.maps)

@@ -8,7 +8,14 @@ from tiny_vits import grid_of, linear_model, make_images, make_model, pixel_weig
 from ctxai.data.settings import ViewConfig
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.explanations.perturbation_baselines import make_fill
-from ctxai.evaluate.map_quality import FIDELITY, PERCENTILE_NEEDED, MapReliability, percentile
+from ctxai.evaluate.map_quality import (
+    FIDELITY,
+    FIDELITY_BLUR,
+    PERCENTILE_NEEDED,
+    RANDOM_MAPS,
+    MapReliability,
+    percentile,
+)
 from ctxai.explain import CDAM, RandomMap
 
 VIEWS = ViewConfig()
@@ -105,3 +112,29 @@ def test_random_maps_of_a_model_pass_no_more_often():
         ]
         passed.append(percentile(float(FIDELITY.score(batch)[0]), chance) >= PERCENTILE_NEEDED)
     assert sum(passed) <= 6  # 2 on average; more in 1 of 200 repetitions
+
+
+def test_curves_that_share_their_ends_give_the_figures_of_curves_of_their_own_in_fewer_passes():
+    model, passes = make_model("vit"), 0
+    images = make_images(model, 2)
+    cdam = CDAM(model)
+    maps = cdam.attribute(images, TARGET)
+
+    def count(_module, given):
+        nonlocal passes
+        passes += len(given[0])
+
+    found = MapReliability(model, images, VIEWS, TARGETS)
+    with model.register_forward_pre_hook(count):
+        trust = found.assess(cdam, TARGETS[TARGET], maps)
+    curves, ends, maps_anew = (RANDOM_MAPS + 1) * 2 * 2 * 4, 1 + 2, 8  # fills, orders, places between the ends
+    assert passes == len(images) * (curves + ends + maps_anew)
+    draws = torch.rand(RANDOM_MAPS * 2, 8, 8, generator=torch.Generator().manual_seed(0)).split(2)
+    percentiles = []
+    for metric in (FIDELITY, FIDELITY_BLUR):
+        own, *chance = (
+            metric.score(ExplanationBatch(images, one, model, target=TARGET, views=VIEWS)).mean()
+            for one in (maps, *draws)
+        )
+        percentiles.append(percentile(own, chance))
+    assert percentiles == [trust.fidelity_percentile, trust.fidelity_percentile_blur]

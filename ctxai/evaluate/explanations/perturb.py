@@ -118,6 +118,22 @@ def outputs_after_removal(
     return [torch.stack([known[_key(order, count, pixels)] for count in counts], dim=1) for order in orders]
 
 
+def share_ends(source: ExplanationBatch, batch: ExplanationBatch, fill: str) -> None:
+    """Let a batch take the ends of its curves, where nothing or everything is removed, from another one.
+
+    They do not depend on the maps.
+
+    Args:
+        source: the images.
+        batch: the same images, once or several times one after another, with other maps.
+        fill: see :func:`~ctxai.evaluate.explanations.perturbation_baselines.make_fill`.
+    """
+    copies, pixels = len(batch) // len(source), batch.images[0, 0].numel()
+    ends = outputs_after_removal(source, ["MoRF"], [0, pixels], fill)[0].repeat(copies, 1, 1)
+    batch.recall("outputs", lambda: ends[:, 0])
+    batch.recall(("removed", fill), dict)["MoRF", pixels] = ends[:, 1]
+
+
 def steps_of(batch: ExplanationBatch, steps: int) -> list[int]:
     """floor(k / steps · H · W) for k = 0 .. steps: the numbers of pixels along a curve.
 
