@@ -52,8 +52,9 @@ def quick_imports(for_good: bool = False) -> Iterator[None]:
 
     Args:
         for_good: never look through them afterwards either, nor through anything else that is there by then; for a
-            process which is a command's own.
+            process which is a command's own. Only once, where torch was not there before.
     """
+    for_good = for_good and "torch" not in sys.modules
     collects = gc.isenabled()
     gc.disable()
     late = [] if _COMPILER in sys.modules else [_LateModule(_COMPILER), _LateModule(_COMPILER_UTILS)]

@@ -45,7 +45,9 @@ print(counters is torch._dynamo.utils.counters, config is torch._dynamo.config)
 
 
 def test_garbage_is_collected_afterwards_as_before():
-    before = gc.isenabled()
-    with quick_imports():
+    import torch  # noqa: F401
+
+    before, frozen = gc.isenabled(), gc.get_freeze_count()
+    with quick_imports(for_good=True):
         assert not gc.isenabled()
-    assert gc.isenabled() == before
+    assert gc.isenabled() == before and gc.get_freeze_count() == frozen  # torch was there: not the start of a process
