@@ -20,7 +20,7 @@ from ctxai.files import sha256, write_text
 from ctxai.folder_kinds import BACKBONE, kind_of, refuse_to_lose, refuse_to_replace
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.progress import track
-from ctxai.training.settings import Execution
+from ctxai.training.settings import LOGS, Execution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ def pretrain(
     leave_out_fold: int | None = None,
     half_precision: bool = False,
     seed: int = 0,
+    trainer: dict[str, str] = {},  # noqa: B006
     execution: Annotated[Execution, Parameter(name="*")] = Execution(),
 ) -> None:
     """Train a vision transformer on the images of a nodule store without labels, by DINO's self-distillation.
@@ -73,7 +74,8 @@ def pretrain(
         leave_out_fold: leave out the patients of this fold, for a fine-tuning that tests on them.
         half_precision: store the weights in half precision.
         seed: of the initial weights, the order of patches and the crops.
-        execution: hardware, and what happens to files that are there.
+        trainer: flags of Lightning's Trainer, each as --trainer.FLAG VALUE, such as --trainer.profiler simple.
+        execution: hardware, logger, and what happens to files that are there.
     """
     import numpy as np
     import torch
@@ -88,13 +90,15 @@ def pretrain(
     from ctxai.run.pretrained import BACKBONE_FILES, PretrainConfig, save_pretrained
     from ctxai.training.distributed import check_execution, is_first_process
     from ctxai.training.trainer import fit_dino
+    from ctxai.training.trainer_flags import trainer_flags
 
     check_execution(execution)
+    flags = trainer_flags(trainer)
     store = NoduleStore(store_dir)
     rows = _rows(store, leave_out_fold)
     nodules = Patches(store, rows)
     views = with_statistics(views, nodules, rows)
-    config = PretrainConfig(views, backbone, crops, optim, windows, leave_out_fold, half_precision, seed)
+    config = PretrainConfig(views, backbone, crops, optim, windows, leave_out_fold, half_precision, seed, flags)
     scans = _open(series or [])
     names = Pseudonymizer(key)
     owners = [names(scan.headers[0]) for scan in scans]
@@ -111,10 +115,10 @@ def pretrain(
     torch.manual_seed(seed)
     model = Dino(backbone, views.pixels, optim)
     work_dir = _work_folder(run_dir, config, provenance, execution)
-    fit_dino(model, data, work_dir, seed=seed, execution=execution)
+    fit_dino(model, data, work_dir, seed=seed, execution=execution, flags=flags)
     if not is_first_process():
         return
-    save_pretrained(run_dir, config, model.teacher, provenance, model.history)
+    save_pretrained(run_dir, config, model.teacher, provenance, model.history, work_dir / LOGS)
     shutil.rmtree(work_dir)
     logger.info("pretraining %s: %d epochs on %d patches", run_dir, optim.epochs, len(patches))
 

@@ -166,6 +166,14 @@ class TargetTable:
         return tuple(name for one in self.targets for name in one.outputs)
 
     @property
+    def value_columns(self) -> tuple[str, ...]:
+        """Columns of predictions.csv with the predicted numbers, and the probabilities of classes."""
+        shares = ("binary", "multiclass")
+        return tuple(
+            f"{name}_probability" if one.kind in shares else name for one in self.targets for name in one.outputs
+        )
+
+    @property
     def slices(self) -> dict[str, slice]:
         """Which outputs are each target's."""
         ends = np.cumsum([len(one.outputs) for one in self.targets])

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from ctxai.export.outline import Outline
 from ctxai.export.provenance import require_identifier
 
+OVER_MODELS = "standard deviation over the models"
+"""What the spread of an ensemble is called, for people."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -22,6 +25,7 @@ class Estimate:
         scale: the ends of the scale, for drawing; they may be infinite.
         ucum: unit by UCUM, of a target of one's own; empty for a rating and for the diameter.
         code: its DICOM concept: value, scheme designator, meaning; None for a private code of the name.
+        spread: standard deviation over the models of an ensemble, in the unit of the value; None of a single model.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Estimate:
     scale: tuple[float, float] = (1.0, 5.0)
     ucum: str = ""
     code: tuple[str, str, str] | None = None
+    spread: float | None = None
 
     @property
     def unit(self) -> str:
@@ -51,6 +56,7 @@ class NamedValue:
         low: lower end of the 90 % interval; None where there is none.
         high: upper end.
         code: its DICOM concept: value, scheme designator, meaning; None for a private code of the name.
+        spread: standard deviation over the models of an ensemble, as the value; None of a single model.
     """
 
     name: str
@@ -60,13 +66,17 @@ class NamedValue:
     low: float | None = None
     high: float | None = None
     code: tuple[str, str, str] | None = None
+    spread: float | None = None
 
     @property
     def text(self) -> str:
         """The number for people, with its interval; a share is never 0 or 100 %, which no model can know."""
-        if self.low is None or self.high is None:
-            return self._written(self.value)
-        return f"{self._written(self.value)} ({self._written(self.low)} to {self._written(self.high)})"
+        text = self._written(self.value)
+        if self.low is not None and self.high is not None:
+            text += f" ({self._written(self.low)} to {self._written(self.high)})"
+        if self.spread is not None:
+            text += f", {OVER_MODELS} " + (f"{100 * self.spread:.1f} %" if self.percent else f"{self.spread:.2f}")
+        return text
 
     def _written(self, value: float) -> str:
         if self.answer:

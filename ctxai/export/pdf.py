@@ -30,7 +30,7 @@ from reportlab.platypus import (
 )
 
 from ctxai.disclaimer import NOTICE
-from ctxai.export.nodule_summary import Estimate, NoduleSummary
+from ctxai.export.nodule_summary import OVER_MODELS, Estimate, NoduleSummary
 from ctxai.export.provenance import Provenance
 
 _MARGIN = 16 * mm
@@ -149,6 +149,10 @@ def _nodule(page: NodulePage) -> Iterator[Flowable]:
     yield Spacer(1, 4 * mm)
     if nodule.estimates:
         yield _estimates(nodule)
+        known = [one for one in nodule.estimates if one.spread is not None]
+        if known:
+            apart = ", ".join(f"{one.name} {one.spread:.2f} {one.unit}".rstrip() for one in known)
+            yield Paragraph(escape(f"{OVER_MODELS.capitalize()}: {apart}"), _SMALL)
         yield Spacer(1, 4 * mm)
     if nodule.figures:
         yield _figures(nodule)

@@ -30,7 +30,6 @@ _MEANINGS = {
     "malignancy_probability": "calibrated probability of a median rating over 3, within what calibration supports",
     "malignancy_probability_low": "lower end of the 90 % interval of malignancy_probability",
     "malignancy_probability_high": "upper end of the 90 % interval of malignancy_probability",
-    "malignancy_spread": "standard deviation of malignancy over the networks of an ensemble, rating points",
     "novelty_percentile": "share of the training nodules that are less unlike the others, percent",
     "roundness": "smallest over largest curvature of the tissue: 1 in a ball, 0 in a vessel or a wall",
     "nodule_at_mark": "largest share of nodule that the run sees within 4 mm of the mark",
@@ -99,6 +98,8 @@ def _own_meanings(own: TargetTable) -> Iterator[tuple[str, str]]:
             elif one.kind != "binary":
                 yield output, f"predicted {what}{unit}"
             column = f"{output}_probability" if one.kind == "binary" else output
+            spread = f"{output}_probability" if one.kind == "multiclass" else column
+            yield f"{spread}_spread", f"standard deviation of {spread} over the models of an ensemble{unit}"
             yield f"{column}_low", f"lower end of the 90 % interval of {column}{unit}"
             yield f"{column}_high", f"upper end of the 90 % interval of {column}{unit}"
 
@@ -117,11 +118,13 @@ def _field(name: str, values: pd.Series, meanings: Mapping[str, str]) -> dict[st
 def _meaning(name: str) -> str:
     if name in _MEANINGS:
         return _MEANINGS[name]
-    target = re.sub(r"^readers_|_low$|_high$", "", name)
+    target = re.sub(r"^readers_|_low$|_high$|_spread$", "", name)
     if target in SCALES:
         unit = "mm" if target == "diameter" else "on the readers' scale"
         if name.startswith("readers_"):
             return f"mean of the readers' ratings of {target}, {unit}"
+        if name.endswith("_spread"):
+            return f"standard deviation of {target} over the models of an ensemble, {unit}"
         end = {"_low": "lower end of the 90 % interval of ", "_high": "upper end of the 90 % interval of "}
         return (
             next((words for ending, words in end.items() if name.endswith(ending)), "predicted ") + f"{target}, {unit}"

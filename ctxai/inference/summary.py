@@ -65,14 +65,18 @@ def outline_of(series: CT, candidate: NoduleCandidate) -> Outline:
 def _estimates(row: Mapping[str, Any]) -> Iterator[Estimate]:
     for name in rated_names(row):
         readers = row.get("diameter_mm") if name == "diameter" else row.get(f"readers_{name}")
-        yield Estimate(name, row[name], row[f"{name}_low"], row[f"{name}_high"], readers, SCALES[name])
+        ends = row[f"{name}_low"], row[f"{name}_high"]
+        yield Estimate(name, row[name], *ends, readers, SCALES[name], spread=_spread(row, name))
 
 
 def _own_estimates(row: Mapping[str, Any], own: TargetTable) -> Iterator[Estimate]:
     for one in own:
         if one.kind in ("ordinal", "regression") and _known(row.get(one.name)):
             low, high = (row.get(f"{one.name}_{end}") for end in ("low", "high"))
-            yield Estimate(one.name, row[one.name], low, high, scale=one.limits, ucum=one.unit, code=one.code)
+            spread = _spread(row, one.name)
+            yield Estimate(
+                one.name, row[one.name], low, high, scale=one.limits, ucum=one.unit, code=one.code, spread=spread
+            )
 
 
 def _own_figures(row: Mapping[str, Any], own: Iterable[Target]) -> Iterator[NamedValue]:
@@ -84,7 +88,8 @@ def _own_figures(row: Mapping[str, Any], own: Iterable[Target]) -> Iterator[Name
             value, low, high = (row.get(f"{output}_probability{end}") for end in ("", "_low", "_high"))
             if _known(value):
                 words = f"{one.name.replace('_', ' ').capitalize()}{label and f', {label}'}: probability"
-                yield NamedValue(words, value, True, low=low, high=high, code=one.code if single else None)
+                code, spread = one.code if single else None, _spread(row, f"{output}_probability")
+                yield NamedValue(words, value, True, low=low, high=high, code=code, spread=spread)
 
 
 def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedValue]:
@@ -115,6 +120,11 @@ def _doubts(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[Doubt]:
 def words_of(method: str, target: str) -> str:
     """A map's name for people."""
     return f"{method} {target}".replace("_", " ")
+
+
+def _spread(row: Mapping[str, Any], column: str) -> float | None:
+    value = row.get(f"{column}_spread")
+    return value if _known(value) else None
 
 
 def _known(value: Any) -> TypeGuard[float]:

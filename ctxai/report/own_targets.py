@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,11 @@ def _prediction(row: Mapping[str, Any], target: Target) -> OwnPrediction:
     if target.kind == "binary":
         value, low, high = (row.get(f"{name}_probability{end}") for end in ("", "_low", "_high"))
         title = f"{name}: {target.classes[1]}" if target.classes else name
-        return OwnPrediction(title, value, _share(value), f"{_share(low)} to {_share(high)}")
+        apart = _apart(row, f"{name}_probability", lambda spread: f"{100 * spread:.1f} %")
+        return OwnPrediction(title, value, _share(value), f"{_share(low)} to {_share(high)}{apart}")
     value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
     title = f"{name}, {target.unit}" if target.unit else name
-    return OwnPrediction(title, value, number(value), f"{number(low)} to {number(high)}")
+    return OwnPrediction(title, value, number(value), f"{number(low)} to {number(high)}{_apart(row, name, number)}")
 
 
 def _share(value: float | None) -> str:
@@ -58,4 +59,12 @@ def _class(row: Mapping[str, Any], target: Target) -> OwnPrediction:
     best = max(probabilities, key=lambda output: probabilities[output])
     possible = [label for output, label in outputs.items() if row.get(f"{output}_possible")]
     value = probabilities[best]
-    return OwnPrediction(target.name, value, f"{outputs[best]}, {percent(value)}", f"possible: {', '.join(possible)}")
+    apart = _apart(row, f"{best}_probability", lambda spread: f"{100 * spread:.1f} %")
+    interval = f"possible: {', '.join(possible)}{apart}"
+    return OwnPrediction(target.name, value, f"{outputs[best]}, {percent(value)}", interval)
+
+
+def _apart(row: Mapping[str, Any], column: str, written: Callable[[float], str]) -> str:
+    """What is added to an interval of an ensemble."""
+    spread = row.get(f"{column}_spread")
+    return "" if spread is None else f"; standard deviation over the models {written(spread)}"

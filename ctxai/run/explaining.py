@@ -16,6 +16,7 @@ from ctxai.explain.base import Attribution
 from ctxai.explain.network import Network
 from ctxai.explain.targets import Target, Targets
 from ctxai.models.ensemble import EnsembleClassifier
+from ctxai.models.network import NoduleNetwork
 
 _METADATA = ("name", "signed", "class_specific", "resolution", "needs", "reference", "dtype", "complete", "upsampling")
 
@@ -49,9 +50,10 @@ class _Mean(Attribution):
 
 
 class MeanOverMembers(_Mean):
-    """The mean of the maps of an ensemble's members, each in the units of its own output.
+    """The mean of the maps of an ensemble's members, in the units of its output.
 
-    Malignancy is one logit in all of them; a biomarker's maps are in each member's own z-scores, averaged as they are.
+    Outputs are logits in all of them, or z-scores of each member's own training nodules: maps of these are brought to
+    the ensemble's scale. Of a concept, and of a difference of outputs, the maps are averaged as they are.
 
     Args:
         model: the ensemble.
@@ -79,10 +81,21 @@ class MeanOverMembers(_Mean):
     def attribute(self, images: Tensor, target: Target = None, size: tuple[int, int] | None = None) -> Tensor:
         """As `Attribution.attribute`: the mean over the members."""
         maps = [
-            method.attribute(own, target, size)
-            for method, (_, own) in zip(self._methods, self._ensemble.each(images), strict=True)
+            method.attribute(own, target, size) * self._factors(member, target, len(own)).to(own)
+            for method, (member, own) in zip(self._methods, self._ensemble.each(images), strict=True)
         ]
         return torch.stack(maps).mean(0)
+
+    def _factors(self, member: NoduleNetwork, target: Target, count: int) -> Tensor:
+        """What brings a member's maps to the ensemble's scale, (N, 1, 1), or (N, T, 1, 1) of several targets."""
+        if isinstance(target, list | tuple):
+            return torch.stack([self._factors(member, one, count) for one in target], dim=1)
+        if isinstance(target, str):
+            target = member.target_names.index(target)
+        factors = member.scale()[1] / self._ensemble.scale()[1]
+        known = self.class_specific and isinstance(target, int | Tensor | np.ndarray)
+        chosen = factors[torch.as_tensor(target, device=factors.device)] if known else torch.ones(1)
+        return chosen.expand(count)[:, None, None]
 
 
 class MeanOverTurns(_Mean):

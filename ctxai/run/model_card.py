@@ -241,6 +241,12 @@ def _own(found: Mapping[str, Any]) -> list[str]:
     lines = ["| target | nodules | figure | value |", "|---|---|---|---|"]
     for target, nodules, title, value in figure_rows(found):
         lines.append(f"| {target} | {nodules} | {title} | {_interval(value)} |")
+    for name, row in found.items():
+        drift = row.get("calibration_drift", {})
+        for label, figures in {"": drift}.items() if "slope" in drift else drift.items():
+            told = f"{_number(figures['slope'])}, {_number(figures['intercept'])}"
+            what = f"{name}: {label}" if label else name
+            lines.append(f"| {what} | {row['nodules']} | calibration slope, intercept | {told} |")
     return lines
 
 

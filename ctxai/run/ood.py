@@ -132,10 +132,12 @@ def _describe(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = features.mean(0)
     deviation = features.std(0)
     deviation = np.maximum(deviation, _LEAST_DEVIATION * deviation.max() or 1.0)
-    covariance = LedoitWolf(assume_centered=True).fit((features - mean) / deviation).covariance_
-    covariance += _RIDGE * np.eye(len(covariance))
-    whitening = np.linalg.cholesky(np.linalg.inv(covariance)) / deviation[:, None]
-    return mean.astype(np.float32), whitening.astype(np.float32)
+    standardised = (features - mean) / deviation
+    covariance = _RIDGE * np.eye(len(mean))
+    if len(features) > 1:  # a single nodule deviates from nothing
+        covariance += LedoitWolf(assume_centered=True).fit(standardised).covariance_
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T / deviation[:, None]
+    return mean.astype(np.float32), np.ascontiguousarray(whitening, np.float32)
 
 
 def _distance(features: np.ndarray, mean: np.ndarray, whitening: np.ndarray) -> np.ndarray:

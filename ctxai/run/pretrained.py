@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from ctxai.files import atomic_folder, sha256, write_json, write_text
 from ctxai.folder_kinds import refuse_to_lose
 from ctxai.models.settings import BackboneConfig, DinoConfig
 from ctxai.run.model_card import LIDC_DATA
+from ctxai.training.settings import LOGS
 
 CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD = (
     "config.yaml",
@@ -28,7 +30,7 @@ CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD = (
     "model_card.md",
 )
 #: Paths of a backbone's files in its folder.
-BACKBONE_FILES = re.compile("|".join(map(re.escape, (CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD))))
+BACKBONE_FILES = re.compile("|".join(map(re.escape, (CONFIG, WEIGHTS, PROVENANCE, METRICS, CARD))) + rf"|{LOGS}/.+")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class PretrainConfig:
         leave_out_fold: fold whose patients were not seen; none for all.
         half_precision: whether weights are stored in half precision.
         seed: of the initial weights and of every random draw.
+        trainer: flags of Lightning's Trainer that were given; not written where there are none.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -54,10 +57,13 @@ class PretrainConfig:
     leave_out_fold: int | None = None
     half_precision: bool = False
     seed: int = 0
+    trainer: dict[str, Any] = field(default_factory=dict)
 
     def to_yaml(self) -> str:
         """YAML text with every option, as `ctxai pretrain --config` takes it."""
         plain = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        if not self.trainer:
+            del plain["trainer"]
         return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
 
 
@@ -67,8 +73,17 @@ def save_pretrained(
     backbone: torch.nn.Module,
     provenance: dict[str, Any],
     history: Sequence[dict[str, float]],
+    logs: Path,
 ) -> None:
     """Write the folder of a pretraining; it appears whole, and replaces one that is there.
+
+    Args:
+        path: the folder.
+        config: options.
+        backbone: the trained network.
+        provenance: versions, store, patients, nodules and series.
+        history: figures of every epoch.
+        logs: folder of the training's logs, copied where it is there.
 
     Raises:
         InputError: when the folder cannot be written, or other files than a backbone's would be lost.
@@ -85,6 +100,8 @@ def save_pretrained(
         write_json(folder / PROVENANCE, record)
         write_json(folder / METRICS, {"epochs": [_rounded(figures) for figures in history]})
         write_text(folder / CARD, model_card(path.name, config, record, history))
+        if logs.is_dir():
+            shutil.copytree(logs, folder / LOGS)
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:

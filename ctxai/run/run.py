@@ -46,7 +46,7 @@ from ctxai.run.files import (
     read_run_files,
 )
 from ctxai.run.forward import checked_patches, outlines_of_patches, outputs_of_patches
-from ctxai.run.members import rating_spread
+from ctxai.run.members import spread_over_members
 from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
 from ctxai.run.ood import Novelty
@@ -208,7 +208,7 @@ class Run:
         """Predictions of nodules, one row each.
 
         Columns: those of `Calibration.predictions`, or, for targets of one's own, `TableCalibration.predictions`; of an
-        ensemble that rates malignancy, ``malignancy_spread`` (see `rating_spread`); last, where the run has a
+        ensemble, the columns of `spread_over_members`; last, where the run has a
         `Novelty`, ``novelty_percentile``: the share of the training nodules, in percent, that are less unlike the
         others; near 100, the other columns are extrapolation.
 
@@ -228,8 +228,7 @@ class Run:
             table = self.calibration.predictions(self.own, raw, units)
         else:
             table = self.calibration.predictions(self.target_names, raw, units)
-        if (spread := rating_spread(self, patches, centres_mm)) is not None:
-            table["malignancy_spread"] = spread
+        table = table.assign(**spread_over_members(self, patches, centres_mm))
         if self.novelty is not None:
             known = len(features) > 0
             table["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)

@@ -90,6 +90,7 @@ def fit_dino(
     *,
     seed: int = 0,
     execution: Execution = Execution(),
+    flags: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Dino:
     """Pretrain in place for the whole budget and return the model in evaluation mode.
@@ -100,6 +101,7 @@ def fit_dino(
         work_dir: where ``last.ckpt`` is kept after every epoch, until the caller removes it.
         seed: of the tokens that the student does not see, and of stochastic depth.
         execution: hardware, and whether to resume from ``last.ckpt`` where there is one.
+        flags: of `pytorch_lightning.Trainer`, as `ctxai.training.trainer_flags` gives them.
         callbacks: further callbacks of Lightning.
 
     Raises:
@@ -114,6 +116,7 @@ def fit_dino(
         [*callbacks, every_epoch],
         seed=seed,
         execution=execution,
+        flags=flags,
         max_epochs=model.optim.epochs,
         gradient_clip_val=model.optim.gradient_clip,
         reload_dataloaders_every_n_epochs=1,

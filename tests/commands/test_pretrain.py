@@ -1,7 +1,9 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -47,6 +49,7 @@ def test_the_folder_appears_whole_and_says_what_was_seen(store, finished):
     assert [path.name for path in finished.parent.iterdir()] == ["dino"]
     assert set(contents(finished)) == {
         "config.yaml",
+        "logs/version_0/metrics.csv",
         "metrics.json",
         "model_card.md",
         "provenance.json",
@@ -57,6 +60,25 @@ def test_the_folder_appears_whole_and_says_what_was_seen(store, finished):
     assert len(json.loads((finished / "metrics.json").read_text())["epochs"]) == 2
     card = (finished / "model_card.md").read_text()
     assert "24 nodules of 12 patients" in card and "Patients of every fold were seen" in card
+
+
+def test_the_log_is_kept_beside_the_backbone(finished):
+    log = pd.read_csv(finished / "logs/version_0/metrics.csv")
+    losses = [figures["loss"] for figures in json.loads((finished / "metrics.json").read_text())["epochs"]]
+    assert log["loss"].dropna().tolist() == pytest.approx(losses, abs=1e-5)
+
+
+def test_flags_of_the_trainer_are_options_of_the_pretraining(store, tmp_path, capsys):
+    few = {"limit_train_batches": "1"}
+    quick = QUICK | {"optim": replace(QUICK["optim"], epochs=1)}
+    pretrain(store.path, tmp_path / "few", **quick, trainer=few)
+    assert "trainer: {limit_train_batches: 1}" in (tmp_path / "few/config.yaml").read_text()
+    again = ["--config", str(tmp_path / "few/config.yaml"), "--accelerator", "cpu"]
+    assert main(["pretrain", str(store.path), str(tmp_path / "again"), *again]) == 0
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("few", "again")]
+    assert weights[0] == weights[1]
+    assert main(["pretrain", str(store.path), str(tmp_path / "b"), "--trainer.max_epochs", "1"]) == 2
+    assert "--trainer.max_epochs" in capsys.readouterr().err and not (tmp_path / "b").exists()
 
 
 def test_a_pretraining_begun_anew_replaces_no_file_of_a_person(store, finished, tmp_path):

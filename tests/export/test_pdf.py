@@ -17,9 +17,13 @@ def page() -> NodulePage:
     nodule = NoduleSummary(
         "phantom/1",
         outline_of_mask(np.ones((1, 3, 3), dtype=bool)),
-        (Estimate("malignancy", 3.21, 2.1, 4.4, 3.8), Estimate("diameter", 9.3, None, None, 9.0, (0.0, float("inf")))),
+        (
+            Estimate("malignancy", 3.21, 2.1, 4.4, 3.8, spread=0.3),
+            Estimate("diameter", 9.3, None, None, 9.0, (0.0, float("inf")), spread=0.71),
+        ),
         (
             NamedValue("Probability of a median rating over 3", 0.62, percent=True),
+            NamedValue("Resected: probability", 0.4, True, low=0.3, high=0.5, spread=0.057),
             NamedValue("cdam: fidelity", 0.314159),
         ),
         ({"malignancy": 4}, {"malignancy": 3}),
@@ -57,6 +61,7 @@ def test_a_page_says_what_was_predicted_what_readers_said_and_why_to_doubt_it(pa
         "diameter, mm",
         "Probability of a median rating over 3: 62 %",
         "cdam: fidelity: 0.31",
+        "Standard deviation over the models: malignancy 0.30, diameter 0.71 mm",
         "What is seen.",
         "What this is not",
     ):

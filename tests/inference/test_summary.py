@@ -15,6 +15,7 @@ def test_the_summary_of_a_nodule_is_its_row_of_the_table(tmp_path):
             diameter=9.0,
             diameter_low=None,
             diameter_high=None,
+            diameter_spread=0.8,
             diameter_mm=7.0,
             novelty_percentile=40.0,
             cdam_malignancy_fidelity=0.5,
@@ -27,6 +28,7 @@ def test_the_summary_of_a_nodule_is_its_row_of_the_table(tmp_path):
     malignancy, diameter = said.estimates
     assert (malignancy.value, malignancy.low, malignancy.high, malignancy.readers) == (3.25, 2.0, 4.5, 3.0)
     assert (diameter.value, diameter.low, diameter.readers) == (9.0, None, 7.0)
+    assert (malignancy.spread, diameter.spread) == (None, 0.8)
     assert {figure.name: figure.value for figure in said.figures} == {
         "Probability of a median rating over 3": 0.6,
         "Training nodules less unusual than this one": 0.4,

@@ -50,7 +50,7 @@ def test_a_map_that_fails_a_check_is_called_doubtful_beside_the_others(tmp_path)
 
 
 def test_how_far_the_networks_of_an_ensemble_are_apart_is_told_and_of_one_network_nothing(tmp_path):
-    words = "standard deviation over the networks"
+    words = "standard deviation over the models"
     assert f"{words} 0.3" in section(tmp_path / "several", row(malignancy_spread=0.3))
     assert words not in section(tmp_path / "one", row())
 

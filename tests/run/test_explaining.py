@@ -6,7 +6,7 @@ from ctxai.data.views import turn, turn_back
 from ctxai.errors import InputError
 from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.metrics.randomisation.randomisation import Randomisation
-from ctxai.explain import CDAM, Occlusion
+from ctxai.explain import CDAM, InputXGradient, Occlusion
 from ctxai.models.ensemble import EnsembleClassifier
 from ctxai.run.explaining import MeanOverMembers, MeanOverTurns
 from ctxai.run.methods import make_method
@@ -65,3 +65,21 @@ def test_shuffled_weights_change_the_maps_of_every_part(wrapped, images):
     batch = ExplanationBatch(images, method.attribute(images, 0), model, method=method)
     correlations = Randomisation(cascading=False, draws=2).stages(batch)
     assert (correlations < 0.99).all()
+
+
+def test_maps_of_an_ensemble_are_those_of_its_output_where_its_members_have_scales_of_their_own(images):
+    members = [untrained_run().model, untrained_run().model]
+    for parameter in members[1].heads.parameters():
+        parameter.data += 0.1
+    for member, mean, std in zip(members, (0.0, 1.0), (1.0, 3.0), strict=True):
+        member.biomarker_mean.fill_(mean)
+        member.biomarker_std.fill_(std)
+    model = EnsembleClassifier(members, torch.tensor([[0.0, 1.0]] * 3)).eval()
+    images = images.clone().requires_grad_()
+    named = ["malignancy", "texture"]
+    maps = MeanOverMembers(model, InputXGradient).attribute(images, named)
+    for place, target in enumerate(named):
+        (gradient,) = torch.autograd.grad(model(images)[:, model.target_names.index(target)].sum(), images)
+        torch.testing.assert_close(maps[:, place], (gradient * images).mean(1), rtol=1e-4, atol=1e-5)
+    index = torch.tensor([model.target_names.index("texture")] * 2)
+    torch.testing.assert_close(MeanOverMembers(model, InputXGradient).attribute(images.detach(), index), maps[:, 1])

@@ -201,3 +201,13 @@ def test_on_real_nodules_it_rises_with_a_wrong_spacing(real):
     assert run.predict(rescaled(held_out, 0.5))["novelty_percentile"].mean() > right + 15
     assert run.predict(rescaled(held_out, 2.0))["novelty_percentile"].mean() > right + 5
     assert run.predict(rescaled(held_out, 3.0))["novelty_percentile"].mean() > right + 15
+
+
+@pytest.mark.parametrize("nodules", [2, 4, 8])
+def test_a_handful_of_nodules_that_differ_in_one_way_is_enough(nodules):
+    generator = np.random.default_rng(0)
+    along = generator.normal(size=(nodules, 1)) * generator.normal(size=576)
+    features = (along + 1e-9 * generator.normal(size=along.shape)).astype(np.float32)
+    novelty = Novelty.fit(features, np.arange(nodules) % max(2, nodules // 2))
+    assert all(np.isfinite(values).all() for values in (novelty.mean, novelty.whitening, novelty.distances))
+    assert novelty.percentile(features[:1] + generator.normal(size=576)) == 100

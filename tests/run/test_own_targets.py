@@ -134,6 +134,10 @@ def test_another_cohort_is_validated_with_nothing_fitted(run_dir, tmp_path):
     found = run.metrics["external"]["elsewhere"]["own_targets"]
     assert run.calibration == before
     assert found["resected"]["figures"]["auc"]["value"] > 0.9 and "slope" in found["resected"]["calibration_drift"]
+    drift = found["kind"]["calibration_drift"]
+    assert set(drift) == set(run.own["kind"].classes) and all("slope" in one for one in drift.values())
+    for figures in (found["kind"]["figures"], run.metrics["test"]["own_targets"]["kind"]["figures"]):
+        assert 0 <= figures["ece"]["value"] <= 1 and 0 <= figures["brier"]["value"] <= 2
     assert found["kind"]["nodules"] == 60
     assert "### elsewhere" in (run_dir / "model_card.md").read_text()
 

@@ -11,6 +11,7 @@ from scipy.special import logit
 
 from ctxai.data.labels import usable
 from ctxai.data.store import TABLE, NoduleStore
+from ctxai.data.targets import Target
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
 from ctxai.evaluate.predictions.operating_points import calls
@@ -107,10 +108,9 @@ def evaluate_external(
         for name, called in calls(predictions["malignancy_probability"].to_numpy(float), thresholds).items():
             predictions[name] = called
     metrics = evaluate_predictions(predictions, seed, own=run.own)
-    for name in [one.name for one in run.own or () if one.kind == "binary"]:
-        pairs = predictions[[f"{name}_probability", f"{name}{LABEL}"]].dropna().to_numpy(float)
-        if len(pairs):
-            metrics["own_targets"][name]["calibration_drift"] = _rounded(calibration_drift(*pairs.T))
+    for target in run.own or ():
+        if drift := _own_drift(predictions, target):
+            metrics["own_targets"][target.name]["calibration_drift"] = drift
     if "malignancy" in metrics:
         known = predictions[predictions["label_malignancy"].notna()]
         drift = calibration_drift(
@@ -118,6 +118,22 @@ def evaluate_external(
         )
         metrics["malignancy"]["calibration_drift"] = _rounded(drift)
     return metrics | {"store": {"table_sha256": sha256(store.path / TABLE), "nodules": len(rows)}}, predictions
+
+
+def _own_drift(predictions: pd.DataFrame, target: Target) -> dict[str, Any]:
+    """Drift of a binary target's probability; of a multiclass one, for each class against the others that is there."""
+    known = predictions[predictions[f"{target.name}{LABEL}"].notna()]
+    labels = known[f"{target.name}{LABEL}"].to_numpy(float)
+    if target.kind == "binary" and len(labels):
+        return _rounded(calibration_drift(known[f"{target.name}_probability"].to_numpy(float), labels))
+    if target.kind != "multiclass":
+        return {}
+    drifts = {}
+    for place, (output, label) in enumerate(zip(target.outputs, target.classes, strict=True)):
+        is_class = (labels == place).astype(float)
+        if 0 < is_class.sum() < len(labels):
+            drifts[label] = _rounded(calibration_drift(known[f"{output}_probability"].to_numpy(float), is_class))
+    return drifts
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:

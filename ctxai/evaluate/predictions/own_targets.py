@@ -33,7 +33,10 @@ def evaluate_own(predictions: pd.DataFrame, own: TargetTable, seed: int, resampl
 
     - binary: ``auc``, ``pr_auc``, ``brier`` and ``ece`` of the calibrated probability;
     - multiclass: ``macro_auc`` (mean over the classes of each against the others), ``accuracy`` of the most probable
-      class, ``coverage`` (share of nodules whose class is possible) and ``set_size`` (mean number of possible classes);
+      class, ``brier`` (sum over the classes; Brier 1950, "Verification of forecasts expressed in terms of
+      probability"), ``ece`` (mean over the classes of each against the others; Kull et al. 2019, "Beyond temperature
+      scaling"),
+      ``coverage`` (share of nodules whose class is possible) and ``set_size`` (mean number of possible classes);
     - ordinal, regression: ``mae``, ``spearman``, ``coverage`` of the interval.
 
     A figure has None where there is no value, such as an AUC of one class.
@@ -74,6 +77,7 @@ def _multiclass(known: pd.DataFrame, target: Target, labels: np.ndarray) -> Call
         known[[f"{output}_{kind}" for output in target.outputs]].to_numpy(float) for kind in ("probability", "possible")
     )
     places = labels.astype(int)
+    truth = np.eye(len(target.outputs))[places]
     hits, covered = probabilities.argmax(1) == places, possible[np.arange(len(places)), places] == 1
 
     def statistics(rows: np.ndarray) -> dict[str, float]:
@@ -81,10 +85,16 @@ def _multiclass(known: pd.DataFrame, target: Target, labels: np.ndarray) -> Call
             area_under_curve((places[rows] == one).astype(int), probabilities[rows, one])
             for one in range(len(target.outputs))
         ]
+        errors = [
+            calibration_error((places[rows] == one).astype(int), probabilities[rows, one])
+            for one in range(len(target.outputs))
+        ]
         known_areas = [area for area in areas if not np.isnan(area)]
         return {
             "macro_auc": float(np.mean(known_areas)) if known_areas else float("nan"),
             "accuracy": share(hits[rows]),
+            "brier": float(((probabilities[rows] - truth[rows]) ** 2).sum(1).mean()),
+            "ece": float(np.mean(errors)),
             "coverage": share(covered[rows]),
             "set_size": float(possible[rows].sum(1).mean()),
         }

@@ -40,7 +40,7 @@ from ctxai.export.dicom.multiframe import instances_of
 from ctxai.export.dicom.part10 import Elements, encode, item, sequence
 from ctxai.export.dicom.rating_codes import RATING_CONCEPTS, own_concept, rating_codes
 from ctxai.export.dicom.source import SourceSeries
-from ctxai.export.nodule_summary import Estimate, NamedValue, NoduleSummary
+from ctxai.export.nodule_summary import OVER_MODELS, Estimate, NamedValue, NoduleSummary
 from ctxai.export.provenance import Provenance, shorten
 
 _SERIES_NUMBER = 9201
@@ -185,6 +185,7 @@ def _measurements(nodule: NoduleSummary) -> Iterator[Measurement]:
             )
     if not nodule.estimates:
         yield from _figures_and_doubts(nodule)
+    yield from _spreads(nodule)
     if nodule.diameter_mm is not None:
         yield Measurement(codes.DIAMETER, round(nodule.diameter_mm, 1), codes.MILLIMETRE)
     if nodule.volume_mm3 is not None:
@@ -217,6 +218,16 @@ def _interval(estimate: Estimate) -> Iterator[Measurement]:
     for end, value in (("from", estimate.low), ("to", estimate.high)):
         if value is not None:
             yield Measurement(own_concept(f"{_words(estimate)}, 90 % interval {end}"), round(value, 1), _unit(estimate))
+
+
+def _spreads(nodule: NoduleSummary) -> Iterator[Measurement]:
+    """How far the models of an ensemble are apart."""
+    named = [(_words(one), one.spread, _unit(one)) for one in nodule.estimates]
+    named += [(one.name, None if one.spread is None else 100 * one.spread, codes.PERCENT) for one in nodule.figures]
+    for name, spread, unit in named:
+        if spread is not None:
+            words = f"{shorten(name, 62 - len(OVER_MODELS))}, {OVER_MODELS}"
+            yield Measurement(own_concept(words), round(spread, 2), unit)
 
 
 def _figure(figure: NamedValue) -> Iterator[Measurement]:

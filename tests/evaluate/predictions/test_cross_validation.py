@@ -6,6 +6,7 @@ import torch
 
 from ctxai.commands.benchmark import benchmark
 from ctxai.commands.train import train
+from ctxai.data.labels import SCALES
 from ctxai.data.patches import Patches
 from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.data.views import as_patches, render_own_views
@@ -77,19 +78,20 @@ def test_its_outputs_are_the_mean_over_networks_that_get_images_of_their_own_sta
     np.testing.assert_allclose(found["malignancy_logit"], np.mean(logits, axis=0), atol=1e-4)
 
 
-def test_the_spread_over_its_networks_is_told(run, hu):
+def test_the_spread_over_its_networks_is_told_of_every_target(run, hu):
     images = render_own_views(as_patches(hu), run.views)  # (nodule, image, channel, row, column)
-    ratings = []
+    values = []
     with torch.inference_mode():
         for member, own in run.model.each(images.flatten(0, 1)):
-            outputs = member(own).unflatten(0, images.shape[:2]).mean(1)
-            ratings.append(member.malignancy_in_units(outputs[:, 0]).numpy())
-    found = run.predict(hu)["malignancy_spread"]
-    np.testing.assert_allclose(found, np.std(ratings, axis=0, ddof=1), atol=1e-4)
-    assert found.min() > 1e-3
-    assert run.predict(hu[:0])["malignancy_spread"].empty
+            values.append(member.to_units(member(own).unflatten(0, images.shape[:2]).mean(1)).numpy())
+    found = run.predict(hu)
+    for place, name in enumerate(run.target_names):
+        expected = np.std(np.clip(values, *SCALES[name])[:, :, place], axis=0, ddof=1)
+        np.testing.assert_allclose(found[f"{name}_spread"], expected, atol=1e-4)
+    assert found["malignancy_spread"].min() > 1e-3
+    assert run.predict(hu[:0])["texture_spread"].empty
     alone = replace(run, model=run.model.members[0])
-    assert "malignancy_spread" not in alone.predict(hu)
+    assert not [name for name in alone.predict(hu) if name.endswith("_spread")]
 
 
 def test_it_has_no_test_fold_to_benchmark_on(store, folder, tmp_path):

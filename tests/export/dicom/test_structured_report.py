@@ -100,6 +100,24 @@ def test_all_that_a_reader_must_see_is_a_number_the_most_important_first(groups)
     ]
 
 
+def test_how_far_the_models_of_an_ensemble_are_apart_is_told_with_its_unit(source, nodules, provenance, tmp_path):
+    given = dataclasses.replace(
+        nodules[1],
+        estimates=(
+            Estimate("malignancy", 3.0, spread=0.314),
+            Estimate("volume_doubling_time_of_the_solid_part_alone", 300.0, ucum="d", spread=12.5),
+        ),
+        figures=(NamedValue("Resected: probability", 0.4, percent=True, spread=0.057),),
+    )
+    write_structured_report(tmp_path / "sr.dcm", [given], source, provenance)
+    (group,) = hd.sr.srread(tmp_path / "sr.dcm").content.get_planar_roi_measurement_groups()
+    found = numbers(group)
+    assert found["Malignancy, standard deviation over the models"] == (0.31, "{score}")
+    assert found["Resected: probability, standard deviation over the models"] == (5.7, "%")
+    (long,) = [name for name in found if name.startswith("Volume doubling time") and name.endswith("over the models")]
+    assert found[long] == (12.5, "d") and len(long) <= 64
+
+
 def test_an_interval_also_stands_below_its_estimate_as_the_standard_has_it(groups):
     (spiculation,) = (item for item in groups[0].get_measurements() if item.name.meaning == "Spiculation")
     below = {item.ConceptNameCodeSequence[0].CodeValue: item for item in spiculation[0].ContentSequence}
