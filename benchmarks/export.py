@@ -1,6 +1,6 @@
 """Time and size of written objects for a 300-slice CT, as ratios to highdicom's own constructors on the same arrays.
 
-    python benchmarks/export.py [--slices N] [--repeats N] [--out FILE]
+    python benchmarks/export.py [--slices N] [--repeats N] [--only WORDS] [--out FILE]
 
 Prints a table and writes it. Ours and the peer's take turns, so that a busy machine slows both. The last lines are the
 whole default set of ``ctxai explain`` with five nodules, and all formats of three methods by three targets, maps given,
@@ -168,7 +168,7 @@ def make_case(folder: Path, slices: int) -> ExplanationBatch:
     patches = [(rng.normal(size=(64, 64, 64)).astype(np.float32), Grid.cube(p, (64, 64, 64), 1.0)) for p in places]
     labels, candidates = np.zeros(grid.shape, dtype=np.uint8), []
     for number, place in enumerate(places, start=1):
-        column, row, middle = np.rint(grid.to_index(place)).astype(int)
+        column, row, middle = np.rint(grid.to_index(place)).astype(int).tolist()
         z, y, x = np.ogrid[-6:7, -9:10, -9:10]
         ball = z**2 + 0.49 * (y**2 + x**2) <= 36
         start = middle - 6, row - 9, column - 9
@@ -325,12 +325,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="measure what has these words in its title")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "export.csv")
     asked = parser.parse_args()
     table = [["what", "ours_s", "peer_s", "ratio", "lowest", "highest", "size_ratio", "slices", "machine"]]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for row in rows(make_case(folder, asked.slices), folder):
+            if asked.only not in row.title:
+                continue
             ours, peer = seconds(row, asked.repeats)
             ratios = [a / b for a, b in zip(ours, peer, strict=True)]
             numbers = [*map(statistics.median, (ours, peer, ratios)), min(ratios), max(ratios)]

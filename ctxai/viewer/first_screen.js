@@ -172,7 +172,7 @@ class FirstScreen {
   }
 
   makeBar() {
-    this.bar = styled("div", { bottom: "8px", display: "grid", fontSize: "13px", gap: "3px", left: "50%", maxWidth: "54vw", position: "fixed", transform: "translateX(-50%)", width: "max-content", zIndex: 10 });
+    this.bar = styled("div", { bottom: "64px", display: "grid", fontSize: "13px", gap: "3px", left: "50%", maxWidth: "54vw", position: "fixed", transform: "translateX(-50%)", width: "max-content", zIndex: 10 });
     this.bar.id = "ctxai-bar";
     document.body.append(this.bar);
   }

@@ -90,6 +90,9 @@ def test_the_study_opens_with_its_overlay_and_ctrl_c_leaves_nothing(results, chr
             value, low, high = (row[f"malignancy{end}"] for end in ("", "_low", "_high"))
             answer = f"{row.nodule_id}: malignancy {value:.1f} of 5 (90 % interval {low:.1f} to {high:.1f})"
             page.get_by_role("button", name=answer).wait_for()
+            image_number = page.get_by_text("/24)").bounding_box()
+            bar = page.locator("#ctxai-bar").bounding_box()
+            assert bar["y"] + bar["height"] <= image_number["y"]
             for share in ("for, 25 % to 50 % of", "for, 50 % to 75 % of", "for, 75 % of", "against, 25 % of"):
                 page.get_by_text(f"malignancy: evidence {share} scale").wait_for()
             assert abs(page.evaluate(slice_shown) - 14) <= 3 or abs(23 - page.evaluate(slice_shown) - 14) <= 3
