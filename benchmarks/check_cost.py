@@ -24,7 +24,6 @@ from torch.nn.modules.module import register_module_forward_hook
 import ctxai
 from ctxai.ct.patch import extract_patch
 from ctxai.data.views import as_patches
-from ctxai.evaluate.explanations.batch import ExplanationBatch
 from ctxai.evaluate.map_quality import FIDELITY, FIDELITY_BLUR, RANDOMISATION, STABILITIES, MapReliability
 from ctxai.evaluate.metrics.faithfulness.fidelity import Fidelity
 from ctxai.explain.network import find_vit
@@ -82,7 +81,7 @@ def main() -> None:
     for name in run.default_methods:
         method = make_method(run, name)
         maps = meter.measure(name, "map", lambda method=method: method.attribute(images, index))
-        batch = ExplanationBatch(images, maps, run.model, target=index, views=run.views, method=method)
+        batch = reliability._batch(maps, target=index, method=method)
         for metric in (FIDELITY, FIDELITY_BLUR, *STABILITIES, RANDOMISATION):
             fill = f", {metric.fill}" if isinstance(metric, Fidelity) else ""
             meter.measure(name, f"check: {metric.name}{fill}", lambda metric=metric, batch=batch: metric.score(batch))

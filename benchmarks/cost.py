@@ -41,7 +41,7 @@ ASSUMED_TFLOPS = 50
 TRAINING_PASSES = 3
 #: Of judging a map of CDAM, for each view: the random maps, its own fidelity, and the map made eight times anew (see
 #: ``ctxai.evaluate.map_quality.MapReliability``).
-JUDGING_PASSES = 190 + 19 + 8
+JUDGING_PASSES = 163 + 16 + 8
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def processes(folder: Path) -> dict[str, list[str]]:
         "import ctxai": ["-c", "import ctxai"],
         "ctxai --help": ["-m", "ctxai", "--help"],
         **helps,
-        "import ctxai.api": ["-c", "import ctxai.api"],
+        "ctxai.Run": ["-c", "import ctxai; ctxai.Run"],
         "ctxai explain --no-maps": [*explain, "--no-maps"],
         "ctxai explain --no-trust": [*explain, "--no-trust"],
         "ctxai explain": explain,
