@@ -266,6 +266,27 @@ def test_an_rt_structure_set_of_rt_utils(tmp_path, name, approximate):
     assert_found(tmp_path / "rt.dcm", scan, centre(scan))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rt.dcm", "none of its regions of interest has a contour"),
+        ("seg.dcm", "none of its segments holds a voxel"),
+        ("mask.nrrd", "no voxel has a label"),
+    ],
+)
+def test_a_structure_without_anything_in_it_is_one_line(axial, tmp_path, name, said):
+    nothing = np.zeros(SHAPE, bool)
+    if name == "rt.dcm":
+        write_rtstruct(axial, tmp_path / name, {"GTV 1": []})
+    elif name == "seg.dcm":
+        write_seg(axial, tmp_path / name, [nothing], [segment(1, "Nodule")])
+    else:
+        sitk.WriteImage(image_of(axial, nothing.astype(np.uint8)), str(tmp_path / name))
+    with pytest.raises(InputError, match=said) as refused:
+        nodules(tmp_path / name, axial)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_segmentation_of_our_own(scan, tmp_path, provenance):
     centres = centre(scan, (14, 12, 7)), centre(scan, (40, 34, 16))
     labels = sum(number * sphere(scan, one).astype(np.uint8) for number, one in enumerate(centres, start=1))
