@@ -56,15 +56,15 @@ _MAP = {
 _TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}
 
 
-def data_package(table: pd.DataFrame, targets: Sequence[Any] = ()) -> dict[str, Any]:
+def data_package(table: pd.DataFrame, *targets: Sequence[Any]) -> dict[str, Any]:
     """The data package of a table of predictions.
 
     Args:
         table: predictions.csv, one row per nodule.
-        targets: those of one's own, as `plain_targets` gives them.
+        targets: those of one's own of each model, as `plain_targets` gives them.
     """
-    own = own_table(build_targets(targets))
-    meanings = {} if own is None else dict(_own_meanings(own))
+    tables = [own_table(build_targets(one)) for one in targets]
+    meanings = {name: meaning for own in tables if own is not None for name, meaning in _own_meanings(own)}
     fields = [_field(str(name), table[name], meanings) for name in table.columns]
     schema = {"fields": fields, "missingValues": [""], "primaryKey": ["series", "nodule_id"]}
     resource = {

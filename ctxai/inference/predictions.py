@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -134,10 +135,24 @@ def write_tables(
         reason = f", the first: {next(iter(left_out.values()))}" if left_out else ""
         raise InputError(f"{out_dir}: no nodule was explained; {len(left_out)} series were left out{reason}")
     table = pd.DataFrame(rows).assign(notice=NOTICE)
-    header = {**origin, "notice": NOTICE, "nodules": rows}
+    others = _targets_of_other_models(out_dir, {str(row.get("weights_sha256")) for row in rows}, origin)
+    header = {**origin, **others, "notice": NOTICE, "nodules": rows}
     with own_files(out_dir, WRITTEN) as files:
         files.write(PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
-        files.write(DATA_PACKAGE, json_text(data_package(table, origin.get("targets", ())), sort_keys=False))
+        tables = [origin.get("targets", ()), *others.get("models", {}).values()]
+        files.write(DATA_PACKAGE, json_text(data_package(table, *tables), sort_keys=False))
         files.write(PREDICTIONS, json_text(header, sort_keys=False))
     write_report(out_dir, newer_than=SERIES_RECORD)
     return out_dir / REPORT
+
+
+def _targets_of_other_models(out_dir: Path, weights: Collection[str], origin: Mapping[str, Any]) -> dict[str, Any]:
+    """``models``: the targets of one's own that rows of other weights were predicted by, from the table before."""
+    try:
+        before = json.loads((out_dir / PREDICTIONS).read_text(encoding="utf-8"))
+        known = {**before.get("models", {}), before["weights_sha256"]: before.get("targets", [])}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # none yet; a damaged one is written anew
+    last = origin["weights_sha256"]
+    found = {name: targets for name, targets in known.items() if targets and name in weights and name != last}
+    return {"models": found} if found else {}

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ctxai.data.targets import TargetTable
-from ctxai.report.own_targets import own_predictions
+from ctxai.report.own_targets import OwnPrediction, own_predictions
 from ctxai.report.page import number, render_fragment
 from ctxai.report.ratings import interval_plot, outside_interval, readers_mean
 from ctxai.report.trust import Level, MapTrust, map_trust, warnings_of
@@ -25,22 +25,33 @@ _RATED = 3
 _FEW = 8
 
 
-def cohort_table(rows: Sequence[Mapping[str, Any]], links: Sequence[str], own: TargetTable | None = None) -> Markup:
+def cohort_table(
+    rows: Sequence[Mapping[str, Any]], links: Sequence[str], own: Sequence[TargetTable | None] = ()
+) -> Markup:
     """HTML of the table with its search field.
 
     Args:
         rows: rows of predictions.csv.
         links: address of each nodule's section.
-        own: targets of one's own, of which the first stands in place of malignancy and its readers.
+        own: targets of one's own of each row, of which the first stands in place of malignancy and its readers.
     """
     lines = [_line(row, link) for row, link in zip(rows, links, strict=True)]
     columns = list(_COLUMNS)
-    if own is not None:
-        firsts = [own_predictions(row, own)[0] for row in rows]
-        columns[1 : 1 + _RATED] = [firsts[0].name]
+    if any(own):
+        firsts = [_first(row, table) for row, table in zip(rows, own, strict=True)]
+        names = {first.name for first in firsts}
+        columns[1 : 1 + _RATED] = [firsts[0].name if len(names) == 1 else "first target"]
         for line, first in zip(lines, firsts, strict=True):
-            line["cells"] = [("" if first.value is None else first.value, first.predicted), *line["cells"][_RATED:]]
-    return render_fragment("cohort.html", columns=columns, lines=lines, few=_FEW, own=own)
+            told = first.predicted if len(names) == 1 else f"{first.name}: {first.predicted}"
+            line["cells"] = [("" if first.value is None else first.value, told), *line["cells"][_RATED:]]
+    return render_fragment("cohort.html", columns=columns, lines=lines, few=_FEW, own=any(own) or None)
+
+
+def _first(row: Mapping[str, Any], own: TargetTable | None) -> OwnPrediction:
+    """The prediction of the first target; malignancy where there are none of one's own."""
+    if own is not None:
+        return own_predictions(row, own)[0]
+    return OwnPrediction("malignancy", row.get("malignancy"), number(row.get("malignancy")), "")
 
 
 def _line(row: Mapping[str, Any], link: str) -> dict[str, Any]:

@@ -49,11 +49,13 @@ def write_report(out_dir: Path, one_page_bytes: int = ONE_PAGE_BYTES, newer_than
     table = ""
     if len(results.rows) > 1 or not together:
         pages = {number: "" if together else f"{row['series']}/{REPORT}" for number, row in enumerate(results.rows)}
-        table = cohort_table(results.rows, [f"{pages[number]}#{anchors[number]}" for number in pages], results.own)
+        links = [f"{pages[number]}#{anchors[number]}" for number in pages]
+        table = cohort_table(results.rows, links, [results.own_of(row) for row in results.rows])
 
     def page_of(title: str, counted: str, numbers: Sequence[int], **content: object) -> str:
         sections = [
-            nodule_section(results.rows[n], crops[n], anchors[n], pictures[n], models[n], results.own) for n in numbers
+            nodule_section(row, crops[n], anchors[n], pictures[n], models[n], results.own_of(row))
+            for n, row in ((n, results.rows[n]) for n in numbers)
         ]
         return render_page(
             "explanation.html",

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ class Results:
         software: what made it, with its version.
         run: name of the model's run.
         weights_sha256: checksum of the model's weights.
-        own: the table of targets of one's own; None where LIDC-IDRI's were predicted.
+        own: the table of targets of one's own of the last run; None where LIDC-IDRI's were predicted.
         rows: a row of predictions.csv for each nodule; None where there is no number.
+        models_own: the tables of other runs that rows are of, by their weights.
     """
 
     folder: Path
@@ -36,6 +37,12 @@ class Results:
     weights_sha256: str
     own: TargetTable | None
     rows: tuple[Mapping[str, Any], ...]
+    models_own: Mapping[str, TargetTable | None] = field(default_factory=dict)
+
+    def own_of(self, row: Mapping[str, Any]) -> TargetTable | None:
+        """The table of targets of one's own that a row was predicted by."""
+        weights = row.get("weights_sha256") or self.weights_sha256
+        return self.own if weights == self.weights_sha256 else self.models_own.get(str(weights))
 
     @property
     def models(self) -> list[str]:
@@ -100,6 +107,7 @@ def read_results(folder: Path) -> Results:
             weights_sha256=str(content["weights_sha256"]),
             own=own_table(build_targets(content.get("targets", ()))),
             rows=tuple(dict(row) for row in content["nodules"]),
+            models_own={str(k): own_table(build_targets(v)) for k, v in dict(content.get("models", {})).items()},
         )
     except (ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(
@@ -110,7 +118,7 @@ def read_results(folder: Path) -> Results:
     rows = tuple(_recorded(folder, results.rows))
     try:
         for row in rows:
-            _check_types(row, results.own)
+            _check_types(row, results.own_of(row))
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the predictions of `ctxai explain` ({type(error).__name__}: {error}); run it again"

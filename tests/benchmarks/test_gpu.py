@@ -29,3 +29,12 @@ def test_its_parts_run_on_whatever_device_a_run_is_on(monkeypatch):
     assert torch.equal(run.model.backbone.norm.weight, before)
     found["training step"]()
     assert not torch.equal(run.model.backbone.norm.weight, before)
+
+
+def test_bf16_rounds_the_map_and_leaves_the_run_as_it_is(monkeypatch):
+    gpu = pytest.importorskip("gpu")
+    real_size = pytest.importorskip("real_size")
+    monkeypatch.setattr(real_size, "PIXELS", 32)
+    run = real_size.real_run("vit_tiny_patch16_224")
+    assert 1e-4 < gpu.bf16_difference(run) < 0.2
+    assert next(run.model.parameters()).dtype == torch.float32

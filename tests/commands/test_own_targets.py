@@ -22,6 +22,8 @@ from ctxai.open.session import Session
 from ctxai.open.study import Study
 from ctxai.run.run import Run
 
+from sphere import SPHERE
+
 # Two or three nodules of each of five patients, one of each fold, close together in the CT; two patients of their own.
 PATIENTS = tuple(f"LIDC-IDRI-{number}" for number in ("0708", "0407", "0347", "0375", "0237"))
 OTHERS = ("LIDC-IDRI-0052", "LIDC-IDRI-0044")
@@ -206,3 +208,16 @@ def test_gates_of_vision_diffmask_are_trained_for_own_targets(world, tmp_path, c
     gates = tmp_path / "gates.safetensors"
     ok("train-diffmask", world / "run", world / "store", "--out", gates, "--epochs", "1", "--device", "cpu")
     assert gates.is_file() and "patches are kept" in capsys.readouterr().out
+
+
+def test_a_folder_of_two_models_tells_each_nodule_by_its_own_targets(world, sphere_ct, tmp_path):
+    out, points = tmp_path / "out", tmp_path / "points.csv"
+    ok("explain", world / "ct" / EXPLAINED, out, "--run", world / "run", "--no-maps")
+    points.write_text("x,y,z\n" + ",".join(str(value) for value in SPHERE) + "\n")
+    ok("explain", sphere_ct, out, "--points", points, "--no-maps")
+    page, header = (out / "report.html").read_text(), json.loads((out / "predictions.json").read_text())
+    assert "targets" not in header and [*header["models"]] == [Run.load(world / "run").weights_sha256]
+    assert "doubling_time, d" in page and "predicted malignancy" in page
+    (resource,) = json.loads((out / "datapackage.json").read_text())["resources"]
+    meanings = {field["name"]: field["description"] for field in resource["schema"]["fields"]}
+    assert meanings["doubling_time"] == "predicted doubling_time, d" and meanings["malignancy"].startswith("predicted")
