@@ -37,7 +37,7 @@ def write_evaluation_report(path: Path, name: str, metrics: Mapping[str, Any], p
         decisions=_decisions(malignancy or {}, thresholds),
         calibrations=CALIBRATION_TITLES,
         targets=test["targets"],
-        own=figure_rows(test.get("own_targets", {})),
+        own=figure_rows(test.get("own_targets", {}), subgroups=True),
         beside_readers=_beside_readers(test["targets"]),
         subgroups=test.get("subgroups"),
         plots={file.name: file.read_bytes() for file in sorted(plots.glob("*.png"))},

@@ -82,13 +82,13 @@ def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
     percentile = row.get(f"{column}_fidelity_percentile")
     if percentile is not None:
         meaning = "share of random maps on the same nodule whose fidelity is lower; 50% is chance"
-        doubt = f"its fidelity beats only {percentile:.0f}% of random maps"
+        doubt = f"its fidelity is above that of {percentile:.0f}% of random maps; needed are all"
         failed = percentile < FIDELITY_PERCENTILE_NEEDED
         figures.append(Figure("beats random maps", f"{percentile:.0f}%", meaning, doubt if failed else ""))
     blurred = row.get(f"{column}_fidelity_percentile_blur")
     if blurred is not None:
         meaning = "the same with blurred tissue in the place of what is removed"
-        doubt = f"its fidelity beats only {blurred:.0f}% of random maps where parts are blurred instead of removed"
+        doubt = f"with parts blurred instead of removed, it is above that of {blurred:.0f}%"
         failed = blurred < FIDELITY_PERCENTILE_NEEDED
         figures.append(Figure("beats random maps, blurred", f"{blurred:.0f}%", meaning, doubt if failed else ""))
     stability = row.get(f"{column}_stability")

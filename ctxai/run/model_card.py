@@ -239,7 +239,7 @@ def _external(validations: Mapping[str, Any]) -> list[str]:
 def _own(found: Mapping[str, Any]) -> list[str]:
     """A row for each figure of targets of one's own."""
     lines = ["| target | nodules | figure | value |", "|---|---|---|---|"]
-    for target, nodules, title, value in figure_rows(found):
+    for target, nodules, title, value in figure_rows(found, subgroups=True):
         lines.append(f"| {target} | {nodules} | {title} | {_interval(value)} |")
     for name, row in found.items():
         drift = row.get("calibration_drift", {})

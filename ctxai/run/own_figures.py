@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
+
+FigureRow: TypeAlias = tuple[str, int, str, dict[str, float | None]]
 
 TITLES = {
     "auc": "AUC",
@@ -20,14 +22,22 @@ TITLES = {
 """How figures are called."""
 
 
-def figure_rows(found: Mapping[str, Any]) -> list[tuple[str, int, str, dict[str, float | None]]]:
+def figure_rows(found: Mapping[str, Any], subgroups: bool = False) -> list[FigureRow]:
     """(target with its unit, nodules, figure, its value and interval).
 
     Args:
         found: per target, as `ctxai.evaluate.predictions.own_targets.evaluate_own` gives it.
+        subgroups: those of subgroups too, after all others.
     """
-    return [
-        (f"{name}, {row['unit']}" if row["unit"] else name, row["nodules"], TITLES[key], value)
-        for name, row in found.items()
-        for key, value in row["figures"].items()
-    ]
+    rows, of_subgroups = [], []
+    for name, row in found.items():
+        title = f"{name}, {row['unit']}" if row["unit"] else name
+        rows += _rows(title, row)
+        for attribute, groups in row.get("subgroups", {}).items():
+            for group, figures in groups.items():
+                of_subgroups += _rows(f"{title}; {attribute} {group}", figures)
+    return rows + of_subgroups if subgroups else rows
+
+
+def _rows(title: str, row: Mapping[str, Any]) -> list[FigureRow]:
+    return [(title, row["nodules"], TITLES[key], value) for key, value in row["figures"].items()]

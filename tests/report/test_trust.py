@@ -23,7 +23,7 @@ def test_a_map_that_passes_every_check_has_figures_and_no_warning():
     ("column", "value", "words"),
     [
         ("inside", 0.1, "by chance"),
-        ("fidelity_percentile", 60.0, "only 60% of random maps"),
+        ("fidelity_percentile", 60.0, "above that of 60% of random maps"),
         ("stability", 0.2, "noise"),
         ("sanity", False, "shuffled weights"),
     ],

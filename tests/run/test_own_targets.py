@@ -139,7 +139,20 @@ def test_another_cohort_is_validated_with_nothing_fitted(run_dir, tmp_path):
     for figures in (found["kind"]["figures"], run.metrics["test"]["own_targets"]["kind"]["figures"]):
         assert 0 <= figures["ece"]["value"] <= 1 and 0 <= figures["brier"]["value"] <= 2
     assert found["kind"]["nodules"] == 60
-    assert "### elsewhere" in (run_dir / "model_card.md").read_text()
+    card = (run_dir / "model_card.md").read_text()
+    assert "### elsewhere" in card and "| volume, mm3; diameter 15 mm and more |" in card
+
+
+def test_figures_stand_for_subgroups_too(run_dir):
+    table = pd.read_csv(run_dir / "predictions.csv")
+    found = Run.load(run_dir).metrics["test"]["own_targets"]
+    small = table[table.diameter_mm < 8]
+    group = found["volume"]["subgroups"]["diameter"]["under 8 mm"]
+    assert group["nodules"] == len(small) > 0
+    assert group["figures"]["mae"]["value"] == pytest.approx((small.volume - small.volume_label).abs().mean(), rel=1e-4)
+    assert sum(one["nodules"] for one in found["kind"]["subgroups"]["diameter"].values()) == found["kind"]["nodules"]
+    assert found["resected"]["subgroups"]["diameter"]["under 8 mm"]["figures"]["auc"]["value"] is None  # of one class
+    assert "volume, mm3; diameter under 8 mm" in (run_dir / "evaluation.html").read_text()
 
 
 def test_all_folds_make_an_ensemble_of_own_targets(tmp_path):

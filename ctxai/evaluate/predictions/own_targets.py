@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,12 @@ from ctxai.evaluate.predictions.scores import (
     rank_correlation,
     share,
 )
+from ctxai.evaluate.predictions.subgroups import FEWEST_OF_A_CLASS, split_by_subgroup
 
 LABEL = "_label"
 """End of the name of a column that holds a label."""
+
+_Statistics: TypeAlias = Callable[[pd.DataFrame, Target, np.ndarray], Callable[[np.ndarray], dict[str, float]]]
 
 
 def label_columns(own: TargetTable, table: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +45,9 @@ def evaluate_own(predictions: pd.DataFrame, own: TargetTable, seed: int, resampl
     A figure has None where there is no value, such as an AUC of one class.
 
     Returns:
-        per target: ``kind``, ``unit``, ``nodules`` and ``figures``.
+        per target: ``kind``, ``unit``, ``nodules`` and ``figures``; and ``subgroups``, per attribute and group
+        ``nodules`` and the ``figures`` that the kind is judged by first: ``auc`` (None below 5 nodules of
+        either class), ``accuracy`` or ``mae``.
     """
     return {target.name: _figures(predictions, target, seed, resamples) for target in own}
 
@@ -51,10 +56,33 @@ def _figures(predictions: pd.DataFrame, target: Target, seed: int, resamples: in
     known = predictions[predictions[f"{target.name}{LABEL}"].notna()]
     about = {"kind": target.kind, "unit": target.unit, "nodules": len(known)}
     if known.empty:
-        return about | {"figures": {}}
-    labels = known[f"{target.name}{LABEL}"].to_numpy(float)
-    statistics = _STATISTICS[target.kind](known, target, labels)
-    return about | {"figures": bootstrap_patients(statistics, known["patient_id"].to_numpy(), None, seed, resamples)}
+        return about | {"figures": {}, "subgroups": {}}
+
+    def figures(nodules: pd.DataFrame, statistics: _Statistics) -> dict[str, Any]:
+        found = statistics(nodules, target, nodules[f"{target.name}{LABEL}"].to_numpy(float))
+        return bootstrap_patients(found, nodules["patient_id"].to_numpy(), None, seed, resamples)
+
+    subgroups = {
+        attribute: {
+            name: {"nodules": len(nodules), "figures": figures(nodules, _first)} for name, nodules in groups.items()
+        }
+        for attribute, groups in split_by_subgroup(known).items()
+    }
+    return about | {"figures": figures(known, _STATISTICS[target.kind]), "subgroups": subgroups}
+
+
+def _first(known: pd.DataFrame, target: Target, labels: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
+    if target.kind == "binary":
+        classes, logits = labels.astype(int), known[f"{target.name}_logit"].to_numpy(float)
+        if min(classes.sum(), len(classes) - classes.sum()) < FEWEST_OF_A_CLASS:
+            return lambda rows: {"auc": float("nan")}
+        return lambda rows: {"auc": area_under_curve(classes[rows], logits[rows])}
+    if target.kind == "multiclass":
+        probabilities = known[[f"{output}_probability" for output in target.outputs]].to_numpy(float)
+        hits = probabilities.argmax(1) == labels.astype(int)
+        return lambda rows: {"accuracy": share(hits[rows])}
+    errors = np.abs(known[target.name].to_numpy(float) - labels)
+    return lambda rows: {"mae": float(errors[rows].mean())}
 
 
 def _binary(known: pd.DataFrame, target: Target, labels: np.ndarray) -> Callable[[np.ndarray], dict[str, float]]:
@@ -116,4 +144,9 @@ def _number(known: pd.DataFrame, target: Target, labels: np.ndarray) -> Callable
     return statistics
 
 
-_STATISTICS = {"binary": _binary, "multiclass": _multiclass, "ordinal": _number, "regression": _number}
+_STATISTICS: dict[str, _Statistics] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "ordinal": _number,
+    "regression": _number,
+}

@@ -20,7 +20,9 @@ _SOLID = 4.0  # readers' mean texture: 5 is solid, 3 part-solid, 1 without a sol
 
 def subgroup_names(predictions: pd.DataFrame) -> dict[str, pd.Series]:
     """For each attribute that is known, the subgroup of every nodule; None where it is not known."""
-    groups = {"diameter": _cut(predictions["diameter_mm"], _SIZES)}
+    groups = {}
+    if "diameter_mm" in predictions:
+        groups["diameter"] = _cut(predictions["diameter_mm"], _SIZES)
     if "texture_readers" in predictions:
         texture = predictions["texture_readers"]
         solid = np.where(texture >= _SOLID, "solid", "part-solid or non-solid")
@@ -39,10 +41,15 @@ def by_subgroup(predictions: pd.DataFrame, seed: int = 0, resamples: int = RESAM
     over all nodules; with 95 % intervals over patients.
     """
     return {
-        attribute: {
-            str(name): _figures(predictions[names == name], seed, resamples)
-            for name in _in_order(attribute, names.dropna().unique())
-        }
+        attribute: {name: _figures(nodules, seed, resamples) for name, nodules in groups.items()}
+        for attribute, groups in split_by_subgroup(predictions).items()
+    }
+
+
+def split_by_subgroup(predictions: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """Per attribute that is known, the rows of every subgroup, in order."""
+    return {
+        attribute: {str(name): predictions[names == name] for name in _in_order(attribute, names.dropna().unique())}
         for attribute, names in subgroup_names(predictions).items()
     }
 
