@@ -88,7 +88,7 @@ def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
     blurred = row.get(f"{column}_fidelity_percentile_blur")
     if blurred is not None:
         meaning = "the same with blurred tissue in the place of what is removed"
-        doubt = f"with parts blurred instead of removed, it is above that of {blurred:.0f}%"
+        doubt = f"with parts blurred instead of removed, its fidelity is above that of {blurred:.0f}%; needed are all"
         failed = blurred < FIDELITY_PERCENTILE_NEEDED
         figures.append(Figure("beats random maps, blurred", f"{blurred:.0f}%", meaning, doubt if failed else ""))
     stability = row.get(f"{column}_stability")

@@ -29,7 +29,9 @@ def until(condition: Callable[[], object], process: subprocess.Popen) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "nothing happened"
+        if time.monotonic() >= deadline:
+            process.kill()
+            pytest.fail(f"nothing happened; it said: {process.stderr.read()}")
         time.sleep(0.1)
 
 
