@@ -138,10 +138,11 @@ def write_tables(
     others = _targets_of_other_models(out_dir, {str(row.get("weights_sha256")) for row in rows}, origin)
     header = {**origin, **others, "notice": NOTICE, "nodules": rows}
     with own_files(out_dir, WRITTEN) as files:
+        # First, since it tells the folder's kind: without it, a kill would leave what looks like another kind's.
+        files.write(PREDICTIONS, json_text(header, sort_keys=False))
         files.write(PREDICTIONS_TABLE, table.to_csv(index=False, lineterminator="\n"))
         tables = [origin.get("targets", ()), *others.get("models", {}).values()]
         files.write(DATA_PACKAGE, json_text(data_package(table, *tables), sort_keys=False))
-        files.write(PREDICTIONS, json_text(header, sort_keys=False))
     write_report(out_dir, newer_than=SERIES_RECORD)
     return out_dir / REPORT
 

@@ -4,7 +4,9 @@ import json
 
 import pandas as pd
 import pydicom
+import pytest
 
+from ctxai import own_files
 from ctxai.cli import main
 from ctxai.generations import dicom_objects
 
@@ -59,6 +61,39 @@ def test_files_of_a_person_beside_the_results_are_neither_replaced_nor_removed(
     assert main([*command, "--no-resume"]) == 2
     assert "predictions.csv: was not written by ctxai, or was changed since" in capsys.readouterr().err
     assert (out / "predictions.csv").read_text() == table
+
+
+class Killed(BaseException):
+    """The end of a process, at a moment of the test's choice."""
+
+
+def killed_after(count, function):
+    """A function that ends the process at its call after ``count`` calls."""
+    calls = iter(range(count))
+
+    def counted(*arguments, **options):
+        if next(calls, None) is None:
+            raise Killed
+        return function(*arguments, **options)
+
+    return counted
+
+
+@pytest.mark.parametrize("name", ["write_text", "write_json"])  # a table; the record before and after it
+@pytest.mark.parametrize("count", range(4))
+def test_a_kill_between_two_tables_is_gone_on_from(
+    sphere_ct, run_folder, tmp_path, write_points, monkeypatch, name, count
+):
+    command = ["explain", str(sphere_ct), str(tmp_path), "--run", str(run_folder), "--points", str(write_points())]
+    command += ["--no-maps"]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(own_files, name, killed_after(count, getattr(own_files, name)))
+        main(command)
+    assert main(command) == 0
+    again = contents(tmp_path)
+    assert main([*command, "--no-resume"]) == 0
+    assert contents(tmp_path) == again
+    assert {"predictions.csv", "predictions.json", "datapackage.json", "report.html"} <= set(again)
 
 
 def test_the_objects_of_a_map_are_the_same_files_whatever_else_is_explained(
