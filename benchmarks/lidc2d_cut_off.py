@@ -14,13 +14,12 @@ Writes results/lidc2d_cut_off.csv.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from lidc2d_hybrid import Row, kept_predictions, report
+from lidc2d_hybrid import Row, study
 
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
@@ -34,11 +33,7 @@ LARGE_MM, DISTANCES_MM, NEAR_MM = 20.0, (0, 10), 4.0
 
 def main() -> None:
     """Predict what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    report(RESULTS, figures(kept_predictions(given.work, "cut_off", predict_fold)))
+    study(__doc__, RESULTS, "cut_off", predict_fold, figures)
 
 
 def predict_fold(run: Run, store: NoduleStore, rows: np.ndarray, fold: int) -> pd.DataFrame:

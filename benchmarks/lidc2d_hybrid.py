@@ -37,11 +37,29 @@ PredictFold = Callable[[Run, NoduleStore, np.ndarray, int], pd.DataFrame]
 
 def main() -> None:
     """Measure what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    study(__doc__, RESULTS, "predictions", predict_fold, figures)
+
+
+def study(
+    description: str | None,
+    results: Path,
+    name: str,
+    predict: PredictFold,
+    figures: Callable[[pd.DataFrame], list[Row]],
+) -> None:
+    """Command line of a study over the folds: keep their predictions, and write a table of figures.
+
+    Args:
+        description: help text of the script.
+        results: CSV of the figures.
+        name, predict: as :func:`kept_predictions`.
+        figures: rows of the table, from the predictions of all folds.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    report(RESULTS, figures(kept_predictions(given.work, "predictions", predict_fold)))
+    report(results, figures(kept_predictions(given.work, name, predict)))
 
 
 def predict_fold(run: Run, store: NoduleStore, rows: np.ndarray, _fold: int) -> pd.DataFrame:

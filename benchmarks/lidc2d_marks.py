@@ -15,7 +15,6 @@ Writes results/lidc2d_marks.csv.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lidc2d_hybrid import SIZES, Row, kept_predictions, report
+from lidc2d_hybrid import SIZES, Row, study
 from own_outline import own_masks, readers_masks
 
 from ctxai.data.patches import Patches
@@ -40,11 +39,7 @@ Statistics = Callable[[np.ndarray], dict[str, float]]
 
 def main() -> None:
     """Predict what is missing, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    report(RESULTS, figures(kept_predictions(given.work, "marks", predict_fold)))
+    study(__doc__, RESULTS, "marks", predict_fold, figures)
 
 
 def predict_fold(run: Run, store: NoduleStore, rows: np.ndarray, fold: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The error for a point outside its CT: where the CT is, and what the numbers may be instead."""
+"""Error for a point outside its CT, with the CT's extent and the likely meaning of the numbers."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from ctxai.export.outline import Outline
 from ctxai.export.provenance import require_identifier
 
 OVER_MODELS = "standard deviation over the models"
-"""What the spread of an ensemble is called, for people."""
+"""Name of an ensemble's spread, for people."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What timm publishes under a name: input size, place of the weights, and whether they are on this machine."""
+"""Weights that timm publishes under a name: their input size, their place, and whether they are on this machine."""
 
 from __future__ import annotations
 

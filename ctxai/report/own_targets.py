@@ -39,7 +39,7 @@ def _prediction(row: Mapping[str, Any], target: Target) -> OwnPrediction:
     if target.kind == "binary":
         value, low, high = (row.get(f"{name}_probability{end}") for end in ("", "_low", "_high"))
         title = f"{name}: {target.classes[1]}" if target.classes else name
-        apart = _apart(row, f"{name}_probability", lambda spread: f"{100 * spread:.1f} %")
+        apart = _apart(row, f"{name}_probability", _points)
         return OwnPrediction(title, value, _share(value), f"{_share(low)} to {_share(high)}{apart}")
     value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
     title = f"{name}, {target.unit}" if target.unit else name
@@ -59,12 +59,16 @@ def _class(row: Mapping[str, Any], target: Target) -> OwnPrediction:
     best = max(probabilities, key=lambda output: probabilities[output])
     possible = [label for output, label in outputs.items() if row.get(f"{output}_possible")]
     value = probabilities[best]
-    apart = _apart(row, f"{best}_probability", lambda spread: f"{100 * spread:.1f} %")
+    apart = _apart(row, f"{best}_probability", _points)
     interval = f"possible: {', '.join(possible)}{apart}"
     return OwnPrediction(target.name, value, f"{outputs[best]}, {percent(value)}", interval)
 
 
+def _points(spread: float) -> str:
+    return f"{100 * spread:.1f} %"
+
+
 def _apart(row: Mapping[str, Any], column: str, written: Callable[[float], str]) -> str:
-    """What is added to an interval of an ensemble."""
+    """End of an interval's text for an ensemble: how far its models are apart."""
     spread = row.get(f"{column}_spread")
     return "" if spread is None else f"; standard deviation over the models {written(spread)}"

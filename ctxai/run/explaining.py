@@ -87,7 +87,7 @@ class MeanOverMembers(_Mean):
         return torch.stack(maps).mean(0)
 
     def _factors(self, member: NoduleNetwork, target: Target, count: int) -> Tensor:
-        """What brings a member's maps to the ensemble's scale, (N, 1, 1), or (N, T, 1, 1) of several targets."""
+        """Factors that bring a member's maps to the ensemble's scale, (N, 1, 1), or (N, T, 1, 1) of several targets."""
         if isinstance(target, list | tuple):
             return torch.stack([self._factors(member, one, count) for one in target], dim=1)
         if isinstance(target, str):

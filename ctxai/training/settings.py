@@ -32,7 +32,7 @@ class ComputeConfig:
 
 @dataclass(frozen=True)
 class Execution:
-    """Hardware and processes of a training, and its treatment of existing files; nothing here changes what is learnt.
+    """Hardware and processes of a training, and its treatment of existing files.
 
     Args:
         workers: processes that render images; 0 renders in the training process.

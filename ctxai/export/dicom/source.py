@@ -212,7 +212,7 @@ def why_no_objects(series: CTSeries, confidentiality: Confidentiality | None = N
 
 
 def _instance(dataset: Dataset) -> Dataset:
-    """What refers to an image."""
+    """The attributes of an image that references need."""
     instance = Dataset()
     for keyword in _OF_A_REFERENCE:
         if keyword in dataset:
