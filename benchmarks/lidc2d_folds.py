@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from feature_probes import linear_scores
-from own_outline import outline_features
+from own_outline import own_features
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -195,7 +195,7 @@ def with_own_features(run: Run, store: NoduleStore, fold: int) -> np.ndarray:
     for name, rows in (("training", training), ("validation", validation), ("test", test)):
         hu = Patches(store, rows, memory_limit_bytes=0, beyond=run.views.beyond)[rows]
         centres = run.recentre(hu)
-        parts[name] = calibrated(run, run.outputs(hu, centres)[:, 0]), outline_features(run, hu, centres)
+        parts[name] = calibrated(run, run.outputs(hu, centres)[:, 0]), own_features(run, hu, centres)
     queries = np.concatenate([parts["validation"][1], parts["test"][1]])
     by_features = linear_scores(parts["training"][1], labels[training], patients[training], queries)
     both = np.column_stack([np.concatenate([parts["validation"][0], parts["test"][0]]), by_features])

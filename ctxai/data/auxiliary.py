@@ -1,4 +1,4 @@
-"""Targets beside the means of the readers' ratings: how many readers rate above each cut-off, and their outline."""
+"""Targets beside the means of the readers' ratings: the share of readers above each cut-off, and their outline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
+from ctxai.data.outline_features import nodule_features, normal_scores
 from ctxai.data.views import ViewConfig, cut_planes
 from ctxai.errors import StoreError
 
@@ -26,7 +27,9 @@ class AuxiliaryTargets(TypedDict):
     - ``shares`` (N, 4): share of the readers whose rating is above 1, 2, 3, 4;
     - ``weight`` (N,): of the nodule in losses of malignancy;
     - ``outline`` (N, side, side): share of each part of the image that lies inside the readers' outline; empty where
-      it is not asked for.
+      it is not asked for;
+    - ``features`` (N, F): radiomic features in the readers' outline (`OUTLINE_FEATURES`), as normal scores of their
+      ranks among the rows; empty where they are not asked for.
 
     Fillers of a batch that no loss counts are NaN.
     """
@@ -34,6 +37,7 @@ class AuxiliaryTargets(TypedDict):
     shares: torch.Tensor
     weight: torch.Tensor
     outline: torch.Tensor
+    features: torch.Tensor
 
 
 class AuxiliarySource:
@@ -45,6 +49,7 @@ class AuxiliarySource:
         reader_weights: weight of nodules of one, two, … readers; the last is that of all with more. None: all 1.
         outline_side: parts of an image along each side in which the outline is learnt; 0 leaves it out.
         grounded: whether images come with parts removed (see `EraseConfig`).
+        features: whether radiomic features are learnt.
 
     Raises:
         StoreError: when the store has no ratings of single readers.
@@ -57,6 +62,7 @@ class AuxiliarySource:
         reader_weights: Sequence[float] = (),
         outline_side: int = 0,
         grounded: bool = False,
+        features: bool = False,
     ) -> None:
         table = store.table.iloc[rows]
         self.shares = torch.from_numpy(reader_shares(table, str(store.path)))
@@ -65,8 +71,13 @@ class AuxiliarySource:
         self.weight = torch.from_numpy(weights[np.clip(readers, 1, len(weights)) - 1])
         self.outline_side = outline_side
         self._mean_shares = torch.nanmean(self.shares, dim=0)
-        if outline_side or grounded:
+        self.features = torch.empty(len(rows), 0)
+        if outline_side or grounded or features:
             self._inside = torch.from_numpy(np.stack([consensus(store.agreement(int(row))) for row in rows]))
+        if features:
+            pairs = zip(rows, self._inside.numpy(), strict=True)
+            found = np.stack([nodule_features(store.hu(int(row)), inside) for row, inside in pairs])
+            self.features = torch.from_numpy(normal_scores(found))
 
     def __call__(
         self, places: Sequence[int], planes: torch.Tensor, views: ViewConfig, removed: torch.Tensor | None = None
@@ -83,11 +94,13 @@ class AuxiliarySource:
         if self.outline_side:
             outline = outline_shares(self._inside[list(places)], planes, views, self.outline_side)
         chosen = torch.as_tensor(places)
-        shares = self.shares[chosen]
+        shares, features = self.shares[chosen], self.features[chosen]
         if removed is not None:
             inside = outline_shares(self._inside[list(places)], planes, views, views.pixels)
-            shares = torch.lerp(self._mean_shares.expand_as(shares), shares, kept_share(inside, removed)[:, None])
-        return {"shares": shares, "weight": self.weight[chosen], "outline": outline}
+            kept = kept_share(inside, removed)[:, None]
+            shares = torch.lerp(self._mean_shares.expand_as(shares), shares, kept)
+            features = features * kept  # the mean of normal scores is 0
+        return {"shares": shares, "weight": self.weight[chosen], "outline": outline, "features": features}
 
 
 def kept_share(inside: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:

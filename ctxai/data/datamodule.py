@@ -42,6 +42,7 @@ class NoduleDataModule(pl.LightningDataModule):
         auxiliary: whether training batches carry auxiliary targets (see `AuxiliarySource`).
         reader_weights: weights of nodules by their number of readers, for auxiliary targets.
         outline_side: parts of an image along each side in which the outline is an auxiliary target; 0 for none.
+        features: whether radiomic features in the readers' outline are auxiliary targets.
         own: targets of one's own, in place of LIDC-IDRI's.
 
     Raises:
@@ -64,6 +65,7 @@ class NoduleDataModule(pl.LightningDataModule):
         auxiliary: bool = False,
         reader_weights: Sequence[float] = (),
         outline_side: int = 0,
+        features: bool = False,
         own: TargetTable | None = None,
     ) -> None:
         super().__init__()
@@ -87,7 +89,9 @@ class NoduleDataModule(pl.LightningDataModule):
         grounded = augment.erase.grounded
         if grounded and not auxiliary:
             raise InputError("augment.erase.grounded: takes heads.readout ordinal, or another auxiliary head")
-        extra = AuxiliarySource(self.store, rows, reader_weights, outline_side, grounded) if auxiliary else None
+        extra = None
+        if auxiliary:
+            extra = AuxiliarySource(self.store, rows, reader_weights, outline_side, grounded, features)
         if extra and shuffle_labels:
             raise InputError("shuffle_labels permutes the targets alone; take heads.readout logit, without other heads")
         training = TrainingViews(self._patches, rows, self.targets[rows], diameters, self.views, augment, seed, extra)

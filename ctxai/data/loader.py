@@ -82,7 +82,8 @@ class TrainingViews(Dataset):
         if self.auxiliary is None:
             return images, targets
         auxiliary = self.auxiliary(places, planes, self.views, removed)
-        auxiliary["shares"][fillers] = auxiliary["outline"][fillers] = float("nan")
+        for name in ("shares", "outline", "features"):
+            auxiliary[name][fillers] = float("nan")
         return images, targets, auxiliary
 
 

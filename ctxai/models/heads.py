@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from ctxai.data.auxiliary import CUT_OFFS, AuxiliaryTargets
 from ctxai.data.labels import TARGETS
+from ctxai.data.outline_features import OUTLINE_FEATURES
 from ctxai.errors import InputError
 from ctxai.models.settings import HeadsConfig
 
@@ -85,6 +86,7 @@ class AuxiliaryHeads(nn.Module):
         self.soft = nn.Linear(width, 1) if config.soft else None
         self.rank = nn.Linear(width, 1, bias=False) if config.rank else None
         self.outline = nn.Linear(width, 4) if config.outline else None
+        self.features = nn.Linear(width, len(OUTLINE_FEATURES)) if config.features else None
         if config.rank:
             self.cut_offs = nn.Parameter(torch.linspace(2, -2, CUT_OFFS))
 
@@ -107,6 +109,9 @@ class AuxiliaryHeads(nn.Module):
             logits = self.outline_logits(patches).flatten(1)
             shares = targets["outline"].flatten(1)
             total = total + self.config.outline * share_loss(logits, shares, torch.ones_like(targets["weight"]))
+        if self.features is not None:
+            features = rating_loss(self.features(embedding).float(), targets["features"], 1.0)
+            total = total + self.config.features * features
         return total
 
 

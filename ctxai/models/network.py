@@ -64,7 +64,7 @@ class NoduleNetwork(nn.Module):
         width, heads = self.backbone.num_features, heads or HeadsConfig()
         if self.own is not None and heads.auxiliary:
             raise InputError(
-                "heads: ordinal read-out, soft label, rank and outline are learnt from single readers of LIDC-IDRI; "
+                "heads: ordinal read-out and auxiliary heads are learnt from single readers of LIDC-IDRI; "
                 "leave them out with targets of your own"
             )
         self.heads: NoduleHeads | OrdinalHeads | TargetHeads
@@ -74,7 +74,7 @@ class NoduleNetwork(nn.Module):
             self.heads = OrdinalHeads(width, self.target_names, heads)
         else:
             self.heads = NoduleHeads(width, self.target_names)
-        if max(heads.soft, heads.rank, heads.outline) > 0:
+        if max(heads.beside) > 0:
             self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
         self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
         self._places = [] if self.own else [TARGETS.index(name) for name in self.target_names]

@@ -106,6 +106,8 @@ class HeadsConfig:
         rank: loss weight of one score with four learnt cut-offs (CORAL; Cao et al. 2020, "Rank consistent ordinal
             regression").
         outline: loss weight of the readers' outline, four logits a patch token: its share in each quarter of the token.
+        features: loss weight of radiomic features in that outline (size, form, HU, edge, texture), as normal scores of
+            their ranks among the training nodules.
     """
 
     readout: Literal["logit", "ordinal"] = "logit"
@@ -114,15 +116,21 @@ class HeadsConfig:
     soft: float = 0.0
     rank: float = 0.0
     outline: float = 0.0
+    features: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.soft, self.rank, self.outline) < 0 or self.hidden <= 0 or not 0 <= self.dropout < 1:
+        if min(self.beside) < 0 or self.hidden <= 0 or not 0 <= self.dropout < 1:
             raise InputError("heads: hidden has to be positive, dropout from 0 to below 1, loss weights not negative")
+
+    @property
+    def beside(self) -> tuple[float, ...]:
+        """Loss weights of the auxiliary heads."""
+        return self.soft, self.rank, self.outline, self.features
 
     @property
     def auxiliary(self) -> bool:
         """Whether anything is learnt that needs more than the targets' means."""
-        return self.readout == "ordinal" or max(self.soft, self.rank, self.outline) > 0
+        return self.readout == "ordinal" or max(self.beside) > 0
 
 
 @dataclass(frozen=True)

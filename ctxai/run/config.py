@@ -128,6 +128,7 @@ class RunConfig:
             auxiliary=self.heads.auxiliary,
             reader_weights=self.loss.reader_weights,
             outline_side=side,
+            features=self.heads.features > 0,
             own=self.own,
         )
         data.train_dataloader().limit(self.trainer.get(LIMIT))

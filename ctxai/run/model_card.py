@@ -164,7 +164,12 @@ def _design(config: RunConfig) -> list[str]:
         )
     if heads.readout == "ordinal":
         lines.append("- Malignancy is the mean of four cumulative logits, of the readers above 1, 2, 3 and 4.")
-    beside = {"a soft label": heads.soft, "one rank score (CORAL)": heads.rank, "the readers' outline": heads.outline}
+    beside = {
+        "a soft label": heads.soft,
+        "one rank score (CORAL)": heads.rank,
+        "the readers' outline": heads.outline,
+        "radiomic features in that outline": heads.features,
+    }
     learnt = [name for name, weight in beside.items() if weight]
     if learnt:
         lines.append(f"- Learnt beside the targets: {', '.join(learnt)}.")

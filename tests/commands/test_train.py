@@ -270,7 +270,8 @@ def test_a_named_network_trains_at_its_own_sizes_and_a_file_of_others_is_refused
     assert main([*words, *small, "--backbone.weights", str(weights)]) == 2
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
     assert "patches of 8 px, but this backbone has 16 px" in line and not (tmp_path / "run").exists()
-    assert main([*words, *small, "--heads.readout", "ordinal", "--heads.outline", "1"]) == 0
+    heads = ["--heads.readout", "ordinal", "--heads.outline", "1", "--heads.features", "1"]
+    assert main([*words, *small, *heads]) == 0
     run = Run.load(tmp_path / "run")
     assert run.config.backbone.patch_size is None and run.config.views.pixels == 32
     assert run.outlines(np.zeros((1, 64, 64, 64), np.int16)).shape[-1] == 4  # two by two a token of 16 px

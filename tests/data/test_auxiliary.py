@@ -2,9 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from ctxai.data.auxiliary import AuxiliarySource, consensus, kept_share, outline_shares, reader_shares
 from ctxai.data.datamodule import NoduleDataModule
+from ctxai.data.loader import TrainingViews
+from ctxai.data.outline_features import OUTLINE_FEATURES
+from ctxai.data.patches import Patches
 from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.data.views import view_planes
 from ctxai.errors import InputError, StoreError
@@ -99,6 +103,38 @@ def test_grounded_targets_without_a_head_that_learns_from_them_are_refused(store
     augment = AugmentConfig(erase=EraseConfig(share=1.0, grounded=True))
     with pytest.raises(InputError, match=r"grounded.*heads\.readout"):
         NoduleDataModule(store.path, VIEWS, augment, FoldConfig())
+
+
+def test_features_in_the_outline_are_scores_of_the_training_nodules(store):
+    rows = np.arange(20)
+    source = AuxiliarySource(store, rows, features=True)
+    scores = dict(zip(OUTLINE_FEATURES, source.features.T.numpy(), strict=True))
+    diameters = store.table["diameter_mm"].to_numpy()
+    assert spearmanr(scores["major_axis_mm"], diameters).statistic > 0.98
+    assert spearmanr(scores["mean_hu"], store.table["label_malignancy"]).statistic > 0.8
+    planes = view_planes("axial", (0.0,)).repeat(3, 1, 1)
+    assert torch.equal(source([3, 1, 2], planes, VIEWS)["features"], source.features[[3, 1, 2]])
+
+
+def test_features_move_to_their_mean_with_the_removed_nodule(store):
+    source = AuxiliarySource(store, np.arange(20), grounded=True, features=True)
+    removed = torch.ones(20, 32, 32, dtype=torch.bool)
+    planes = view_planes("axial", (0.0,)).repeat(20, 1, 1)
+    assert torch.equal(source(range(20), planes, VIEWS, ~removed)["features"], source.features)
+    assert not source(range(20), planes, VIEWS, removed)["features"].any()
+    assert source.features.any()
+
+
+def test_fillers_of_a_batch_have_no_auxiliary_targets(store):
+    found = batches(store, AugmentConfig(), outline_side=16, features=True)
+    assert all(batch[2]["features"].isfinite().all() for batch in found)
+    rows, source = np.arange(4), AuxiliarySource(store, np.arange(4), outline_side=16, features=True)
+    views = TrainingViews(
+        Patches(store, rows), rows, np.zeros((4, 9), np.float32), np.full(4, 9.0), VIEWS, AugmentConfig(), 0, source
+    )
+    _, _, extra = views[[(0, 0), (0, -1)]]
+    for name in ("shares", "outline", "features"):
+        assert extra[name][0].isfinite().all() and extra[name][1].isnan().all()
 
 
 def test_permuted_labels_have_no_auxiliary_targets(store):

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from ctxai.data.outline_features import OUTLINE_FEATURES
 from ctxai.errors import InputError
 from ctxai.models.heads import (
     AuxiliaryHeads,
@@ -109,13 +110,13 @@ def test_each_token_tells_of_its_own_quarters():
 def test_every_auxiliary_head_adds_its_weighted_loss():
     embedding, patches = torch.randn(2, 8), torch.randn(2, 4, 8)
     targets = {"shares": torch.rand(2, 4), "weight": torch.ones(2), "outline": torch.rand(2, 4, 4)}
+    targets["features"] = torch.randn(2, len(OUTLINE_FEATURES))
     torch.manual_seed(0)
-    heads = AuxiliaryHeads(8, (2, 2), HeadsConfig(soft=1.0, rank=2.0, outline=3.0))
+    heads = AuxiliaryHeads(8, (2, 2), HeadsConfig(soft=1.0, rank=2.0, outline=3.0, features=4.0))
     total = heads.loss(embedding, patches, targets).item()
     parts = 0.0
-    for name in ("soft", "rank", "outline"):
-        options = {"soft": 0.0, "rank": 0.0, "outline": 0.0} | {name: getattr(heads.config, name)}
-        one = AuxiliaryHeads(8, (2, 2), HeadsConfig(**options))
+    for name in ("soft", "rank", "outline", "features"):
+        one = AuxiliaryHeads(8, (2, 2), HeadsConfig(**{name: getattr(heads.config, name)}))
         one.load_state_dict(heads.state_dict(), strict=False)
         parts += one.loss(embedding, patches, targets).item()
     assert total == pytest.approx(parts, rel=1e-5)

@@ -34,11 +34,18 @@ def test_stem_heads_erased_parts_and_the_placing_of_images_are_told():
     config = RunConfig(
         views=ViewConfig(("axial",), recentre_mm=8.0, turns=8),
         backbone=BackboneConfig(patch_size=4, width=64, heads=2, stem=(24, 48)),
-        heads=HeadsConfig(readout="ordinal", outline=1.0),
+        heads=HeadsConfig(readout="ordinal", outline=1.0, features=1.0),
         augment=AugmentConfig(erase=EraseConfig(share=0.5, grounded=True)),
     )
     card, plain = (model_card("run", each, PROVENANCE, {}) for each in (config, RunConfig()))
-    for words in ("at most 8 mm", "8 quarter turns", "widths 24, 48", "four cumulative", "outline.", "lung or blur"):
+    told = (
+        "at most 8 mm",
+        "8 quarter turns",
+        "widths 24, 48",
+        "four cumulative",
+        "the readers' outline, radiomic features",
+    )
+    for words in (*told, "lung or blur"):
         assert words in card and words not in plain, words
 
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from scipy.stats import spearmanr
 
 from ctxai.data.datamodule import NoduleDataModule
+from ctxai.data.outline_features import OUTLINE_FEATURES
 from ctxai.data.settings import AugmentConfig, EraseConfig, FoldConfig, ViewConfig
 from ctxai.errors import InputError, ModelError, RunError
 from ctxai.explain import get_method
@@ -219,7 +221,7 @@ def ordinal(store, folder, compute=FULL, seed=0):
         views=VIEWS,
         backbone=BackboneConfig(patch_size=4, depth=1, width=16, heads=2, stem=(4, 8)),
         optim=OptimConfig(epochs=25, batch_size=8, learning_rate=5e-3),
-        heads=HeadsConfig(readout="ordinal", soft=1.0, rank=1.0, outline=1.0),
+        heads=HeadsConfig(readout="ordinal", soft=1.0, rank=1.0, outline=1.0, features=1.0),
         augment=AugmentConfig(far_shift_mm=4.0, far_share=0.5, erase=EraseConfig(share=0.5)),
         compute=compute,
     )
@@ -241,6 +243,9 @@ def test_ordinal_heads_and_the_outline_are_learnt_behind_a_stem(store, tmp_path)
     inside = torch.from_numpy(inside).float()
     whole = torch.nn.functional.adaptive_avg_pool2d(inside[None], found.shape)[0]
     assert found[whole > 0.9].mean() > found[whole < 0.1].mean() + 0.2
+    scores = model.auxiliary.features(model.backbone(images)).detach()[:, OUTLINE_FEATURES.index("major_axis_mm")]
+    diameters = data.table["diameter_mm"].to_numpy()[data.split.validation[: len(images)]]
+    assert spearmanr(scores, diameters).statistic > 0.5
     model.fit_rating_scale([images])
     units = model.to_units(model(images))[:, 0]
     expected = 1 + model.heads.read(model.heads.trunk(model.backbone(images)))[1].sigmoid().sum(1)
