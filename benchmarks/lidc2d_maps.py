@@ -1,11 +1,11 @@
 """Reliability of the maps of the shipped recipe over five folds.
 
-    python benchmarks/lidc2d_maps.py WORK_DIR [--nodules 80] [--methods …] [--targets …] [--summary]
+    python benchmarks/lidc2d_maps.py WORK_DIR [--nodules 80] [--methods …] [--targets …] [--summary] [--record RUN]
 
 WORK_DIR is that of lidc2d_folds.py after `--models hybrid`: the maps of each fold's run on `--nodules` of its own test
 nodules (three readers or more) in a random order (seed 0), as map_reliability.py measures them. Nodules are measured in
 blocks of ten, of every fold in turn, and kept in WORK_DIR, so that a killed study goes on. `--summary` measures nothing
-and takes what is kept.
+and takes what is kept. `--record` writes the figures into the model card of the ensemble of these runs.
 
 Malignancy, and for the default map every other target (`--targets`). The random maps of the check are those of
 `ctxai explain`, the same for all nodules; `random_blocks` is a control: four further ones of each nodule. `passes_both`
@@ -19,15 +19,16 @@ Writes results/lidc2d_maps.csv.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from lidc2d_hybrid import FOLDS, Row, kept_predictions, predict_fold, report
-from map_reliability import VARIANTS, Nodules, random_blocks, summary, unseen_rows
+from map_reliability import VARIANTS, Nodules, random_blocks, record, summary, unseen_rows
 from scipy.stats import binomtest
 
 from ctxai.data.labels import TARGETS
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     parser.add_argument("--targets", nargs="*", choices=TARGETS, default=["malignancy"])
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--record", type=Path, help="run folder of the ensemble")
     given = parser.parse_args()
     torch.set_num_threads(1)
     tasks = [(method, "malignancy") for method in given.methods if "malignancy" in given.targets]
@@ -61,7 +63,10 @@ def main() -> None:
     if not given.summary:
         measure(given.work, given.nodules, tasks)
     predicted = kept_predictions(given.work, "predictions", predict_fold)[["nodule_id", PROBABILITY]]
-    report(RESULTS, figures(given.work, predicted))
+    rows = figures(given.work, predicted)
+    report(RESULTS, rows)
+    if given.record:
+        record(Run.load(given.record), for_the_card(rows))
 
 
 def measure(work: Path, count: int, tasks: list[Task]) -> None:
@@ -123,6 +128,18 @@ def figures(work: Path, predicted: pd.DataFrame) -> list[Row]:
                 values |= _all_or_none(int(values["value"]), counts["patients"])
             rows.append({"method": method, "target": target, "figure": figure} | counts | values)
     return rows
+
+
+def for_the_card(rows: list[Row]) -> Iterator[dict[str, Any]]:
+    """One row for each method and target, as a model card shows it."""
+    for (method, target), group in pd.DataFrame(rows).groupby(["method", "target"], sort=False):
+        by_figure = group.set_index("figure")
+        found: dict[str, Any] = {"method": method, "target": target, "nodules": int(group["nodules"].iloc[0])}
+        for name in ("passes_lung", "passes_blur"):
+            found[name] = {end: round(float(by_figure.at[name, end]), 3) for end in ("value", "low", "high")}
+        for name in {"rho", "inside"} & set(by_figure.index):
+            found[name] = round(float(by_figure.at[name, "value"]), 3)
+        yield found
 
 
 def _all_or_none(share: int, patients: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Maps of the shipped run by the exact permutation test, and under a mark moved by 2 mm, as `ctxai explain` makes them.
 
-    python benchmarks/map_reliability.py CROPS_DIR WORK_DIR [--nodules 60] [--methods cdam …] [--run RUN_DIR] [--record]
+    python benchmarks/map_reliability.py CROPS_DIR WORK_DIR [--nodules 60] [--methods cdam …] [--targets texture …]
+        [--run RUN_DIR] [--record]
 
 CROPS_DIR holds crops.npz and labels.csv. Nodules are of three readers or more, of patients that the run has not seen.
 The run moves the images to the middle of the outline that it sees, also from a mark 2 mm aside in each of two
@@ -10,16 +11,18 @@ map without information does. `others` is the share of nodules whose own map is 
 nodules. `rho` is the median over nodules of the rank correlation with the map of the mark aside, `sign` the share of
 strong pixels (a quarter of the largest magnitude) whose sign differs there, `peak_mm` the median distance of the
 peaks, `inside` the mean share of positive evidence within the readers' outline. `passes_cost` is processor time in
-forward passes of the model. Malignancy alone. Shares have 95 % intervals (Wilson).
+forward passes of the model. All of it for malignancy; of other targets (`--targets`) whether the default map passes.
+Shares have 95 % intervals (Wilson).
 
-Writes results/map_reliability.csv.
+Writes results/map_reliability.csv; what is measured again replaces its line. `--record` writes all lines into the run's
+model card too.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from ctxai.data.crops import import_crops
+from ctxai.data.labels import TARGETS
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.data.views import render_own_views
@@ -55,6 +59,7 @@ from ctxai.run.run import Run
 RESULTS = Path(__file__).parent / "results" / "map_reliability.csv"
 MARKS_MM = ((0.0, 0.0), (1.7, 1.05), (-1.05, 1.7))  # 2 mm aside: posterior, left
 STRONG, OTHERS, TOGETHER = 0.25, 10, 8
+DEFAULT = "path_gradients"
 METRICS: dict[str, Metric] = {"lung": FIDELITY, "blur": FIDELITY_BLUR}
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "path_gradients": ("path_gradients", {}),
@@ -80,6 +85,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--nodules", type=int, default=60)
     parser.add_argument("--methods", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--targets", nargs="*", choices=TARGETS[1:], default=list(TARGETS[1:]))
     parser.add_argument("--run", type=Path, help="a run folder; the shipped run without it")
     parser.add_argument("--record", action="store_true", help="write the figures into the run's model card too")
     given = parser.parse_args()
@@ -88,24 +94,44 @@ def main() -> None:
     store = _store(given.crops, given.work)
     chosen = unseen_rows(run, store)[: given.nodules]
     nodules = Nodules(run, store, chosen, random_blocks(RANDOM_MAPS, len(chosen), seed=0))
-    rows = []
-    for name in given.methods:
+    table = pd.read_csv(RESULTS) if given.run is None and RESULTS.is_file() else pd.DataFrame()
+    for name, target in [*((name, "malignancy") for name in given.methods), *((DEFAULT, one) for one in given.targets)]:
         kind, options = VARIANTS[name]
-        figures = nodules.score(make_method(run, kind, options))
-        rows.append({"method": name, "nodules": len(nodules.table)} | figures)
-        print(rows[-1], flush=True)
-        write_text(RESULTS, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.3f"))
+        figures = nodules.score(make_method(run, kind, options), target)
+        row = {"method": name, "target": target, "nodules": len(nodules.table)} | figures
+        print(row, flush=True)
+        table = pd.concat([table, pd.DataFrame([row])]).drop_duplicates(["method", "target"], keep="last")
+        write_text(RESULTS, table.to_csv(index=False, lineterminator="\n", float_format="%.3f"))
     if given.record:
-        run.record({"maps": {row["method"]: _for_the_card(row) for row in rows}}, run.predictions)
+        record(run, (_for_the_card(row) for row in table.to_dict("records")))
 
 
-def _for_the_card(row: dict[str, Any]) -> dict[str, Any]:
-    """Figures of one method as a model card shows them, rounded as in the table."""
-    found = {name: round(float(row[name]), 3) for name in ("rho", "inside")}
-    for name in ("passes_lung", "passes_blur"):
+def record(run: Run, rows: Iterable[dict[str, Any]]) -> None:
+    """Write figures of maps into the run's model card: of malignancy by method, and of other targets.
+
+    Args:
+        run: in its folder.
+        rows: ``method``, ``target``, ``nodules``, ``passes_lung`` and ``passes_blur`` with their intervals; where they
+            are known also ``others_lung`` and ``others_blur``, ``rho`` and ``inside``.
+    """
+    maps: dict[str, dict[str, Any]] = {"maps": {}, "maps_of_targets": {}}
+    for row in rows:
+        method, target = row.pop("method"), row.pop("target")
+        if target == "malignancy":
+            maps["maps"][method] = row
+        else:
+            maps["maps_of_targets"][target] = {"method": method} | row
+    run.record(maps, run.predictions)
+
+
+def _for_the_card(row: dict[Any, Any]) -> dict[str, Any]:
+    """One line of the table as a model card shows it, rounded as in the table."""
+    found = {name: round(float(row[name]), 3) for name in ("rho", "inside") if pd.notna(row[name])}
+    for name in ("passes_lung", "passes_blur", "others_lung", "others_blur"):
         keys = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
-        found[name] = {key: round(float(row[column]), 3) for key, column in keys.items()}
-    return {"nodules": int(row["nodules"])} | found
+        if pd.notna(row[name]):
+            found[name] = {key: round(float(row[column]), 3) for key, column in keys.items()}
+    return {name: row[name] for name in ("method", "target")} | {"nodules": int(row["nodules"])} | found
 
 
 def unseen_rows(run: Run, store: NoduleStore) -> np.ndarray:
@@ -144,16 +170,19 @@ class Nodules:
     def _batch(self, maps: Tensor, target: int) -> ExplanationBatch:
         return ExplanationBatch(self.images[0], maps, self._run.model, target=target, views=self._run.views)
 
-    def score(self, method: Attribution) -> dict[str, float]:
-        """Figures of one method for malignancy."""
-        index = self._index("malignancy")
+    def score(self, method: Attribution, target: str = "malignancy") -> dict[str, float]:
+        """Figures of one method; of other targets than malignancy, what removal shows alone."""
+        if target != "malignancy":
+            removed = self.removal(self.explain(method, target), target)
+            return {key: value for name in METRICS for key, value in _passes(name, removed).items()}
+        index = self._index(target)
         start = time.process_time()
         first = self.explain(method)
         spent = time.process_time() - start
         found = self.measure(method, first)
         figures: dict[str, float] = {}
         for name, metric in METRICS.items():
-            figures |= _share(f"passes_{name}", found[f"passes_{name}"].to_numpy())
+            figures |= _passes(name, dict(found.items()))
             rolled = (self._batch(first.roll(k + 1, dims=0), index) for k in range(OTHERS))
             others = np.array([metric.score(batch) for batch in rolled])
             figures |= _share(f"others_{name}", found[f"fidelity_{name}"].to_numpy() > others.max(axis=0))
@@ -244,6 +273,11 @@ def _about(maps: Tensor, moved_mm: Tensor, side_mm: float) -> tuple[Tensor, Tens
     y, x = rows - moved_mm[:, 0, None, None], columns - moved_mm[:, 1, None, None]
     found = grid_sample(maps[:, None], torch.stack([x, y], dim=-1) / (side_mm / 2), align_corners=False)[:, 0]
     return found, (x.abs() < side_mm / 2) & (y.abs() < side_mm / 2)
+
+
+def _passes(fill: str, found: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Share of the maps that pass with a fill."""
+    return _share(f"passes_{fill}", np.asarray(found[f"passes_{fill}"]))
 
 
 def _share(name: str, passed: np.ndarray) -> dict[str, float]:

@@ -74,8 +74,8 @@ def explain(
         spread: write the standard deviation over the views beside each NIfTI map; it needs two views or more.
         trust: judge every map of an output, for 163 forward passes a view, and 16 and eight times the map's own cost
             for each map: the columns METHOD_TARGET_fidelity (does removing what the map points at change the answer),
-            _fidelity_percentile (among random maps; 50 is chance), _stability (under noise) and _sanity (does the map
-            change when the weights are shuffled).
+            _fidelity_percentile (among random maps; 50 is chance), _stability (under noise, another kernel, a mark 2 mm
+            aside) and _sanity (does the map change when the weights are shuffled).
         deidentify: write no identity of the patient, by DICOM's Basic Application Level Confidentiality Profile (PS3.15
             E): UIDs and patient become pseudonyms, nodules are numbered, dates and all that is not needed go. Overlays
             then lie on no CT but the deidentified one, which is written beside them, in dicom/ct. Pixels stay as they

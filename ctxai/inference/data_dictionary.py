@@ -34,6 +34,7 @@ _MEANINGS = {
     "roundness": "smallest over largest curvature of the tissue: 1 in a ball, 0 in a vessel or a wall",
     "nodule_at_mark": "largest share of nodule that the run sees within 4 mm of the mark",
     "outline_at_border": "largest share of nodule that the run sees on the border of its images",
+    "outline_by_readers": "the shares inside are of the readers' outline; false: of the one that the run itself sees",
     "untrained_views": "views that were explained and the run was not trained for",
     "run": "name of the run",
     "weights_sha256": "SHA-256 of the run's weights",
@@ -45,12 +46,12 @@ _MEANINGS = {
 }
 #: Endings of columns of a map; they begin with method and target.
 _MAP = {
-    "_inside": "share of the positive evidence inside the readers' outline",
-    "_inside_by_chance": "share of the explained voxels inside the readers' outline",
+    "_inside": "share of the positive evidence inside the outline, see outline_by_readers",
+    "_inside_by_chance": "share of the explained voxels inside the same outline",
     "_fidelity": "how much more the output falls without the most than without the least important parts",
     "_fidelity_percentile": "place of the fidelity among random maps, percent",
     "_fidelity_percentile_blur": "the same place where parts are blurred instead of replaced by lung, percent",
-    "_stability": "rank correlation with maps under noise of 20 HU",
+    "_stability": "lowest rank correlation with maps under noise of 20 HU, of a mark 2 mm aside, of other kernels",
     "_sanity": "the map changes with shuffled weights",
 }
 _TYPES = {"b": "boolean", "i": "integer", "u": "integer", "f": "number"}

@@ -17,7 +17,7 @@ from ctxai.inference.mark_check import check_mark
 from ctxai.inference.nodules import NoduleCandidate
 from ctxai.lidc.agreement import agreement_on
 from ctxai.lidc.consensus import ReaderMasks
-from ctxai.run.explanation import explain_patch
+from ctxai.run.explanation import explain_patch, seen_nodule
 from ctxai.run.run import Run
 from ctxai.run.targets import NamedTarget
 
@@ -30,6 +30,8 @@ class ExplainedNodule:
         candidate: place, size and readers' ratings.
         patch: voxels about it.
         inside: the readers' 50 % consensus on the patch, bool (superior, posterior, left); None for a point.
+        seen: of a point, the nodule as the run itself sees it on the slices that it reads, likewise; None of a run that
+            has learnt no outlines.
         prediction: the run's prediction, by column name.
         maps: fused map of each (method name, target name).
         trust: how far each map can be believed, by the same names; empty where it was not asked for, and without
@@ -44,18 +46,24 @@ class ExplainedNodule:
     maps: Mapping[tuple[str, str], FusedMap]
     trust: Mapping[tuple[str, str], Trust] = field(default_factory=dict)
     mark: Mapping[str, float] = field(default_factory=dict)
+    seen: np.ndarray | None = None
+
+    @property
+    def outline(self) -> np.ndarray | None:
+        """The readers' consensus, or else the nodule as the run sees it."""
+        return self.seen if self.inside is None else self.inside
 
     def share_inside(self, method: str, target: str) -> float:
-        """Share of the map's positive evidence that lies inside the nodule; NaN without readers or without evidence."""
-        positive = np.maximum(self.maps[method, target].values, 0)
-        if self.inside is None or not positive.any():
+        """Share of the map's positive evidence that lies inside the outline; NaN without outline or evidence."""
+        positive, outline = np.maximum(self.maps[method, target].values, 0), self.outline
+        if outline is None or not positive.any():
             return float("nan")
-        return float(positive[self.inside].sum(dtype=float) / positive.sum(dtype=float))
+        return float(positive[outline].sum(dtype=float) / positive.sum(dtype=float))
 
     def nodule_share(self, method: str, target: str) -> float:
         """Share of the explained voxels that the nodule takes: what chance would give :meth:`share_inside`."""
         covered = self.maps[method, target].covered
-        return float("nan") if self.inside is None else float(self.inside[covered].mean())
+        return float("nan") if self.outline is None else float(self.outline[covered].mean())
 
 
 def explain_nodule(
@@ -97,10 +105,11 @@ def explain_nodule(
                     key = method.name, target
                     assessed[key] = reliability.assess(method, target, found.image_maps[key].to(device))
     inside = _inside(candidate.masks, series, patch)
+    seen = seen_nodule(run, patch.hu, spacing) if inside is None and methods else None
     mark = check_mark(run, marked.hu, patch.hu, found.prediction.get("diameter"))
     if run.views.recentre_mm:
         mark |= {f"middle_{axis}": round(float(at), 3) for axis, at in zip("xyz", patch.grid.centre, strict=True)}
-    return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed, mark)
+    return ExplainedNodule(candidate, patch, inside, found.prediction, found.fused, assessed, mark, seen)
 
 
 def _inside(masks: ReaderMasks | None, series: CT, patch: Patch) -> np.ndarray | None:

@@ -50,6 +50,8 @@ def prediction_row(series: CT, nodule: ExplainedNodule, options: ExplainOptions)
     row |= {f"readers_{name}": value for name, value in candidate.ratings.items()}
     row |= {name: float(value) for name, value in nodule.prediction.items()}
     row |= nodule.mark
+    if options.methods:
+        row["outline_by_readers"] = None if nodule.outline is None else nodule.inside is not None
     for method in options.methods:
         for target in map(name_of, options.targets):
             row[f"{method.name}_{target}_inside"] = nodule.share_inside(method.name, target)

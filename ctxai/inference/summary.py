@@ -23,7 +23,7 @@ FIDELITY = "fidelity, 0 knows nothing"
 _TRUST = {
     "_fidelity_percentile": ("random maps it beats", 100.0),
     "_fidelity": (FIDELITY, None),
-    "_stability": ("stability, 1 unmoved by noise", None),
+    "_stability": ("stability, 1 unmoved", None),
     "_sanity": ("depends on the weights", None),
     "_inside": ("evidence inside the nodule", 1.0),
 }
@@ -102,7 +102,8 @@ def _figures(row: Mapping[str, Any], nodule: ExplainedNodule) -> Iterator[NamedV
         for ending, (words, whole) in _TRUST.items():
             value = row.get(f"{method}_{target}{ending}")
             if _known(value):
-                name = f"{words_of(method, target)}: {words}"
+                seen = ending == "_inside" and row.get("outline_by_readers") is False
+                name = f"{words_of(method, target)}: {words}{' as the model sees it' if seen else ''}"
                 answer = ending == "_sanity"
                 yield NamedValue(name, float(value) / (whole or 1), percent=whole is not None, answer=answer)
 

@@ -61,7 +61,7 @@ _NUMBERS = re.compile(
     r"roundness|nodule_at_mark|outline_at_border|"
     r".*_(probability|possible|logit|low|high|inside|by_chance|fidelity|percentile|stability|spread)"
 )
-_ANSWERS = re.compile(r"in_sample|.*_sanity")
+_ANSWERS = re.compile(r"in_sample|outline_by_readers|.*_sanity")
 
 
 def _check_types(row: Mapping[str, Any], own: TargetTable | None) -> None:

@@ -67,7 +67,9 @@ def map_trust(row: Mapping[str, Any], column: str) -> MapTrust:
     figures = []
     inside, chance = row.get(f"{column}_inside"), row.get(f"{column}_inside_by_chance")
     if inside is not None and chance is not None:
-        meaning = "share of the evidence for the target that lies inside the readers' outline; by chance in brackets"
+        seen = row.get("outline_by_readers") is False
+        outline = "the outline that the model itself sees" if seen else "the readers' outline"
+        meaning = f"share of the evidence for the target that lies inside {outline}; by chance in brackets"
         doubt = f"{inside:.0%} of its evidence lies inside the nodule, by chance {chance:.0%} would"
         figures.append(
             Figure("inside the nodule", f"{inside:.0%} ({chance:.0%})", meaning, doubt if inside <= chance else "")

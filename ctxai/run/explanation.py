@@ -13,6 +13,7 @@ from ctxai.data.views import PATCH_SPACING_MM, as_patches, render_batch, view_fr
 from ctxai.errors import InputError
 from ctxai.explain.base import Attribution
 from ctxai.explain.fuse import FusedMap, ViewStack, fuse_views
+from ctxai.run.recentring import nodule_part
 from ctxai.run.targets import NamedTarget, name_of
 
 if TYPE_CHECKING:
@@ -98,6 +99,30 @@ def explain_patch(
             )
     prediction = {str(name): value for name, value in run.predict(patches, centres).iloc[0].to_dict().items()}
     return PatchExplanation(prediction, fused, images, image_maps)
+
+
+def seen_nodule(run: Run, hu: np.ndarray, spacing_mm: Sequence[float] | None = None) -> np.ndarray | None:
+    """The nodule as the run itself sees it, on the slices that its predictions read.
+
+    Args:
+        run: the model.
+        hu: as :func:`explain_patch`, with the images about the patch's centre.
+        spacing_mm: as :func:`explain_patch`.
+
+    Returns:
+        bool (superior, posterior, left) on the patch; None of a run that has learnt no outlines.
+    """
+    if not run.model.has_outline:
+        return None
+    views, patches, offsets = run.views, as_patches(hu)[None], sorted(run.views.slice_offsets_mm)
+    stacks = {}
+    for number, view in enumerate(views.views):
+        normal = view_frame(view)[:, 2]
+        shares = [run.outlines(patches, offset * normal[None])[0, number].numpy() for offset in offsets]
+        pixel_mm = views.field_of_view_mm / shares[0].shape[-1]
+        parts = torch.from_numpy(np.stack([nodule_part(share, pixel_mm) for share in shares])).float()
+        stacks[view] = ViewStack(parts, torch.tensor(offsets), views.field_of_view_mm, _reach(view, spacing_mm))
+    return fuse_views(stacks, hu.shape, PATCH_SPACING_MM, in_plane="linear").values >= 0.5
 
 
 def _reach(view: str, spacing_mm: Sequence[float] | None) -> float | None:

@@ -33,7 +33,7 @@ BASELINE_TITLES = {
 
 _LIMITS = """\
 - Research use only: not a medical device, and no output may guide the care of a patient.
-- The nodule has to be found by someone else and centred in the image; there is no detector.
+- The nodule has to be found and marked by someone else; there is no detector.
 - Probabilities and intervals were calibrated on nodules of the same collection; other scanners, protocols and
   populations void their guarantees.
 """
@@ -111,7 +111,8 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         "",
         *_figures(metrics),
         *_external(metrics.get("external", {})),
-        *_maps(metrics.get("maps", {})),
+        *_maps(metrics.get("maps", {}), provenance.get("members", 1)),
+        *_maps_of_targets(metrics.get("maps_of_targets", {})),
         *([] if config.own else ["## What a rating is not", "", *(f"- {line}" for line in NOT_A_DIAGNOSIS), ""]),
         "## Limits",
         "",
@@ -255,25 +256,49 @@ def _own(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _maps(methods: Mapping[str, Any]) -> list[str]:
+def _maps(methods: Mapping[str, Any], members: int) -> list[str]:
     """One row for each explanation method whose maps of malignancy were judged on nodules that the run never saw."""
     if not methods:
         return []
+    whose = "Nodules of patients that the run has learnt nothing from (`benchmarks/map_reliability.py`)."
+    if members > 1:
+        whose = "Maps of each network alone, of nodules of its own test fold (`benchmarks/lidc2d_maps.py`)."
+    others = any("others_lung" in row for row in methods.values())
+    harder = " Harder: ahead of the maps of ten other nodules." if others else ""
+    titles = [
+        "method",
+        "nodules",
+        "passes, lung",
+        "passes, blur",
+        *(["harder, lung", "harder, blur"] if others else []),
+    ]
     lines = [
         "## Maps of malignancy",
         "",
-        "Nodules of patients that the run has learnt nothing from (`benchmarks/map_reliability.py`). Passes: share of "
-        "the maps that are ahead of all 20 random maps when what they mark is replaced by lung or by blur; a map "
-        "without information passes in about 5 %. Moved: the mark lies 2 mm aside, median rank correlation. "
-        "In brackets: 95 % intervals (Wilson).",
+        f"{whose} Passes: share of the maps that are ahead of all 20 random maps when what they mark is replaced by "
+        f"lung or by blur; a map without information passes in about 5 %.{harder} Moved: the mark lies 2 mm aside, "
+        "median rank correlation. In brackets: 95 % intervals.",
         "",
-        "| method | nodules | passes, lung | passes, blur | moved | positive evidence inside the outline |",
-        "|---|---|---|---|---|---|",
+        "| " + " | ".join([*titles, "moved", "positive evidence inside the outline"]) + " |",
+        "|---" * (len(titles) + 2) + "|",
     ]
     for name, row in methods.items():
-        figures = [_interval(row["passes_lung"]), _interval(row["passes_blur"])]
-        cells = [name, str(row["nodules"]), *figures, _number(row["rho"]), _number(row["inside"])]
+        keys = ("passes_lung", "passes_blur", *(("others_lung", "others_blur") if others else ()))
+        figures = [_interval(row.get(key)) for key in keys]
+        cells = [name, str(row["nodules"]), *figures, _number(row.get("rho")), _number(row.get("inside"))]
         lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _maps_of_targets(targets: Mapping[str, Any]) -> list[str]:
+    """One row for each other target whose maps were judged so."""
+    if not targets:
+        return []
+    lines = ["The same share for the other targets:", "", "| target | method | nodules | passes, lung | passes, blur |"]
+    lines.append("|---|---|---|---|---|")
+    for target, row in targets.items():
+        figures = [_interval(row["passes_lung"]), _interval(row["passes_blur"])]
+        lines.append("| " + " | ".join([target, row["method"], str(row["nodules"]), *figures]) + " |")
     return [*lines, ""]
 
 

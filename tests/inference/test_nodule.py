@@ -13,6 +13,7 @@ from ctxai.inference.nodules import NoduleCandidate
 from ctxai.inference.options import make_options
 from ctxai.inference.results import explain_series
 from ctxai.models.heads import HeadsConfig
+from ctxai.run.explanation import seen_nodule
 from ctxai.run.methods import make_method
 
 from runs import untrained_run
@@ -112,3 +113,39 @@ def test_a_run_whose_outputs_are_no_numbers_is_refused():
         next(run.model.parameters()).fill_(float("nan"))
     with pytest.raises(RunError, match="NaN or infinite"):
         run.predict(sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0)))
+
+
+class SeesASquare:
+    """Outlines as a run would see them: the quarter of the image that is anterior and right."""
+
+    def __call__(self, patches, centres_mm=None):
+        shares = torch.zeros(len(patches), 1, 8, 8)
+        shares[..., :4, :4] = 0.9
+        return shares
+
+
+def test_the_evidence_of_a_point_is_judged_by_the_outline_that_the_run_sees(sphere_ct, monkeypatch):
+    views = ViewConfig(views=("axial",), pixels=16, field_of_view_mm=32.0)
+    run = untrained_run(views=views, heads=HeadsConfig(outline=1.0))
+    monkeypatch.setattr(run, "outlines", SeesASquare())
+    nodule = nodule_at(sphere_ct, SPHERE, run)
+    assert nodule.inside is None and nodule.seen.shape == nodule.patch.hu.shape
+    covered = nodule.maps["cdam", "malignancy"].covered
+    assert (
+        nodule.nodule_share("cdam", "malignancy") == pytest.approx(0.25, abs=2e-3) and not nodule.seen[~covered].any()
+    )
+    values = np.maximum(nodule.maps["cdam", "malignancy"].values, 0)
+    middle = len(values) // 2
+    share = values[:, :middle, :middle].sum() / values.sum()
+    assert nodule.share_inside("cdam", "malignancy") == pytest.approx(share, abs=0.01)
+    assert abs(share - 0.25) > 0.03  # so that another quarter would be another share
+    assert np.isnan(nodule_at(sphere_ct, SPHERE, untrained_run(views=views)).share_inside("cdam", "malignancy"))
+
+
+def test_a_run_of_several_views_and_slices_sees_a_nodule_in_all_of_them():
+    views = ViewConfig(pixels=16, slice_offsets_mm=(-2.0, 2.0))
+    run = untrained_run(views=views, heads=HeadsConfig(outline=1.0))
+    hu = sphere_hu(Grid.cube(SPHERE, (64, 64, 64), 1.0))
+    seen, covered = seen_nodule(run, hu), run.explain(hu).fused["cdam", "malignancy"].covered
+    assert seen.any() and not seen[~covered].any()
+    assert seen_nodule(untrained_run(), hu) is None

@@ -96,6 +96,20 @@ def test_maps_that_were_judged_have_a_row_each():
     shares = "0.900 (0.800 – 0.950) | 0.850 (0.800 – 0.950)"
     assert f"| path_gradients | 60 | {shares} | 0.920 | 0.440 |" in card
     assert "Maps of malignancy" not in model_card("run", RunConfig(), PROVENANCE, {})
+    judged = {"maps": {"path_gradients": row | {"others_lung": share, "others_blur": share}, "random_map": row}}
+    card = model_card("run", RunConfig(), PROVENANCE, judged)
+    beaten = "0.900 (0.800 – 0.950) | 0.900 (0.800 – 0.950)"
+    assert f"| path_gradients | 60 | {shares} | {beaten} | 0.920 | 0.440 |" in card
+    assert f"| random_map | 60 | {shares} | – | – | 0.920 | 0.440 |" in card and "ten other nodules" in card
+
+
+def test_maps_of_other_targets_and_of_an_ensembles_networks_are_told():
+    share = {"value": 0.9, "low": 0.8, "high": 0.95}
+    row = {"nodules": 60, "passes_lung": share, "passes_blur": share}
+    metrics = {"maps": {"cdam": row}, "maps_of_targets": {"texture": {"method": "path_gradients"} | row}}
+    card = model_card("run", RunConfig(), PROVENANCE | {"members": 5}, metrics)
+    assert "| texture | path_gradients | 60 | 0.900 (0.800 – 0.950) | 0.900 (0.800 – 0.950) |" in card
+    assert "Maps of each network alone" in card and "| cdam | 60 |" in card and "| – | – |" in card
 
 
 def test_the_source_is_cited_when_the_patients_are_of_lidc_idri():
