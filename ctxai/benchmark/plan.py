@@ -132,5 +132,5 @@ def contenders(run: Run, names: Sequence[str] | None, seed: int) -> tuple[dict[s
         except (RunError, ModelError) as error:
             missing[name] = str(error)
     found.setdefault(CHANCE, make_method(run, CHANCE))
-    found[RANDOMISED] = get_method(REFERENCE)(randomised(run.model, seed))
+    found[RANDOMISED] = make_method(run, REFERENCE).changed(lambda model: randomised(model, seed))
     return {name: found[name] for name in order_methods(list(found))}, missing

@@ -3,17 +3,33 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from ctxai.benchmark.plan import contenders, unseen_rows
 from ctxai.cli import main
+from ctxai.data.settings import ViewConfig
 from ctxai.data.store import NoduleStore
+from ctxai.data.views import turn, turn_back
 from ctxai.run.run import Run
+
+from runs import untrained_run
 
 
 def test_cdam_comes_first_and_the_controls_last(axial_run):
     found, missing = contenders(Run.load(axial_run), ["attention_map", "cdam"], seed=0)
     assert list(found) == ["cdam", "attention_map", "random_map", "cdam_randomised"]
     assert not missing
+
+
+def test_the_control_of_shuffled_weights_averages_over_turns_as_the_run_does():
+    run = untrained_run(views=ViewConfig(views=("axial",), pixels=16, turns=8))
+    found, _ = contenders(run, ["cdam"], seed=0)
+    method, control = found["cdam"], found["cdam_randomised"]
+    assert control.options == method.options and control.options["turns"] == 8
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    turned = control.attribute(turn(images, 3), 0)
+    torch.testing.assert_close(turn_back(turned, 3), control.attribute(images, 0), atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(control.attribute(images, 0), method.attribute(images, 0), rtol=0.1)
 
 
 def test_the_nodules_are_those_of_the_test_fold(axial_run, crops_store):
