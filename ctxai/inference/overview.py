@@ -112,10 +112,15 @@ def image_number(series: CT, number: int) -> int:
 
 
 def _depth(series: CT, nodule: ExplainedNodule, k: int) -> float:
-    """Index on the slice axis of the CT at the middle of an axial slice of the patch."""
+    """Index on the slice axis of the CT at an axial slice of the patch, by its whole mm from the nodule's centre.
+
+    The page shows slice n // 2 as 0 mm, half a voxel beside the centre where n is even: the image that it names there
+    is that of the centre.
+    """
     assert series.grid is not None
-    _, rows, columns = nodule.patch.hu.shape
-    lps = nodule.patch.grid.to_lps(np.array([(columns - 1) / 2, (rows - 1) / 2, k]))
+    slices, rows, columns = nodule.patch.hu.shape
+    centre = (slices - 1) / 2
+    lps = nodule.patch.grid.to_lps(np.array([(columns - 1) / 2, (rows - 1) / 2, centre + k - slices // 2]))
     return float(series.grid.to_index(lps)[2])
 
 

@@ -59,10 +59,15 @@ def test_image_numbers_follow_the_slices_of_the_patch(tmp_path):
     numbers = {header.instance_number: header.position[2] for header in series.headers}
     for k, number in enumerate(overview.patch_images):
         if number is not None:
-            assert abs(numbers[number] - z[k]) <= 1.25 + 1e-6
-    assert overview.image == overview.patch_images[32]
+            assert abs(numbers[number] - z[k]) <= 1.25 + 0.5 + 1e-6  # the patch's centre lies between two slices
     assert overview.patch_images[-1] is None  # beyond the last slice
     assert overview.images == 40
+
+
+@pytest.mark.parametrize("z", np.arange(-1.25, 1.26, 0.25))
+def test_the_slice_in_the_middle_has_the_image_number_of_the_nodule(tmp_path, z):
+    overview, _ = make_overview(*body(tmp_path, (0, 0, z)))
+    assert overview.image == overview.patch_images[32]
 
 
 def test_the_printed_slice_has_a_ring_about_the_nodule(tmp_path):
