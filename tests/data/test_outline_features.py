@@ -1,10 +1,12 @@
 """Radiomic features in an outline: discs whose values are known, and ITK's own shape and intensity statistics."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
-from scipy.stats import norm
+from scipy.stats import norm, spearmanr
 
+from ctxai.data.crops import resample_crop
 from ctxai.data.outline_features import OUTLINE_FEATURES, nodule_features, normal_scores, outline_features
 
 PIXEL_MM = 0.5
@@ -87,6 +89,26 @@ def test_a_nodule_is_measured_where_its_outline_is_largest():
     found = dict(zip(OUTLINE_FEATURES, nodule_features(np.where(inside, 0, -800), inside), strict=True))
     assert found["major_axis_mm"] == pytest.approx(14, abs=0.5)
     assert found["mean_hu"] > -100 and found["ring_mean_hu"] < -700
+
+
+def test_real_nodules_have_the_order_of_size_and_hu_that_others_measured(real_data):
+    """The collection brings features of other software, in the same outlines at the scanner's own resolution."""
+    folder = real_data / "lidc-nodules-2d"
+    others, labels = (pd.read_csv(folder / name).iloc[::36] for name in ("radiomics.csv", "labels.csv"))
+    assert (others["nodule_id"] == labels["nodule_id"]).all()
+    with np.load(folder / "crops.npz", allow_pickle=False) as crops:
+        cut = [
+            resample_crop(hu, mask, float(spacing))
+            for hu, mask, spacing in zip(
+                crops["hu"][::36], crops["mask"][::36], labels["pixel_spacing_mm"], strict=True
+            )
+        ]
+    found = np.stack([nodule_features(hu[None], inside[None] > 0) for hu, inside, _ in cut])
+    assert len(found) == 60 and np.isfinite(found).all()
+    pairs = {"log_area_mm2": "Area", "perimeter_mm": "Perimeter", "major_axis_mm": "MajorAxisLength"}
+    for name, other in (pairs | {"mean_hu": "MeanIntensity"}).items():
+        agreement = spearmanr(found[:, OUTLINE_FEATURES.index(name)], others[other]).statistic
+        assert agreement > (0.9 if name in pairs else 0.7), name
 
 
 def test_a_nodule_without_an_outline_has_no_features():
