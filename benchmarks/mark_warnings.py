@@ -14,7 +14,7 @@ Writes results/mark_warnings.csv: the share of marks with each reason not to use
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,9 @@ from ctxai.data.crops import import_crops
 from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.files import write_text
-from ctxai.inference.mark_check import check_mark
+from ctxai.inference.mark_check import check_mark, check_outlines
 from ctxai.inference.nodules import candidates_of
-from ctxai.report.trust import AT_BORDER_ALLOWED, NODULE_AT_MARK_NEEDED, NOVELTY_PERCENTILE_ALLOWED, ROUNDNESS_NEEDED
+from ctxai.report.trust import NODULE_AT_MARK_NEEDED, NOVELTY_PERCENTILE_ALLOWED, ROUNDNESS_NEEDED, is_off_centre
 from ctxai.run.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "mark_warnings.csv"
@@ -53,7 +53,7 @@ def main() -> None:
     rows = [(kind, *look(run, ct, point)) for kind, point in marks(ct, given.points)]
     rows += [(kind, *look(run, series, point)) for kind, series, point in phantom_nodules(given.work, given.patients)]
     rows += real_slices(run, given.crops, given.work)
-    table = pd.DataFrame(rows, columns=["marks", "no_nodule", "not_round", "at_border", "novel"])
+    table = pd.DataFrame(rows, columns=["marks", "no_nodule", "not_round", "off_centre", "novel"])
     table["any"] = table.drop(columns="marks").any(axis=1)
     shares = table.groupby("marks", sort=False).mean().round(3)
     shares.insert(0, "n", table.groupby("marks", sort=False).size())
@@ -67,16 +67,15 @@ def look(run: Run, ct: CT, point: np.ndarray) -> tuple[bool, bool, bool, bool]:
     moved = run.recentre(marked[None])[0].double().numpy()
     patch = extract_patch(ct, point + moved[::-1]).hu
     row = run.predict(patch).iloc[0]
-    found = check_mark(run, marked, patch, row.diameter)
-    return _reasons(found, float(row.novelty_percentile))
+    return _reasons(row.to_dict() | check_mark(run, marked, patch, row.diameter))
 
 
-def _reasons(found: dict[str, float], novelty: float) -> tuple[bool, bool, bool, bool]:
+def _reasons(row: Mapping[str, float]) -> tuple[bool, bool, bool, bool]:
     return (
-        found["nodule_at_mark"] < NODULE_AT_MARK_NEEDED,
-        found["roundness"] < ROUNDNESS_NEEDED,
-        found["outline_at_border"] >= AT_BORDER_ALLOWED,
-        novelty > NOVELTY_PERCENTILE_ALLOWED,
+        row["nodule_at_mark"] < NODULE_AT_MARK_NEEDED,
+        row["roundness"] < ROUNDNESS_NEEDED,
+        is_off_centre(row),
+        row["novelty_percentile"] > NOVELTY_PERCENTILE_ALLOWED,
     )
 
 
@@ -143,12 +142,10 @@ def real_slices(run: Run, crops: Path, work: Path) -> list[tuple[str, bool, bool
     for row in unseen:
         hu = patches[np.array([row])]
         moved = run.recentre(hu)
-        found = check_mark(run, hu[0], hu[0], None) | {"roundness": 1.0}
-        outline = run.outlines(hu, moved)[0, 0].numpy()
-        found["outline_at_border"] = float(max(outline[[0, -1]].max(), outline[:, [0, -1]].max()))
+        at_mark, about = (run.outlines(hu, where)[0].numpy() for where in (None, moved))
+        found = run.predict(hu, moved).iloc[0].to_dict() | check_outlines(run.views, at_mark, about)
         readers = "3 or 4" if store.table["n_readers"][row] > 2 else "1 or 2"
-        novelty = float(run.predict(hu, moved).novelty_percentile[0])
-        rows.append((f"real nodules, one slice, {readers} readers", *_reasons(found, novelty)))
+        rows.append((f"real nodules, one slice, {readers} readers", *_reasons(found | {"roundness": 1.0})))
     return rows
 
 

@@ -35,6 +35,7 @@ _MEANINGS = {
     "nodule_at_mark": "largest share of nodule that the run sees within 4 mm of the mark",
     "outline_at_border": "largest share of nodule that the run sees on the border of its images",
     "outline_by_readers": "the shares inside are of the readers' outline; false: of the one that the run itself sees",
+    "outline_off_centre_mm": "distance from the centre of the images to the middle of the nodule that the run sees, mm",
     "untrained_views": "views that were explained and the run was not trained for",
     "run": "name of the run",
     "weights_sha256": "SHA-256 of the run's weights",

@@ -58,7 +58,7 @@ class Results:
 #: Columns of predictions.csv that hold numbers or nothing, and those that hold yes, no or nothing.
 _NUMBERS = re.compile(
     r"(middle_)?[xyz]|n_readers|diameter(_mm)?|malignancy|malignancy_probability|novelty_percentile|readers_.*|"
-    r"roundness|nodule_at_mark|outline_at_border|"
+    r"roundness|nodule_at_mark|outline_at_border|outline_off_centre_mm|"
     r".*_(probability|possible|logit|low|high|inside|by_chance|fidelity|percentile|stability|spread)"
 )
 _ANSWERS = re.compile(r"in_sample|outline_by_readers|.*_sanity")

@@ -22,6 +22,9 @@ ROUNDNESS_NEEDED = 0.1
 #: From this share of nodule on the border of the images on, a part of it is cut off: of a mass of this diameter because
 #: it is as large as they are, of a smaller nodule because it lies aside.
 AT_BORDER_ALLOWED, LARGE_MM = 0.3, 25.0
+#: From this distance on between the middle of the outline and that of the images, which were moved towards it, the mark
+#: lies beside the nodule by more than a run makes up for.
+OFF_CENTRE_ALLOWED_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def warnings_of(row: Mapping[str, Any]) -> list[PredictionWarning]:
         warnings.append(
             PredictionWarning(Level.MAP, f"The model was not trained on these views, which the maps use: {views}.")
         )
-    if _cut_off(row) and _fills_the_images(row):
+    if _cut_off(row) and not is_off_centre(row):
         text = "The nodule reaches the edge of what the model sees; it knows nothing of the part beyond."
         warnings.append(PredictionWarning(Level.NOTE, text))
     if row.get("in_sample"):
@@ -164,8 +167,19 @@ def _doubts_of_the_mark(row: Mapping[str, Any]) -> Iterator[str]:
             "The tissue at the mark is not round in three dimensions: a vessel, the heart or the chest wall rather "
             "than a nodule."
         )
-    if _cut_off(row) and not _fills_the_images(row):
-        yield "The nodule reaches the edge of what the model sees, and its centre does not lie in the middle."
+    if is_off_centre(row):
+        yield (
+            "The images do not show the nodule in their middle and may cut off a part of it. Mark the middle of the "
+            "nodule again."
+        )
+
+
+def is_off_centre(row: Mapping[str, Any]) -> bool:
+    """Whether the images, which follow an inexact mark some way, still do not show the nodule in their middle."""
+    distance = row.get("outline_off_centre_mm")
+    if distance is not None and distance >= OFF_CENTRE_ALLOWED_MM:
+        return True
+    return _cut_off(row) and not _fills_the_images(row)
 
 
 def _cut_off(row: Mapping[str, Any]) -> bool:

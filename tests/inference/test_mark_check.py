@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import ctxai
 from ctxai.data.settings import ViewConfig
-from ctxai.inference.mark_check import check_mark
+from ctxai.inference.mark_check import check_mark, check_outlines
 from ctxai.models.heads import HeadsConfig
 from ctxai.report.trust import Level, warnings_of
 
@@ -33,6 +35,14 @@ def run():
     return untrained_run(views=ViewConfig(views=("axial",), pixels=16), heads=HeadsConfig(outline=1.0))
 
 
+def test_a_mark_farther_aside_than_a_run_makes_up_for_is_warned_of(lidc_0001):
+    """To left and posterior of the middle of LIDC-IDRI-0001's nodule of 33 mm; the run moves its images by 8 mm."""
+    middle, aside = np.array([56.9, 84.9, -116.3]), np.array([0.6, 0.8, 0.0])
+    near, far = reasons(lidc_0001, [tuple(middle + distance * aside) for distance in (5.0, 14.0)])
+    assert near == []
+    assert any("Mark the middle of the nodule again" in one.text for one in far)
+
+
 @pytest.mark.parametrize(("row", "column", "name"), [(2, 1, "nodule_at_mark"), (0, 3, "outline_at_border")])
 def test_the_outline_is_looked_at_near_the_mark_and_on_the_border(run, monkeypatch, row, column, name):
     outline = torch.zeros(1, 1, 16, 16)  # pixels of 2 mm
@@ -43,6 +53,15 @@ def test_the_outline_is_looked_at_near_the_mark_and_on_the_border(run, monkeypat
     found = check_mark(run, patch, patch, None)
     expected = {"nodule_at_mark": 0.2, "outline_at_border": 0.0} | ({name: 0.9} if name == "outline_at_border" else {})
     assert {key: pytest.approx(value) for key, value in expected.items()}.items() <= found.items()
+
+
+def test_the_distance_that_is_left_to_the_outline_s_middle_is_told_of_runs_that_move_their_images():
+    views = ViewConfig(views=("axial", "coronal"), pixels=16, recentre_mm=8.0)
+    outlines = np.zeros((2, 16, 16))  # pixels of 2 mm
+    outlines[:, 7:9, 9:11] = 0.9
+    found = check_outlines(views, outlines, outlines)
+    assert found["outline_off_centre_mm"] == pytest.approx(4)  # left, which both views see
+    assert "outline_off_centre_mm" not in check_outlines(replace(views, recentre_mm=0.0), outlines, outlines)
 
 
 def test_a_run_without_outlines_tells_the_roundness_alone():

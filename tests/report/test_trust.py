@@ -50,12 +50,15 @@ def test_a_prediction_is_doubted_for_known_patients_novel_nodules_and_untrained_
     [
         ({"nodule_at_mark": 0.4}, Level.NUMBER, "no nodule at the mark"),
         ({"roundness": 0.02}, Level.NUMBER, "a vessel"),
-        ({"outline_at_border": 0.8, "diameter": 14.0}, Level.NUMBER, "not lie in the middle"),
+        ({"outline_at_border": 0.8, "diameter": 14.0}, Level.NUMBER, "Mark the middle of the nodule again"),
+        ({"outline_off_centre_mm": 6.0}, Level.NUMBER, "Mark the middle of the nodule again"),
+        ({"outline_off_centre_mm": 6.0, "outline_at_border": 0.8, "diameter": 33.0}, Level.NUMBER, "Mark the middle"),
         ({"outline_at_border": 0.8, "diameter": 33.0}, Level.NOTE, "the part beyond"),
     ],
 )
 def test_a_mark_on_something_else_or_on_a_part_is_warned_of(figures, level, words):
     calm = {"nodule_at_mark": 0.95, "roundness": 0.5, "outline_at_border": 0.01, "diameter": 9.0}
+    calm |= {"outline_off_centre_mm": 0.4}
     assert warnings_of(row(**calm)) == []
     (found,) = warnings_of(row(**calm | figures))
     assert found.level == level and words in found.text
