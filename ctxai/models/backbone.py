@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ctxai.errors import ModelError, one_line
+from ctxai.models.mixed_embed import MixedEmbed
 from ctxai.models.published import cached_weights, hub_repository
 from ctxai.models.settings import BackboneConfig
 from ctxai.models.stem import ConvStem
@@ -98,6 +99,10 @@ def patch_pixels(config: BackboneConfig, pixels: int) -> int:
 def _options(config: BackboneConfig, stride: int, any_size: bool, token_drop: float) -> dict[str, Any]:
     options: dict[str, Any] = dict.fromkeys(("pos_drop_rate", "proj_drop_rate", "attn_drop_rate"), config.drop_rate)
     options["drop_path_rate"] = config.drop_path_rate
+    if any_size and config.coarse_margin:
+        raise ModelError(
+            "backbone: coarse_margin takes images of one size; pretrain without it, and start from those weights with it"
+        )
     if any_size:
         options["dynamic_img_size"] = True
     if token_drop > 0:
@@ -106,7 +111,9 @@ def _options(config: BackboneConfig, stride: int, any_size: bool, token_drop: fl
     named |= {"mlp_ratio": config.mlp_ratio, "patch_size": config.patch_size}
     options |= {name: value for name, value in named.items() if value is not None}
     if config.stem and config.patch_size is not None:
-        options["embed_layer"] = partial(HybridEmbed, backbone=ConvStem(config.stem))
+        options["embed_layer"] = partial(
+            MixedEmbed if config.coarse_margin else HybridEmbed, backbone=ConvStem(config.stem)
+        )
         options["patch_size"] = config.patch_size // 2 ** len(config.stem)
     elif config.patch_size is not None and stride > 1:
         if config.patch_size % stride:
@@ -150,5 +157,7 @@ def _start_well(model: ViT) -> None:
             nn.init.xavier_uniform_(parameter)
     if model.pos_embed is not None:
         grid = build_sincos2d_pos_embed(list(model.patch_embed.grid_size), model.embed_dim, temperature=_LONGEST_WAVE)
+        if isinstance(model.patch_embed, MixedEmbed):
+            grid = model.patch_embed.per_token(grid)
         with torch.no_grad():
             model.pos_embed[:, -len(grid) :] = grid

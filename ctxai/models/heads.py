@@ -78,11 +78,17 @@ class AuxiliaryHeads(nn.Module):
         width: of the tokens and of the embedding.
         grid: patch tokens along the image's rows and columns.
         config: loss weights.
+        quarters: of tokens of several sizes, which one is over each quarter of a cell (see `MixedEmbed.quarters`).
     """
 
-    def __init__(self, width: int, grid: tuple[int, int], config: HeadsConfig) -> None:
+    quarters: torch.Tensor | None
+
+    def __init__(
+        self, width: int, grid: tuple[int, int], config: HeadsConfig, quarters: torch.Tensor | None = None
+    ) -> None:
         super().__init__()
         self.config, self.grid = config, grid
+        self.register_buffer("quarters", quarters, persistent=False)
         self.soft = nn.Linear(width, 1) if config.soft else None
         self.rank = nn.Linear(width, 1, bias=False) if config.rank else None
         self.outline = nn.Linear(width, 4) if config.outline else None
@@ -93,8 +99,11 @@ class AuxiliaryHeads(nn.Module):
     def outline_logits(self, patches: torch.Tensor) -> torch.Tensor:
         """Logits (N, 2 · rows, 2 · columns) of the outline's share in each quarter of the patch tokens."""
         assert self.outline is not None
-        quarters = self.outline(patches).transpose(1, 2).unflatten(2, self.grid)
-        return pixel_shuffle(quarters, 2)[:, 0]
+        logits = self.outline(patches)
+        if self.quarters is not None:
+            places = self.quarters.flatten().expand(len(logits), -1)
+            return logits.flatten(1).gather(1, places).unflatten(1, self.quarters.shape)
+        return pixel_shuffle(logits.transpose(1, 2).unflatten(2, self.grid), 2)[:, 0]
 
     def loss(self, embedding: torch.Tensor, patches: torch.Tensor, targets: AuxiliaryTargets) -> torch.Tensor:
         """Weighted sum of the auxiliary losses of a batch."""

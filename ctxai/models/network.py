@@ -13,6 +13,7 @@ from ctxai.data.targets import Target, in_order, own_table
 from ctxai.errors import InputError, ModelError
 from ctxai.models.backbone import make_backbone
 from ctxai.models.heads import AuxiliaryHeads, NoduleHeads, OrdinalHeads
+from ctxai.models.mixed_embed import MixedEmbed
 from ctxai.models.settings import BackboneConfig, HeadsConfig
 from ctxai.models.target_heads import TargetHeads
 
@@ -75,7 +76,9 @@ class NoduleNetwork(nn.Module):
         else:
             self.heads = NoduleHeads(width, self.target_names)
         if max(heads.beside) > 0:
-            self.auxiliary = AuxiliaryHeads(width, self.backbone.patch_embed.grid_size, heads)
+            embed = self.backbone.patch_embed
+            quarters = embed.quarters() if isinstance(embed, MixedEmbed) else None
+            self.auxiliary = AuxiliaryHeads(width, embed.grid_size, heads, quarters)
         self.readout, self.uses_auxiliary = heads.readout, heads.auxiliary
         self._places = [] if self.own else [TARGETS.index(name) for name in self.target_names]
         self._malignancy = int("malignancy" in self.target_names)  # how many of the outputs are malignancy's

@@ -29,6 +29,9 @@ class BackboneConfig:
         stem: widths of a convolutional stem before the tokens, each of which halves the resolution (see `ConvStem`);
             the patch size is then a multiple of 2 to the power of their number. Without any, timm's own linear patch
             embedding.
+        coarse_margin: tokens of patch_size in the middle half of the image's rows and columns alone, and of twice that
+            size around it (see `MixedEmbed`): a field of twice the width for less than twice the tokens. Needs a stem,
+            and a side of a multiple of 8 patches.
         drop_rate: dropout of the tokens, of the attention and of the blocks' outputs.
         drop_path_rate: stochastic depth of the last block, rising linearly from 0.
         pretrained: download the weights that timm publishes for `name`; without effect beside `weights`.
@@ -43,6 +46,7 @@ class BackboneConfig:
     heads: int | None = None
     mlp_ratio: float | None = None
     stem: tuple[int, ...] = ()
+    coarse_margin: bool = False
     drop_rate: float = 0.0
     drop_path_rate: float = 0.1
     pretrained: bool = False
@@ -61,6 +65,8 @@ class BackboneConfig:
                 f"backbone: a stem of {len(self.stem)} widths needs a patch_size that is a multiple of "
                 f"{2 ** len(self.stem)}, found {self.patch_size}"
             )
+        if self.coarse_margin and not self.stem:
+            raise ModelError("backbone: coarse_margin needs a stem, such as [24, 48]")
         if not (0 <= self.drop_rate < 1 and 0 <= self.drop_path_rate < 1):
             raise ModelError("backbone: drop_rate and drop_path_rate have to be from 0 to below 1")
 
