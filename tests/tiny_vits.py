@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import timm
 import torch
 from torch import Tensor, nn
+
+from ctxai.models.mixed_embed import MixedEmbed
+from ctxai.models.stem import ConvStem
 
 torch.set_num_threads(1)
 
@@ -55,6 +59,9 @@ def _build(kind: str) -> nn.Module:
         return timm.create_model("vit_small_patch16_dinov3_qkvb", global_pool="token", img_size=(48, 32), **TINY)
     if kind == "rotary and pooled":
         return timm.create_model("vit_small_patch16_dinov3", img_size=(48, 32), **TINY)
+    if kind == "two sizes of tokens":
+        embed = partial(MixedEmbed, backbone=ConvStem((4, 8)))
+        return timm.create_model("vit_tiny_patch16_224", patch_size=1, img_size=32, embed_layer=embed, **TINY)
     options = {**TINY, "num_classes": 0}
     backbone = timm.create_model("vit_tiny_patch16_224", patch_size=8, img_size=32, **options)
     return Classifier(backbone, "class+mean" if kind == "class and mean" else "vit")
@@ -71,10 +78,19 @@ KINDS = [
     "rotary",
     "rotary with biases",
     "rotary and pooled",
+    "two sizes of tokens",
     "classifier",
     "class and mean",
 ]
-CLASS_TOKEN_KINDS = ["vit", "wide grid", "registers", "query and key norm", "rotary with biases", "classifier"]
+CLASS_TOKEN_KINDS = [
+    "vit",
+    "wide grid",
+    "registers",
+    "query and key norm",
+    "rotary with biases",
+    "two sizes of tokens",
+    "classifier",
+]
 
 
 def make_model(kind: str, dtype: torch.dtype = torch.float64) -> nn.Module:
@@ -204,7 +220,7 @@ def naive_map(model, image, target, change, variant):
         for hook in hooks:
             hook.remove()
     gradient = torch.autograd.grad(value, kept[0])[0]
-    return (kept[0] * gradient).sum(dim=-1)[0, vit.num_prefix_tokens :].detach().reshape(grid_of(model))
+    return as_grid(model, (kept[0] * gradient).sum(dim=-1)[0])
 
 
 @dataclass
@@ -259,8 +275,22 @@ def query_row(model: nn.Module, matrix: Tensor) -> Tensor:
 
 
 def as_grid(model: nn.Module, per_token: Tensor) -> Tensor:
-    """(n,) tokens to (h, w) patches."""
-    return per_token[vit_of(model).num_prefix_tokens :].detach().reshape(grid_of(model))
+    """(n,) tokens to (h, w) patches; a token of four patches is shared out among them."""
+    patches = per_token[vit_of(model).num_prefix_tokens :].detach()
+    rows, columns = grid_of(model)
+    if len(patches) == rows * columns:
+        return patches.reshape(rows, columns)
+    grid = torch.full((rows, columns), torch.nan).to(patches)
+    waiting = iter(patches)
+    for row in range(rows // 4, 3 * rows // 4):
+        for column in range(columns // 4, 3 * columns // 4):
+            grid[row, column] = next(waiting)
+    for row in range(0, rows, 2):
+        for column in range(0, columns, 2):
+            if grid[row, column].isnan():
+                grid[row : row + 2, column : column + 2] = next(waiting) / 4
+    assert next(waiting, None) is None
+    return grid
 
 
 SINGLE = 1e-6  # captum keeps weights and sums in single precision

@@ -96,7 +96,7 @@ class LastBlock:
         """
         scores = self._all_rows if self._rows == normed.shape[1] else self._class_row
         maps = scores(normed, stream, draws)[:, :, self._network.prefix :]
-        return maps.unflatten(2, self._network.grid)
+        return self._network.tokens.spread(maps)
 
     def _attend(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Context (M, H, r, d_h), attention, its scores without the keys' bias (M, H, r, n), and raw keys if needed."""

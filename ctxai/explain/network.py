@@ -24,7 +24,7 @@ from ctxai.errors import InputError, ModelError
 from ctxai.explain.huggingface import as_timm
 from ctxai.explain.model_hints import call_hint, hint
 from ctxai.explain.timm_types import Transformer, TransformerBlock
-from ctxai.explain.token_grid import covered_pixels
+from ctxai.explain.token_grid import TokenGrid, covered_pixels
 
 _PROBES = 4
 """Images at which the read-out is probed."""
@@ -121,7 +121,7 @@ class Network:
         self.target_names: tuple[str, ...] = tuple(getattr(model, "target_names", None) or ())
         weight = next(value for value in self.vit.parameters() if value.is_floating_point())
         self.dtype, self.device = weight.dtype, weight.device
-        self._grid: tuple[int, int] | None = None
+        self._tokens: TokenGrid | None = None
 
     def run(
         self,
@@ -141,7 +141,7 @@ class Network:
                 one finite (N, K) tensor.
         """
         features: list[Tensor] = []
-        embedded: list[tuple[tuple[int, int], int]] = []
+        embedded: list[tuple[TokenGrid, int]] = []
         vit = self.vit
         own_features = vit.forward_features  # of its class, or replaced on this object
 
@@ -158,7 +158,8 @@ class Network:
                 )
             patches = type(vit.patch_embed).forward(vit.patch_embed, pixels, *args, **kwargs)
             grid = patches.shape[1:3] if patches.ndim == 4 else vit.patch_embed.grid_size
-            embedded.append(((int(grid[0]), int(grid[1])), len(pixels)))
+            cells = getattr(vit.patch_embed, "cells", None)  # of tokens of several sizes
+            embedded.append((TokenGrid((int(grid[0]), int(grid[1])), cells), len(pixels)))
             if embed is None:
                 return patches
             return embed(patches.flatten(1, -2)).view_as(patches)
@@ -180,20 +181,25 @@ class Network:
                 f"expected {type(self._model).__name__} to call its transformer once (vit(x) or vit.forward_features"
                 f"(x)), found {len(features)} calls; {call_hint(self._model)}"
             )
-        self._grid, batch = embedded[0]
-        if batch != len(images) or self.grid[0] * self.grid[1] + self.prefix != features[0].shape[1]:
+        self._tokens, batch = embedded[0]
+        if batch != len(images) or self._tokens.tokens + self.prefix != features[0].shape[1]:
             raise ModelError(
-                f"expected one sequence of {self.prefix} + {self.grid[0]}x{self.grid[1]} tokens per image, found "
+                f"expected one sequence of {self.prefix} + {self._tokens.tokens} tokens per image, found "
                 f"{batch} sequences of {features[0].shape[1]} for {len(images)} images; this model cannot be explained"
             )
         return Readout(self._checked(outputs, len(images)), features[0], vit)
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """The token grid (rows, columns) of the images that were run last."""
-        if self._grid is None:
+    def tokens(self) -> TokenGrid:
+        """Where the patch tokens of the images that were run last lie."""
+        if self._tokens is None:
             raise ModelError("expected images to be run before their token grid is read")
-        return self._grid
+        return self._tokens
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The token grid (rows, columns) of the images that were run last; of their smallest tokens."""
+        return self.tokens.size
 
     def covered(self, size: tuple[int, int]) -> tuple[int, int]:
         """Pixels (rows, columns) that the token grid covers in the images of ``size`` (H, W) that were run last."""

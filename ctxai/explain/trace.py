@@ -19,6 +19,7 @@ from ctxai.explain.attention import (
 )
 from ctxai.explain.network import Network, Readout, run_block
 from ctxai.explain.timm_types import TransformerBlock
+from ctxai.explain.token_grid import TokenGrid
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ class Trace:
         blocks: the traced blocks, first to last.
         rows: how many of the first tokens are read out.
         prefix: how many tokens come before the patches.
-        grid: the token grid (rows, columns).
+        tokens: where the patch tokens lie.
     """
 
     readout: Readout
     blocks: list[BlockTrace]
     rows: int
     prefix: int
-    grid: tuple[int, int]
+    tokens: TokenGrid
 
     @property
     def class_token_only(self) -> bool:
@@ -104,7 +105,7 @@ class Trace:
 
     def to_map(self, per_token: Tensor) -> Tensor:
         """Drop the prefix of (..., n) and give the token grid, (..., h, w)."""
-        return per_token[..., self.prefix :].unflatten(-1, self.grid)
+        return self.tokens.spread(per_token[..., self.prefix :])
 
     def gradients(self, explained: Tensor, leaves: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
         """For each target of ``explained`` (T, N), the gradients of ``leaves``; a new backward pass for each."""
@@ -149,4 +150,4 @@ def trace(network: Network, images: Tensor, first: int = 0, gradients: bool = Fa
         readout = network.run(images, step)
     with torch.no_grad():
         rows = network.rows_read(readout.features.detach(), images)
-    return Trace(readout, kept, rows, network.prefix, network.grid)
+    return Trace(readout, kept, rows, network.prefix, network.tokens)

@@ -101,7 +101,7 @@ def _options(config: BackboneConfig, stride: int, any_size: bool, token_drop: fl
     options["drop_path_rate"] = config.drop_path_rate
     if any_size and config.coarse_margin:
         raise ModelError(
-            "backbone: coarse_margin takes images of one size; pretrain without it, and start from those weights with it"
+            "backbone: coarse_margin takes images of one size; pretrain without it, and train with it from there"
         )
     if any_size:
         options["dynamic_img_size"] = True

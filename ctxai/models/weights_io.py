@@ -20,6 +20,7 @@ from timm.models import eva, vision_transformer
 
 from ctxai.errors import ModelError, one_line
 from ctxai.models.checkpoint_names import backbone_in, is_head
+from ctxai.models.mixed_embed import MixedEmbed
 from ctxai.suggestions import did_you_mean
 
 WEIGHTS = "weights.safetensors"
@@ -151,7 +152,12 @@ def _as_timm(state: dict[str, Any], model: vision_transformer.VisionTransformer 
     """Weights under timm's names, positions resampled to the model's grid."""
     if isinstance(model, eva.Eva):
         return eva.checkpoint_filter_fn(state, model)
-    return vision_transformer.checkpoint_filter_fn(state, model)
+    converted = vision_transformer.checkpoint_filter_fn(state, model)
+    embed, positions = model.patch_embed, converted.get("pos_embed")
+    if isinstance(embed, MixedEmbed) and positions is not None and positions.shape != model.pos_embed.shape:
+        prefix = positions.shape[1] - embed.cells.numel()  # timm has resampled them to the cells
+        converted["pos_embed"] = torch.cat([positions[:, :prefix], embed.per_token(positions[0, prefix:])[None]], 1)
+    return converted
 
 
 def weights_file(path: Path) -> Path:

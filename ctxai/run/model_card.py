@@ -163,6 +163,8 @@ def _design(config: RunConfig) -> list[str]:
         lines.append(
             f"- A convolutional stem of widths {widths} before the tokens; tokens {backbone.width or 'as usual'} wide."
         )
+    if backbone.coarse_margin:
+        lines.append("- Tokens around the middle half of the images' rows and columns are of twice the side.")
     if heads.readout == "ordinal":
         lines.append("- Malignancy is the mean of four cumulative logits, of the readers above 1, 2, 3 and 4.")
     beside = {

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from tiny_vits import TINY
+from tiny_vits import TINY, make_images, make_model
 from torch.nn import functional as F
 
 from ctxai.errors import InputError
@@ -58,6 +58,14 @@ def test_metrics_see_the_same_pixels_as_attribute(make):
     torch.testing.assert_close(batch.pixel_maps.float(), method.attribute(images, 1, size=(30, 30)))
     alone = ExplanationBatch(images, method.attribute(images, 1), model, target=1)
     torch.testing.assert_close(alone.pixel_maps, batch.pixel_maps)
+
+
+def test_metrics_see_tokens_of_two_sizes_where_attribute_draws_them():
+    model = make_model("two sizes of tokens")
+    images, method = make_images(model), CDAM(model)
+    batch = ExplanationBatch(images, method.attribute(images, 1), model, target=1, method=method)
+    assert batch.maps.shape == (2, 8, 8)
+    torch.testing.assert_close(batch.pixel_maps, method.attribute(images, 1, size=(32, 32)))
 
 
 @pytest.mark.parametrize("method", [Occlusion, KernelSHAP, RegionCDAM])

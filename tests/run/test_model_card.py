@@ -33,7 +33,7 @@ def test_a_run_that_starts_from_a_trained_backbone_says_so():
 def test_stem_heads_erased_parts_and_the_placing_of_images_are_told():
     config = RunConfig(
         views=ViewConfig(("axial",), recentre_mm=8.0, turns=8),
-        backbone=BackboneConfig(patch_size=4, width=64, heads=2, stem=(24, 48)),
+        backbone=BackboneConfig(patch_size=4, width=64, heads=2, stem=(24, 48), coarse_margin=True),
         heads=HeadsConfig(readout="ordinal", outline=1.0, features=1.0),
         augment=AugmentConfig(erase=EraseConfig(share=0.5, grounded=True)),
     )
@@ -42,6 +42,7 @@ def test_stem_heads_erased_parts_and_the_placing_of_images_are_told():
         "at most 8 mm",
         "8 quarter turns",
         "widths 24, 48",
+        "twice the side",
         "four cumulative",
         "the readers' outline, radiomic features",
     )

@@ -12,8 +12,10 @@ from ctxai.data.settings import VIEWS, ViewConfig
 from ctxai.data.views import render_views
 from ctxai.errors import InputError, RunError
 from ctxai.files import sha256
+from ctxai.models.settings import BackboneConfig, HeadsConfig
 from ctxai.run.config import RunConfig
 from ctxai.run.files import file_checksums, refuse_edited
+from ctxai.run.methods import make_method
 from ctxai.run.run import Run
 from ctxai.run.weights import round_weights
 
@@ -48,6 +50,20 @@ def test_a_loaded_run_predicts_the_same(make_run, run_dir, hu):
     assert loaded.config == make_run().config
     assert not loaded.model.training
     assert loaded.weights_sha256 == sha256(run_dir / "weights.safetensors") == loaded.provenance["weights_sha256"]
+
+
+def test_a_run_with_two_sizes_of_tokens_is_saved_loaded_predicts_and_is_explained(make_run, tmp_path, hu):
+    backbone = BackboneConfig(patch_size=4, depth=1, width=16, heads=2, stem=(4, 8), coarse_margin=True)
+    options = {"views": ViewConfig(pixels=32, recentre_mm=8, turns=8), "heads": HeadsConfig(outline=1.0)}
+    made = make_run(backbone=backbone, **options)
+    made.save(tmp_path / "mixed")
+    run = Run.load(tmp_path / "mixed")
+    pd.testing.assert_frame_equal(run.predict_marked(hu), made.predict_marked(hu), check_exact=True)
+    images = render_views(hu[0], "axial", (0.0,), run.views)
+    maps = make_method(run, "cdam").attribute(images, ["malignancy", "margin"])
+    assert maps.shape == (1, 2, 8, 8)
+    cells = maps[0, 0]
+    assert cells[0, 0] == cells[1, 1] != cells[0, 2] and cells[2, 2] != cells[3, 3]
 
 
 def test_predictions_are_the_mean_output_over_views_and_slices(make_run, hu):

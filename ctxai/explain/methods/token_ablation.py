@@ -63,7 +63,7 @@ class TokenAblation(Attribution):
             readout = network.read_out(network.vit.norm(stream), images)
             scores = targets.scores(readout, len(removed)).unflatten(1, (len(removed), -1))
             losses.append(whole[:, None] - scores)
-        return torch.cat(losses, dim=1).transpose(1, 2).unflatten(2, network.grid)
+        return network.tokens.spread(torch.cat(losses, dim=1).transpose(1, 2))
 
 
 def _positions_of(rope: Tensor | None, kept: Tensor, images: int) -> Tensor | None:

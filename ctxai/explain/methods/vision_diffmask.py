@@ -177,4 +177,4 @@ class VisionDiffMask(Attribution):
         layer = range(self._states)[self.layer]
         kept = gates.log_open(states[: layer + 1])
         kept = kept.sum(dim=0) if self.aggregated else kept[-1]
-        return kept.exp()[:, network.prefix :].unflatten(1, network.grid)[None]
+        return network.tokens.spread(kept.exp()[:, network.prefix :], additive=False)[None]

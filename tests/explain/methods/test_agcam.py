@@ -4,7 +4,16 @@ from tiny_vits import as_grid, assert_maps_equal, check_contract, make_images, m
 
 from ctxai.explain import AGCAM
 
-KINDS = ["vit", "wide grid", "registers", "distilled", "query and key norm", "pooled", "classifier"]
+KINDS = [
+    "vit",
+    "wide grid",
+    "registers",
+    "distilled",
+    "query and key norm",
+    "pooled",
+    "two sizes of tokens",
+    "classifier",
+]
 
 
 def naive_agcam(model, image, target, essential=True):

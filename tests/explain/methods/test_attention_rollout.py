@@ -20,7 +20,7 @@ def naive_rollout(model, image, start=0, discard=0.0, fuse=lambda heads: heads.m
     return as_grid(model, query_row(model, product))
 
 
-@pytest.mark.parametrize("kind", ["vit", "registers", "rotary", "pooled", "no class token"])
+@pytest.mark.parametrize("kind", ["vit", "registers", "rotary", "pooled", "no class token", "two sizes of tokens"])
 def test_rollout_is_the_product_of_row_normalised_attention(kind):
     model = make_model(kind)
     images = make_images(model)

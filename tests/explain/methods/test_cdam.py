@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_vits import KINDS, check_contract, grid_of, make_images, make_model, vit_of
+from tiny_vits import KINDS, as_grid, check_contract, make_images, make_model, vit_of
 from torch import Tensor, nn
 
 from ctxai.explain import CDAM, Concept
@@ -24,8 +24,7 @@ def naive_cdam(model: nn.Module, images: Tensor, target) -> Tensor:
         finally:
             hook.remove()
         gradient = torch.autograd.grad(value, kept[0])[0]
-        scores = (kept[0] * gradient).sum(dim=-1)[0, vit.num_prefix_tokens :]
-        maps.append(scores.detach().reshape(grid_of(model)))
+        maps.append(as_grid(model, (kept[0] * gradient).sum(dim=-1)[0]))
     return torch.stack(maps)
 
 

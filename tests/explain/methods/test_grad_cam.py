@@ -23,7 +23,9 @@ def naive_attention_form(model, image, target):
     return as_grid(model, torch.stack(heads).mean(dim=0).clamp(min=0))
 
 
-@pytest.mark.parametrize("kind", ["vit", "wide grid", "registers", "rotary", "pooled", "classifier"])
+@pytest.mark.parametrize(
+    "kind", ["vit", "wide grid", "registers", "rotary", "pooled", "two sizes of tokens", "classifier"]
+)
 @pytest.mark.parametrize(("form", "naive"), [("token", naive_token_form), ("attention", naive_attention_form)])
 def test_grad_cam_follows_its_convention(kind, form, naive):
     model = make_model(kind)

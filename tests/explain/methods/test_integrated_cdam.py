@@ -8,7 +8,7 @@ from ctxai.explain import IntegratedCDAM
 
 
 @pytest.mark.parametrize("variant", ["pre_norm", "post_norm"])
-@pytest.mark.parametrize("kind", ["vit", "rotary", "class and mean"])
+@pytest.mark.parametrize("kind", ["vit", "rotary", "two sizes of tokens", "class and mean"])
 def test_integrated_cdam_is_the_mean_of_the_maps_along_the_path(kind, variant):
     model = make_model(kind)
     images = make_images(model)

@@ -54,4 +54,4 @@ def test_numbers_below_one_are_refused(options):
 
 
 def test_kernel_shap_keeps_the_contract():
-    check_contract(KernelSHAP, kinds=["vit", "wide grid"], tolerance=1e-4, n_samples=60, cells=2)
+    check_contract(KernelSHAP, kinds=["vit", "wide grid", "two sizes of tokens"], tolerance=1e-4, n_samples=60, cells=2)

@@ -48,4 +48,4 @@ def test_the_regression_is_weighted_ridge():
 
 
 def test_lime_keeps_the_contract():
-    check_contract(LIME, kinds=["vit", "wide grid"], tolerance=1e-4, n_samples=60, superpixels=6)
+    check_contract(LIME, kinds=["vit", "wide grid", "two sizes of tokens"], tolerance=1e-4, n_samples=60, superpixels=6)

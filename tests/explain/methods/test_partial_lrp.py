@@ -9,7 +9,7 @@ from ctxai.explain import PartialLRP
 CLOSE = 1e-7  # as in the tests of TransformerAttribution
 
 
-@pytest.mark.parametrize("kind", ["vit", "wide grid"])
+@pytest.mark.parametrize("kind", ["vit", "wide grid", "two sizes of tokens"])
 def test_map_is_the_relevance_of_the_class_tokens_last_attention(kind):
     model = make_model(kind)
     images = make_images(model)

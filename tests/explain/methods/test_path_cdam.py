@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from path_reference import path_map
-from tiny_vits import check_contract, make_images, make_model
+from tiny_vits import as_grid, check_contract, make_images, make_model
 
 from ctxai.errors import InputError
 from ctxai.explain import Concept, Contrast, PathCDAM
@@ -27,8 +27,9 @@ def one_gradient_of(model, block, target):
         model((start + step * (image - start)).requires_grad_())[:, target].sum().backward()
         handle.remove()
         at_image, at_start, between = tokens
-        grid = ((at_image - at_start) * between.grad).sum(dim=-1)[0, 1:].detach().unflatten(0, (4, 4))
-        return grid.repeat_interleave(8, 0).repeat_interleave(8, 1)
+        grid = as_grid(model, ((at_image - at_start) * between.grad).sum(dim=-1)[0])
+        pixels = image.shape[2] // len(grid)
+        return grid.repeat_interleave(pixels, 0).repeat_interleave(pixels, 1)
 
     return one_gradient
 
@@ -41,8 +42,9 @@ def one_gradient_of(model, block, target):
         {"shift_mm": 2.0, "turns": 8, "sigma_mm": 0.5, "baselines": ["lung", "blur"]},
     ],
 )
-def test_it_is_the_change_of_tokens_times_their_mean_gradient(block, options):
-    model = make_model("vit")
+@pytest.mark.parametrize("kind", ["vit", "two sizes of tokens"])
+def test_it_is_the_change_of_tokens_times_their_mean_gradient(kind, block, options):
+    model = make_model(kind)
     image = make_images(model, 1)
     expected = path_map(image, one_gradient_of(model, block, 2), 4, **options)
     found = PathCDAM(model, block=block, draws=4, **options).attribute(image, 2)
@@ -55,7 +57,7 @@ def test_a_block_that_the_model_has_not_is_refused():
 
 
 def test_it_keeps_the_contract():
-    check_contract(PathCDAM, ["vit", "wide grid", "registers", "classifier"], draws=2, turns=8)
+    check_contract(PathCDAM, ["vit", "wide grid", "registers", "two sizes of tokens", "classifier"], draws=2, turns=8)
 
 
 def test_concepts_and_contrasts_are_explained_in_one_go():

@@ -23,7 +23,7 @@ def test_of_a_linear_model_the_map_is_the_change_times_the_weights(baseline):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("kind", ["vit", "rotary"])
+@pytest.mark.parametrize("kind", ["vit", "rotary", "two sizes of tokens"])
 def test_the_unscaled_map_sums_to_the_change_of_the_output(kind):
     model = make_model(kind)
     images = make_images(model, 1)
@@ -61,7 +61,9 @@ def test_shifts_turns_and_smoothing_are_those_of_a_slow_reference(options):
 
 
 def test_it_keeps_the_contract():
-    check_contract(PathGradients, ["vit", "wide grid", "registers", "classifier"], draws=2, turns=8)
+    check_contract(
+        PathGradients, ["vit", "wide grid", "registers", "two sizes of tokens", "classifier"], draws=2, turns=8
+    )
 
 
 def test_concepts_and_contrasts_are_explained_in_one_go():

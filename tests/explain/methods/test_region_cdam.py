@@ -114,4 +114,4 @@ def test_two_coloured_halves_keep_the_sign_of_their_evidence():
 
 
 def test_region_cdam_keeps_the_contract():
-    check_contract(RegionCDAM, kinds=["registers"], scales=(500,))
+    check_contract(RegionCDAM, kinds=["registers", "two sizes of tokens"], scales=(500,))

@@ -31,7 +31,9 @@ def naive_draws(model, images, target, variant, count, noise_level, seed):
 
 
 @pytest.mark.parametrize("variant", ["pre_norm", "post_norm"])
-@pytest.mark.parametrize("kind", ["vit", "registers", "query and key norm", "rotary with biases", "pooled"])
+@pytest.mark.parametrize(
+    "kind", ["vit", "registers", "query and key norm", "rotary with biases", "pooled", "two sizes of tokens"]
+)
 def test_smooth_cdam_is_the_mean_over_noisy_passes(kind, variant):
     model = make_model(kind)
     images = make_images(model)

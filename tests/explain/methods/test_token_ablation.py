@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_vits import KINDS, assert_maps_equal, check_contract, grid_of, make_images, make_model, vit_of
+from tiny_vits import KINDS, as_grid, assert_maps_equal, check_contract, make_images, make_model, vit_of
 
 from ctxai.errors import InputError
 from ctxai.explain import TokenAblation
@@ -13,7 +13,7 @@ def naive_ablation(model, image, target):
     losses = []
     with torch.no_grad():
         whole = model(image[None])[0, target]
-        for patch in range(grid_of(model)[0] * grid_of(model)[1]):
+        for patch in range(vit.patch_embed.num_patches):
 
             def shorten(module, inputs, keywords, patch=patch):
                 position = vit.num_prefix_tokens + patch
@@ -29,7 +29,7 @@ def naive_ablation(model, image, target):
             losses.append(whole - model(image[None])[0, target])
             for hook in hooks:
                 hook.remove()
-    return torch.stack(losses).reshape(grid_of(model))
+    return as_grid(model, torch.cat([torch.zeros(vit.num_prefix_tokens).to(whole), torch.stack(losses)]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

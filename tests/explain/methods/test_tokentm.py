@@ -35,7 +35,9 @@ def naive_tokentm(model, image, target, value_proj=False, scale=1.0, mean_of_pro
     return as_grid(model, query_row(model, contribution))
 
 
-@pytest.mark.parametrize("kind", ["vit", "wide grid", "registers", "rotary", "pooled", "classifier"])
+@pytest.mark.parametrize(
+    "kind", ["vit", "wide grid", "registers", "rotary", "pooled", "two sizes of tokens", "classifier"]
+)
 def test_tokentm_multiplies_transformed_attention_through_the_blocks(kind):
     model = make_model(kind)
     images = make_images(model)

@@ -22,7 +22,7 @@ def naive_attribution(model, image, target, start=0):
     return as_grid(model, product[0])
 
 
-@pytest.mark.parametrize("kind", ["vit", "wide grid"])
+@pytest.mark.parametrize("kind", ["vit", "wide grid", "two sizes of tokens"])
 @pytest.mark.parametrize("start", [0, 1])
 def test_attribution_is_the_product_of_gradient_times_relevance(kind, start):
     model = make_model(kind)

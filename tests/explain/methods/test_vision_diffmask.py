@@ -76,6 +76,17 @@ def test_gates_are_trained_for_every_kind_of_model(kind):
     assert method.attribute(images).shape == (2, *grid_of(model))
 
 
+def test_a_gate_is_the_same_over_all_the_cells_of_its_token():
+    model = make_model("two sizes of tokens")
+    images = make_images(model)
+    method = VisionDiffMask(model).fit([(images, None)], settings=QUICK)
+    own = record(model, images[0])
+    states = [torch.cat([model.cls_token[0], model.patch_embed(images[:1])[0]]), *(one[0] for one in own.tokens)]
+    expected = as_grid(model, method.gates.log_open([state[None] for state in states])[:, 0].sum(dim=0).exp())
+    expected[2:6, 2:6] /= 4
+    torch.testing.assert_close(method.attribute(images)[0], 4 * expected)
+
+
 def test_same_seed_trains_the_same_gates():
     model = make_model("vit")
     images = make_images(model)
