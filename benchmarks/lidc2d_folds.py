@@ -6,10 +6,11 @@ CROPS_DIR holds crops.npz, labels.csv and radiomics.csv. Fold k is tested, fold 
 on; nothing is selected by either. `hybrid` is the shipped recipe, `hybrid_seed1` the same from another seed,
 `hybrid_members` the mean of both log-odds, `hybrid_shifts` the first averaged over nine places up to 1.5 mm aside along
 rows and columns, and `hybrid_features` the first together with a logistic regression on features in the outline that
-the run itself sees. `diameter` is the outline's longest diameter, `radiomics` a logistic regression on the hand-made
-features of radiomics.csv with a penalty from cross-validation among the training patients, and `radiomics_fixed` the
-same with C = 0.1: they know a radiologist's outline, every other model sees pixels alone. A finished pair of model and
-fold is kept in WORK_DIR, so that a killed study goes on and models can be added one by one.
+the run itself sees. `hybrid_field` is the recipe on 64 mm, with tokens of 4 mm around those of 2 mm. `diameter` is the
+outline's longest diameter, `radiomics` a logistic regression on the hand-made features of radiomics.csv with a penalty
+from cross-validation among the training patients, and `radiomics_fixed` the same with C = 0.1: they know a
+radiologist's outline, every other model sees pixels alone. A finished pair of model and fold is kept in WORK_DIR, so
+that a killed study goes on and models can be added one by one.
 
 Writes results/lidc2d_folds.csv; rows of models that are not in WORK_DIR stay as they are. For every model: the area
 under the ROC curve in each fold, their mean, and `pooled`, one area over the nodules of all its folds. Where `minus`
@@ -55,6 +56,10 @@ RESNET_EPOCHS = 12  # at 64 px its epochs cost about five of the small transform
 TRAINED = {
     "hybrid": ("hybrid.yaml",),
     "hybrid_seed1": ("hybrid.yaml", "--seed", "1"),
+    "hybrid_field": (
+        *("hybrid.yaml", "--views.field-of-view-mm", "64", "--views.pixels", "128"),
+        *("--backbone.coarse-margin", "true"),
+    ),
     "pretrained": ("lidc2d.yaml",),
     "random": ("lidc2d.yaml", "--backbone.weights", "null"),
     "malignancy_only": ("lidc2d.yaml", "--targets", "[malignancy]"),
@@ -82,6 +87,8 @@ COMPARED = (
     ("hybrid", "diameter"),
     ("hybrid", "pretrained"),
     ("hybrid_seed1", "radiomics_fixed"),
+    ("hybrid_field", "hybrid"),
+    ("hybrid_field", "radiomics_fixed"),
     ("hybrid_members", "hybrid"),
     ("hybrid_members", "radiomics_fixed"),
     ("hybrid_members", "diameter"),

@@ -22,8 +22,9 @@ def naive_attribution(model, image, target, start=0):
     return as_grid(model, product[0])
 
 
-@pytest.mark.parametrize("kind", ["vit", "wide grid", "two sizes of tokens"])
-@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "start"), [("vit", 0), ("vit", 1), ("wide grid", 0), ("wide grid", 1), ("two sizes of tokens", 1)]
+)
 def test_attribution_is_the_product_of_gradient_times_relevance(kind, start):
     model = make_model(kind)
     images = make_images(model)
