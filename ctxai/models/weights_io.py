@@ -154,7 +154,7 @@ def _as_timm(state: dict[str, Any], model: vision_transformer.VisionTransformer 
         return eva.checkpoint_filter_fn(state, model)
     converted = vision_transformer.checkpoint_filter_fn(state, model)
     embed, positions = model.patch_embed, converted.get("pos_embed")
-    if isinstance(embed, MixedEmbed) and positions is not None and positions.shape != model.pos_embed.shape:
+    if isinstance(embed, MixedEmbed) and positions is not None and positions.shape[1] >= embed.cells.numel():
         prefix = positions.shape[1] - embed.cells.numel()  # timm has resampled them to the cells
         converted["pos_embed"] = torch.cat([positions[:, :prefix], embed.per_token(positions[0, prefix:])[None]], 1)
     return converted
