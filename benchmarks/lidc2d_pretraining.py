@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lidc2d_folds import test_rows
+from lidc2d_folds import FOLDS, test_rows
 from lidc2d_hybrid import Row, report
 from map_reliability import Nodules, random_blocks, unseen_rows
 
@@ -38,7 +38,7 @@ from ctxai.run.methods import make_method
 from ctxai.run.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "lidc2d_pretraining.csv"
-FOLD, VALIDATION = 0, 1
+FOLD = 0
 KEYS = ["nodule_id", "patient_id"]
 FIGURES = ("fidelity_lung", "fidelity_blur", "passes_lung", "passes_blur")
 BLOCK = 10
@@ -93,23 +93,23 @@ def predictions(work: Path, share: float, start: str) -> pd.DataFrame:
     return pd.read_csv(file)
 
 
-def labelled_share(work: Path, share: float) -> Path:
-    """A store in which a share of the training patients keep their labels; smaller shares are parts of larger ones."""
+def labelled_share(work: Path, share: float, fold: int = FOLD) -> Path:
+    """A store where a share of a fold's training patients keep labels; smaller shares are parts of larger ones."""
     if share == 1:
         return work / "store"
-    folder = work / f"store_{share:g}"
+    folder = work / (f"store_{share:g}" if fold == FOLD else f"store_{share:g}_fold{fold}")
     if not folder.is_dir():
         with atomic_folder(folder) as copy:
             shutil.copytree(work / "store", copy, dirs_exist_ok=True)
             store = NoduleStore(copy)
             table = store.table
-            store.write_table(table.assign(fault=table["fault"].mask(left_out(table, share), "left out")))
+            store.write_table(table.assign(fault=table["fault"].mask(left_out(table, share, fold), "left out")))
     return folder
 
 
-def left_out(table: pd.DataFrame, share: float) -> pd.Series:
-    """Rows of training patients beyond a share, in an order drawn once."""
-    training = ~table["fold"].isin([FOLD, VALIDATION])
+def left_out(table: pd.DataFrame, share: float, fold: int = FOLD) -> pd.Series:
+    """Rows of a fold's training patients beyond a share, in an order drawn once."""
+    training = ~table["fold"].isin([fold, (fold + 1) % FOLDS])
     patients = np.random.default_rng(0).permutation(sorted(set(table.loc[training, "patient_id"])))
     return training & ~table["patient_id"].isin(patients[: round(share * len(patients))])
 
