@@ -1,6 +1,6 @@
 """What three views of drawn CTs add to the shipped recipe on real nodules.
 
-    python benchmarks/lidc2d_phantom.py WORK_DIR [--folds 0 1]
+    python benchmarks/lidc2d_phantom.py WORK_DIR [--folds 0 1] [--scores phantom_only phantom_1 …]
 
 WORK_DIR is that of lidc2d_folds.py after `--models hybrid hybrid_seed1`. `ctxai phantom` draws the CTs of 160
 LIDC-IDRI patients with nodules, none of them in the test and calibration folds that it is measured on; `ctxai ingest`
@@ -9,9 +9,10 @@ trained on the real slices from this backbone (`phantom`) and from random weight
 all and with 10 % of the labelled training patients, for as many steps each. Two folds share a phantom.
 
 Writes results/lidc2d_phantom.csv: area under the ROC curve on the nodules of each test fold that have a class, and its
-mean over the folds. `phantom_only` is the run of the drawn CTs on the real slices, without further training;
-`drawn_three_views` and `drawn_axial` are the same run on drawn test patients of its own. Intervals are 95 %, from a
-bootstrap over patients; differences are paired. A killed benchmark goes on.
+mean over the folds that are there; where `minus` names another score, their difference. `phantom_only` is the run of
+the drawn CTs on the real slices, without further training; `drawn_three_views` and `drawn_axial` are the same run on
+drawn patients of its own test fold. Intervals are 95 %, from a bootstrap over patients; differences are paired. A
+finished score is kept in WORK_DIR, so that a killed benchmark goes on and scores can be added one by one.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ SHARED = ((0, 1), (2, 3), (4,))
 PATIENTS = 160  # what some five minutes of one processor core draw and crop
 COHORT = "{name: any-reader, min_readers: 1}"  # as the real store
 SCORES = ("diameter", "phantom_only", "random_1", "seed1_1", "phantom_1", "random_0.1", "phantom_0.1")
-DIFFERENCES = (
+COMPARED = (
     ("phantom_only", "diameter"),
     ("phantom_1", "random_1"),
     ("seed1_1", "random_1"),
     ("phantom_0.1", "random_0.1"),
 )
+"""Differences that are reported, where there are folds of both."""
+
 DRAWN = ("diameter", "drawn_three_views", "drawn_axial")
 _KNOWN = ["nodule_id", "patient_id", "label_malignancy"]
 
@@ -61,26 +64,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--folds", type=int, nargs="*", choices=range(FOLDS), default=[0, 1])
+    parser.add_argument("--scores", nargs="*", choices=SCORES, default=SCORES)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tables = {str(fold): fold_scores(options.work, fold) for fold in options.folds}
-    rows = figures(tables, SCORES, DIFFERENCES)
+    for fold in options.folds:
+        for name in options.scores:
+            kept_scores(options.work, fold, name)
+    rows = figures(fold_tables(options.work), [*((name, "") for name in SCORES), *COMPARED])
     for folds in SHARED:
         if set(folds) & set(options.folds):
-            name = "drawn, for " + " ".join(map(str, folds))
-            rows += figures({name: drawn_scores(options.work, folds)}, DRAWN)
+            drawn = {f"drawn for {' '.join(map(str, folds))}": drawn_scores(options.work, folds)}
+            rows += figures(drawn, [(name, "") for name in DRAWN])
     report(RESULTS, rows)
 
 
-def fold_scores(work: Path, fold: int) -> pd.DataFrame:
-    """All scores of the real nodules of a test fold that have a class."""
-    tables = [kept_scores(work, fold, name) for name in SCORES]
-    return pd.concat([tables[0], *(table.drop(columns=_KNOWN) for table in tables[1:])], axis=1)
+def fold_tables(work: Path) -> dict[str, pd.DataFrame]:
+    """By test fold, its nodules with patient, class and a column for every score that there is."""
+    tables: dict[str, pd.DataFrame] = {}
+    for fold in range(FOLDS):
+        for name in SCORES:
+            if score_file(work, fold, name).is_file():
+                scores = kept_scores(work, fold, name)
+                known = tables.get(str(fold))
+                tables[str(fold)] = scores if known is None else known.merge(scores, on=_KNOWN, validate="1:1")
+    return tables
+
+
+def score_file(work: Path, fold: int, name: str) -> Path:
+    """Where a score of a fold is kept."""
+    return work / "phantom_tables" / f"{name}_fold{fold}.csv"
 
 
 def kept_scores(work: Path, fold: int, name: str) -> pd.DataFrame:
     """One score of a test fold, higher for malignant, in a column of its name; read where it is there already."""
-    file = work / "phantom_tables" / f"{name}_fold{fold}.csv"
+    file = score_file(work, fold, name)
     if not file.is_file():
         store = NoduleStore(work / "store")
         rows = test_rows(store, fold)
@@ -147,51 +164,53 @@ def drawn_patients(database: LidcDatabase, table: pd.DataFrame, folds: Sequence[
 
 
 def drawn_scores(work: Path, folds: Sequence[int]) -> pd.DataFrame:
-    """Scores of the drawn nodules that the phantom's own run has not learnt from."""
+    """Scores of the drawn nodules of the phantom's own test fold that have a class."""
+    file = work / "phantom_tables" / f"drawn{''.join(map(str, folds))}.csv"
+    if file.is_file():
+        return pd.read_csv(file)
     folder = phantom_run(work, folds[0])
     run, store = Run.load(folder), NoduleStore(folder.parent / "store")
     rows = test_rows(store, 0)
     table = store.table.iloc[rows][[*_KNOWN, "diameter_mm"]].rename(columns={"diameter_mm": "diameter"})
     for name, model in (("drawn_three_views", run), ("drawn_axial", axial(run))):
         table[name] = predict_rows(model, store, rows)["malignancy_logit"].to_numpy()
+    write_text(file, table.to_csv(index=False))
     return table
 
 
-def figures(
-    tables: dict[str, pd.DataFrame], scores: Sequence[str], differences: Sequence[tuple[str, str]] = ()
-) -> list[Row]:
-    """Areas and their differences in every fold and, of several, their mean.
+def figures(tables: dict[str, pd.DataFrame], compared: Sequence[tuple[str, str]]) -> list[Row]:
+    """Areas and differences of areas in every fold and, of several, their mean.
 
     Args:
-        tables: of each fold, by its name, nodules with patient, class and scores.
-        scores: columns.
-        differences: pairs of columns, first minus second.
+        tables: by fold, nodules with patient, class and scores.
+        compared: a score, and the one that is subtracted or nothing; folds that lack one of them are left out.
     """
-    rows = [row for fold, table in tables.items() for row in mean_areas([table], fold, scores, differences)]
-    if len(tables) > 1:
-        rows += mean_areas(list(tables.values()), "mean of " + " ".join(tables), scores, differences)
+    rows: list[Row] = []
+    for name, minus in compared:
+        known = {fold: table for fold, table in tables.items() if {name, minus or name} <= set(table)}
+        rows += [mean_area(fold, [table], name, minus) for fold, table in known.items()]
+        if len(known) > 1:
+            rows.append(mean_area(f"mean of {' '.join(known)}", list(known.values()), name, minus))
     return rows
 
 
-def mean_areas(
-    tables: Sequence[pd.DataFrame], name: str, scores: Sequence[str], differences: Sequence[tuple[str, str]]
-) -> list[Row]:
-    """Areas, mean of some folds, with intervals; arguments as of :func:`figures`."""
+def mean_area(fold: str, tables: Sequence[pd.DataFrame], name: str, minus: str) -> Row:
+    """Mean over some folds of an area, or of a difference of areas, with its interval."""
     table = pd.concat([one.assign(part=number) for number, one in enumerate(tables)], ignore_index=True)
     patients, labels = table["patient_id"].to_numpy(), table["label_malignancy"].to_numpy(int)
-    part, values = table["part"].to_numpy(), {score: table[score].to_numpy(float) for score in scores}
+    part, signed = table["part"].to_numpy(), [(1, table[name].to_numpy(float))]
+    if minus:
+        signed.append((-1, table[minus].to_numpy(float)))
 
     def statistics(rows: np.ndarray) -> dict[str, float]:
-        drawn = [rows[part[rows] == number] for number in range(len(tables))]
-        areas = {
-            score: float(np.mean([area_under_curve(labels[rows], value[rows]) for rows in drawn]))
-            for score, value in values.items()
-        }
-        return areas | {f"{first} minus {other}": areas[first] - areas[other] for first, other in differences}
+        parts = [rows[part[rows] == number] for number in range(len(tables))]
+        areas = [[sign * area_under_curve(labels[one], score[one]) for sign, score in signed] for one in parts]
+        return {"auc": float(np.sum(areas) / len(tables))}
 
+    found = bootstrap_patients(statistics, patients, labels)["auc"]
     counts: Row = {"nodules": len(table), "patients": len(set(patients))}
-    found = bootstrap_patients(statistics, patients, labels)
-    return [{"figure": figure, "fold": name} | counts | value for figure, value in found.items()]
+    interval = {"auc": found["value"], "low": found["low"], "high": found["high"]}
+    return {"score": name, "minus": minus, "fold": fold} | counts | interval
 
 
 if __name__ == "__main__":
