@@ -49,6 +49,8 @@ COHORT = "{name: any-reader, min_readers: 1}"  # as the real store
 SCORES = ("diameter", "phantom_only", "random_1", "seed1_1", "phantom_1", "random_0.1", "phantom_0.1")
 COMPARED = (
     ("phantom_only", "diameter"),
+    ("phantom_only", "random_1"),
+    ("phantom_only", "random_0.1"),
     ("phantom_1", "random_1"),
     ("seed1_1", "random_1"),
     ("phantom_0.1", "random_0.1"),
