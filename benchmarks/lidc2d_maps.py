@@ -42,7 +42,15 @@ from ctxai.run.run import Run
 RESULTS = Path(__file__).parent / "results" / "lidc2d_maps.csv"
 BLOCK, CONTROLS = 10, 4
 CONTROL, PROBABILITY = "random_blocks", "malignancy_probability"
-METHODS = ("path_gradients", "cdam", "path_cdam, first block", "path_cdam, last block", "random_map", CONTROL)
+METHODS = (
+    "path_gradients",
+    "path_gradients, whole field",
+    "cdam",
+    "path_cdam, first block",
+    "path_cdam, last block",
+    "random_map",
+    CONTROL,
+)
 
 Task = tuple[str, str]
 

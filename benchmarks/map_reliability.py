@@ -63,12 +63,19 @@ DEFAULT = "path_gradients"
 METRICS: dict[str, Metric] = {"lung": FIDELITY, "blur": FIDELITY_BLUR}
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "path_gradients": ("path_gradients", {}),
-    "path_gradients, no shifts": ("path_gradients", {"shift_mm": 0.0}),
-    "path_gradients, 1 mm Gaussian": ("path_gradients", {"sigma_mm": 1.0}),
-    "path_gradients, 4 draws": ("path_gradients", {"draws": 4}),
-    "path_gradients, 30 draws": ("path_gradients", {"draws": 30}),
-    "path_gradients, lung alone": ("path_gradients", {"baselines": ("lung",), "draws": 20}),
-    "path_gradients, blur alone": ("path_gradients", {"baselines": ("blur",), "draws": 20}),
+    "path_gradients, whole field": ("path_gradients", {"fade_mm": None}),
+    "path_gradients, whole field, no shifts": ("path_gradients", {"fade_mm": None, "shift_mm": 0.0}),
+    "path_gradients, whole field, 1 mm Gaussian": ("path_gradients", {"fade_mm": None, "sigma_mm": 1.0}),
+    "path_gradients, whole field, 4 draws": ("path_gradients", {"fade_mm": None, "draws": 4}),
+    "path_gradients, whole field, 30 draws": ("path_gradients", {"fade_mm": None, "draws": 30}),
+    "path_gradients, whole field, lung alone": (
+        "path_gradients",
+        {"fade_mm": None, "baselines": ("lung",), "draws": 20},
+    ),
+    "path_gradients, whole field, blur alone": (
+        "path_gradients",
+        {"fade_mm": None, "baselines": ("blur",), "draws": 20},
+    ),
     "path_cdam, first block": ("path_cdam", {"block": 0}),
     "path_cdam, last block": ("path_cdam", {}),
     "cdam": ("cdam", {}),

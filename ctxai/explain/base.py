@@ -76,8 +76,14 @@ class Attribution(ABC):
         find_vit(self.model)
 
     @classmethod
-    def options_for(cls, scale: ImageScale, turns: int) -> dict[str, Any]:
-        """Options that the images of a run determine, for a method made by name: none, unless a method has some."""
+    def options_for(cls, scale: ImageScale, turns: int, outlined: bool) -> dict[str, Any]:
+        """Options that a run determines, for a method made by name: none, unless a method has some.
+
+        Args:
+            scale: of its images.
+            turns: of an image that its predictions average over.
+            outlined: whether its model outlines nodules.
+        """
         return {}
 
     @property

@@ -103,7 +103,7 @@ class PathAttribution(Attribution):
         self.hu_mean, self.hu_std, self.mm_per_pixel = hu_mean, hu_std, mm_per_pixel
 
     @classmethod
-    def options_for(cls, scale: ImageScale, turns: int) -> dict[str, Any]:
+    def options_for(cls, scale: ImageScale, turns: int, outlined: bool) -> dict[str, Any]:
         """Scale and turns of a run's images."""
         return {**dataclasses.asdict(scale), "turns": turns}
 

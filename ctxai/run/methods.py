@@ -39,7 +39,7 @@ def make_method(run: Run, method: str | Attribution, options: Mapping[str, Any] 
         raise ModelError(f"{kind.name} has to be trained for a run, which only Python code can do; choose another")
     views = run.views
     scale = ImageScale(views.mean, views.std, views.field_of_view_mm / views.pixels)
-    own = kind.options_for(scale, views.turns)
+    own = kind.options_for(scale, views.turns, run.model.has_outline)
     options = {**own, **(options or {})}
     try:
         inspect.signature(kind).bind(run.model, **options)

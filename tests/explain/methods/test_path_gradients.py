@@ -6,8 +6,10 @@ import torch
 from path_reference import SCALE, path_map
 from tiny_vits import check_contract, linear_model, make_images, make_model, pixel_weights
 
+from ctxai.errors import InputError
 from ctxai.explain import Concept, Contrast, PathGradients
 from ctxai.explain.clinical_baselines import make_clinical_baseline
+from ctxai.explain.methods.path_gradients import FADE_MM
 
 PLAIN = {"shift_mm": 0.0, "sigma_mm": 0.0, "baselines": ["lung"]}
 
@@ -58,6 +60,35 @@ def test_shifts_turns_and_smoothing_are_those_of_a_slow_reference(options):
     found = PathGradients(model, draws=5, **options).attribute(images, 1)
     for image, map_ in zip(images.split(1), found, strict=True):
         np.testing.assert_allclose(map_, path_map(image, one_gradient, 5, **options), rtol=1e-3, atol=1e-4)
+
+
+def test_the_map_fades_outside_the_nodule_that_the_model_outlines():
+    model = make_model("classifier")
+    images = make_images(model, 2)
+    shares = torch.zeros(2, 8, 8, dtype=images.dtype)
+    shares[:, 2:5, 3:5] = 0.9
+    shares[1] *= 0.4  # nowhere half: half of the largest share is taken
+    shares[:, 7, 7] = 0.1
+    model.has_outline, model.outline = True, lambda batch: shares
+    plain, faded = (PathGradients(model, draws=2, fade_mm=fade).attribute(images, 1) for fade in (None, 1.5))
+    pixels = np.stack(np.meshgrid(np.arange(32), np.arange(32), indexing="ij"), axis=-1)
+    for share, before, after in zip(shares, plain, faded, strict=True):
+        fine = torch.nn.functional.interpolate(share[None, None], (32, 32), mode="bilinear")[0, 0].numpy()
+        inside = np.argwhere(fine >= min(0.5, fine.max() / 2))
+        distance_mm = SCALE.mm_per_pixel * np.linalg.norm(pixels[:, :, None] - inside, axis=-1).min(-1)
+        expected = before.numpy() * np.exp(-(distance_mm**2) / (2 * 1.5**2))
+        np.testing.assert_allclose(after, expected, rtol=1e-6)
+
+
+def test_maps_of_a_run_that_outlines_nodules_fade():
+    options = PathGradients.options_for(SCALE, 1, outlined=True)
+    assert options["fade_mm"] == FADE_MM
+    model = make_model("classifier")
+    model.has_outline = True
+    assert PathGradients(model, **options).options["fade_mm"] == FADE_MM
+    model.has_outline = False
+    with pytest.raises(InputError, match="outlines"):
+        PathGradients(model, **options)
 
 
 def test_it_keeps_the_contract():
