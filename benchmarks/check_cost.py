@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("ct", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run, ct = Run.open(), ctxai.open_series(given.ct)
+    run, ct = Run.open(device="cpu"), ctxai.open_series(given.ct)
     (nodule,) = candidates_of(ct, None)
     hu = extract_patch(ct, nodule.centre_lps).hu
     moved = run.recentre(hu[None])[0].double().numpy()

@@ -190,7 +190,7 @@ def run_maps(case: ExplanationBatch) -> Maps:
     if not archive.is_file():
         print(f"no maps of a run: {archive} is not there; set CTXAI_DATA")
         return {}
-    run = Run.open()
+    run = Run.open(device="cpu")
     with tempfile.TemporaryDirectory() as name, tarfile.open(archive) as files:
         files.extractall(name, filter="data")
         (nodule,) = ctxai.explain(read_series(name), run=run, methods=(), trust=False).nodules

@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write the figures into the run's model card too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run = Run.open(given.run)
+    run = Run.open(given.run, device="cpu")
     store = _store(given.crops, given.work)
     chosen = unseen_rows(run, store)[: given.nodules]
     nodules = Nodules(run, store, chosen, random_blocks(RANDOM_MAPS, len(chosen), seed=0))

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=12)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run, ct = Run.open(), ctxai.open_series(given.ct)
+    run, ct = Run.open(device="cpu"), ctxai.open_series(given.ct)
     rows = [(kind, *look(run, ct, point)) for kind, point in marks(ct, given.points)]
     rows += [(kind, *look(run, series, point)) for kind, series, point in phantom_nodules(given.work, given.patients)]
     rows += real_slices(run, given.crops, given.work)

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, default=400)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    run, ct = Run.open(), ctxai.open_series(given.ct)
+    run, ct = Run.open(device="cpu"), ctxai.open_series(given.ct)
     (nodule,) = candidates_of(ct, None)
     moved = run.recentre(extract_patch(ct, nodule.centre_lps).hu[None])[0].double().numpy()
     hu = extract_patch(ct, nodule.centre_lps + moved[::-1]).hu

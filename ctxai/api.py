@@ -32,6 +32,7 @@ from ctxai.explain.contrast import Contrast
 from ctxai.inference.nodules import candidates_of
 from ctxai.inference.options import ExplainOptions, make_options
 from ctxai.inference.results import Results, explain_series
+from ctxai.run.device import AUTO
 from ctxai.run.run import Run
 
 __all__ = ["Results", "Run", "explain", "open_series", "predict"]
@@ -81,7 +82,7 @@ def explain(
     targets: Sequence[str | Contrast | Concept] | None = None,
     views: Sequence[str] | None = None,
     trust: bool = True,
-    device: str = "auto",
+    device: str = AUTO,
 ) -> Results:
     """Predict the nodules of a CT and explain the predictions.
 
@@ -119,7 +120,7 @@ def predict(
     points: Points | None = None,
     *,
     run: Run | Path | str | None = None,
-    device: str = "auto",
+    device: str = AUTO,
 ) -> pd.DataFrame:
     """Predict the nodules of a CT without explaining them; one row each, with the columns of predictions.csv.
 

@@ -53,7 +53,7 @@ def test_an_explanation_needs_nothing_of_training_baselines_and_bundles():
 
 
 def test_a_map_and_its_check_need_neither_torch_s_compiler_nor_statistics():
-    code = "import sys, ctxai, numpy as np\nrun = ctxai.Run.open()\n"
+    code = "import sys, ctxai, numpy as np\nrun = ctxai.Run.open(device='cpu')\n"
     code += "from ctxai.evaluate.map_quality import MapReliability\nfrom ctxai.run.methods import make_method\n"
     code += "method = make_method(run, run.default_methods[0])\n"
     code += "found = run.explain(np.full((64, 64, 64), -800, np.int16), [method])\n"

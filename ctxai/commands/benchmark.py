@@ -9,6 +9,7 @@ from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.folder_kinds import BENCHMARK, refuse_foreign, refuse_other
 from ctxai.progress import track
+from ctxai.run.device import AUTO
 from ctxai.shards import parse_shard
 
 
@@ -28,7 +29,7 @@ def benchmark(
     shard: Annotated[str, CLUSTER] = "0/1",
     seed: int = 0,
     resume: bool = True,
-    device: str = "auto",
+    device: str = AUTO,
 ) -> None:
     """Judge every explanation method by every metric, on the test fold of the store that the run was trained on.
 
@@ -57,7 +58,7 @@ def benchmark(
         seed: of the choice of nodules, of metrics' draws and of the bootstrap.
         resume: keep the methods that are done; a folder with scores of other options is refused. --no-resume judges
             all again and replaces such scores.
-        device: what the model and the metrics run on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
     from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
     from ctxai.benchmark.results import RESULT_FILES, write_results

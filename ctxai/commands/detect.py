@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ctxai.commands.serving import say
 from ctxai.errors import InputError
+from ctxai.run.device import AUTO
 
 if TYPE_CHECKING:
     from ctxai.ct.volume import CT
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def detect(input: Path, out: Path, /, *, detector: Path, acquisition: list[str] = [], device: str = "auto") -> None:  # noqa: B006
+def detect(input: Path, out: Path, /, *, detector: Path, acquisition: list[str] = [], device: str = AUTO) -> None:  # noqa: B006
     """Propose nodules of a CT with a detector that you give, and write them as points for `ctxai explain --points`.
 
     OUT gets position (LPS mm), nodule_id, series_uid, diameter_mm and score of each candidate, series by series the
@@ -30,7 +31,7 @@ def detect(input: Path, out: Path, /, *, detector: Path, acquisition: list[str] 
             models/model.pt). Its code is not executed, and of its weights only tensors are read.
         acquisition: of a series with several acquisitions or phases the one with this value, such as 2 or
             AcquisitionNumber=2; without it the largest.
-        device: auto (a GPU where there is one), cpu, cuda or cuda:1.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
     from ctxai.detection.candidates import COLUMNS, write_candidates
     from ctxai.detection.detector import load_detector, propose

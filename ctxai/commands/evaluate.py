@@ -14,6 +14,7 @@ from rich.table import Table
 from ctxai.errors import InputError
 from ctxai.files import atomic_folder, write_json, write_text
 from ctxai.resources import resource
+from ctxai.run.device import AUTO
 from ctxai.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ctxai.data.labels import Split
     from ctxai.data.store import NoduleStore
+    from ctxai.run.decisions import DecisionRow
     from ctxai.run.run import Run
 
 _BASELINES, _EXTERNAL = "baselines", "external"
@@ -40,7 +42,7 @@ def evaluate(
     seed: int = 0,
     accelerator: str = "auto",
     external: str | None = None,
-    device: str = "auto",
+    device: str = AUTO,
 ) -> None:
     """Evaluate a run on its test fold, with intervals, beside baselines and beside the readers themselves.
 
@@ -61,10 +63,11 @@ def evaluate(
         accelerator: hardware to train baselines on, such as cpu or gpu.
         external: name of another collection to validate the run on: all of its nodules, with the run's own calibration
             and thresholds. Its figures stand in RUN_DIR/external/NAME and the model card, beside the run's own.
-        device: what the model runs on: auto, cpu, cuda or cuda:1.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
     from ctxai.data.labels import split_rows
     from ctxai.data.store import NoduleStore
+    from ctxai.evaluate.predictions.decisions import MALIGNANCY, add_calls, choose_all, decisions
     from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
     from ctxai.evaluate.predictions.external import refuse_other_store, refuse_seen_patients
     from ctxai.evaluate.predictions.plots import write_plots
@@ -85,9 +88,13 @@ def evaluate(
     refuse_other_store(run, store, split.test)
     predictions = predict_rows(run, store, split.test)
     predictions = _with_scan_facts(predictions, table.iloc[split.test])
-    thresholds: dict[str, float] = {}
-    if "malignancy_logit" in predictions:
-        thresholds = _add_decisions(predictions, predict_rows(run, store, split.validation))
+    decided = decisions(predictions, run.own)
+    validation = predict_rows(run, store, split.validation) if decided else predictions[:0]
+    if MALIGNANCY in decided:
+        _add_calibrations(predictions, validation)
+    chosen = choose_all(validation, decided)
+    add_calls(predictions, chosen, decided)
+    if MALIGNANCY in decided:
         for name, scores in _scores(run, store_dir, table, split, features, baselines or (), accelerator).items():
             predictions[f"{name}{SCORE}"] = scores.round(_DECIMALS)
     metrics = evaluate_predictions(predictions, seed, own=run.own)
@@ -97,7 +104,7 @@ def evaluate(
         write_worst_cases(worst, predictions, store, split.test, run.views)
     else:
         worst.unlink(missing_ok=True)
-    run.record({"test": metrics, "validation": {"thresholds": thresholds}}, predictions)
+    run.record({"test": metrics, "validation": chosen}, predictions)
     write_evaluation_report(run_dir / "evaluation.html", run.name, run.metrics, run_dir / "plots")
     _print(run, metrics, run.folder)
 
@@ -125,10 +132,9 @@ def _validate(run: Run, store: NoduleStore, name: str, seed: int) -> None:
     _print(run, metrics, run.folder / _EXTERNAL / name)
 
 
-def _add_decisions(predictions: pd.DataFrame, validation: pd.DataFrame) -> dict[str, float]:
-    """Add the columns of other calibrations and of calls, fitted on validation nodules; returns the thresholds."""
+def _add_calibrations(predictions: pd.DataFrame, validation: pd.DataFrame) -> None:
+    """Add the columns of other calibrations of malignancy, fitted on validation nodules."""
     from ctxai.evaluate.predictions.evaluation import CALIBRATIONS
-    from ctxai.evaluate.predictions.operating_points import calls, choose_thresholds
     from ctxai.run.calibration import other_probabilities
 
     known = validation[validation["label_malignancy"].notna()]
@@ -136,10 +142,6 @@ def _add_decisions(predictions: pd.DataFrame, validation: pd.DataFrame) -> dict[
     logits, chosen = (each["malignancy_logit"].to_numpy(float) for each in (known, predictions))
     for name, values in other_probabilities(logits, labels, chosen).items():
         predictions[CALIBRATIONS[name]] = values.round(_DECIMALS)
-    thresholds = choose_thresholds(labels, known["malignancy_probability"].to_numpy(float))
-    for name, called in calls(predictions["malignancy_probability"].to_numpy(float), thresholds).items():
-        predictions[name] = called
-    return {name: round(threshold, _DECIMALS) for name, threshold in thresholds.items()}
 
 
 def _scores(
@@ -204,6 +206,8 @@ def _with_scan_facts(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataF
 
 
 def _print(run: Run, metrics: dict[str, Any], folder: Path) -> None:
+    from ctxai.run.decisions import decision_rows
+
     console = Console()
     if "malignancy" in metrics:
         console.print(_malignancy_table(run.name, metrics["malignancy"]))
@@ -211,6 +215,8 @@ def _print(run: Run, metrics: dict[str, Any], folder: Path) -> None:
         console.print(_agreement_table(run, metrics["targets"]))
     if "own_targets" in metrics:
         console.print(_own_table(run.name, metrics["own_targets"]))
+    if decided := decision_rows(metrics, run.metrics.get("validation", {})):
+        console.print(_decision_table(decided))
     console.print(f"{folder / 'evaluation.html'} shows everything", highlight=False, soft_wrap=True)
 
 
@@ -241,6 +247,17 @@ def _own_table(name: str, found: dict[str, Any]) -> Table:
     for target, nodules, figure, value in figure_rows(found):
         ends = f"{_number(value['low'])} – {_number(value['high'])}"
         table.add_row(target, str(nodules), figure, _number(value["value"]), ends)
+    return table
+
+
+def _decision_table(rows: list[DecisionRow]) -> Table:
+    table = Table(title="decisions at thresholds of the validation fold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("target")
+    table.add_column("chosen for")
+    for heading in ("threshold", "sensitivity", "specificity", "PPV", "NPV"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for target, criterion, threshold, rates in rows:
+        table.add_row(target, criterion, _number(threshold), *(_number(rate["value"]) for rate in rates))
     return table
 
 

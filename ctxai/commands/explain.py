@@ -10,6 +10,7 @@ from ctxai.commands.options import CLUSTER
 from ctxai.errors import InputError
 from ctxai.quick_imports import quick_imports
 from ctxai.results_folder import DEFAULT_FORMATS
+from ctxai.run.device import AUTO
 
 
 def explain(
@@ -37,7 +38,7 @@ def explain(
     headers: Annotated[Path | None, CLUSTER] = None,
     merge: Annotated[Path | None, CLUSTER] = None,
     workers: int = 0,
-    device: str = "cpu",
+    device: str = AUTO,
     resume: bool = True,
 ) -> None:
     """Predict and explain the nodules of every CT series in INPUT, and write overlays in the CT's own geometry.
@@ -90,7 +91,7 @@ def explain(
         headers: file that ``ctxai ingest --prepare`` kept the headers of the tree INPUT in, read instead of it.
         merge: write the tables and the report over the results given here, after all of their shards.
         workers: threads of the model; 0 takes every core.
-        device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
         resume: leave series that are done; --no-resume does them again.
     """
     with quick_imports(for_good=True):

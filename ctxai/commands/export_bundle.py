@@ -86,7 +86,7 @@ def export_bundle(run_dir: Path, out_dir: Path, /) -> None:
     from ctxai.run.model_card import model_card
     from ctxai.run.run import Run
 
-    run = Run.open(run_dir)
+    run = Run.open(run_dir, device="cpu")
     _refuse_others(out_dir)
     with atomic_folder(out_dir) as folder:
         (folder / _RUN).mkdir(parents=True)

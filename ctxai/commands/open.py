@@ -8,6 +8,7 @@ from pathlib import Path
 from ctxai.commands.serving import open_browser, say, until_told_to_end
 from ctxai.errors import InputError
 from ctxai.folder_kinds import RESULTS, kind_of
+from ctxai.run.device import AUTO
 
 
 def open(
@@ -18,7 +19,7 @@ def open(
     points: Path | None = None,
     out: Path = Path("ctxai-session"),
     reader: str = "",
-    device: str = "auto",
+    device: str = AUTO,
     port: int = 0,
     browser: bool = True,
 ) -> None:
@@ -39,7 +40,7 @@ def open(
         out: folder of the session: points.csv for `ctxai explain`, markups for 3D Slicer, review.csv with every
             verdict.
         reader: name in review.csv, for a study of several readers.
-        device: auto (a GPU where there is one), cpu, cuda or cuda:1.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
         port: port of the page; 0 takes a free one.
         browser: open a browser; --no-browser only prints the address.
     """

@@ -62,7 +62,7 @@ def _read(session: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from ctxai.evaluate.verdicts import COLUMNS
+    from ctxai.evaluate.verdicts import COLUMNS, MODEL, READER, number_targets
     from ctxai.open.session import REVIEW
 
     path = session / REVIEW
@@ -70,7 +70,8 @@ def _read(session: Path) -> pd.DataFrame:
         raise InputError(f"{session}: no {REVIEW}; give a folder of `ctxai open --out`")
     try:
         found = pd.read_csv(path, dtype={"reader": str, "patient": str, "series_uid": str, "nodule_id": str})
-        numbers = {name: pd.to_numeric(found[name]) for name in ("rating", "malignancy")}
+        of_targets = [f"{side}{target}" for target in number_targets(found) for side in (READER, MODEL)]
+        numbers = {name: pd.to_numeric(found[name]) for name in ("rating", "malignancy", *of_targets)}
         shown = found["map_shown"].astype(str).map({"True": True, "False": False})
     except (ValueError, KeyError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a {REVIEW} of `ctxai open` ({type(error).__name__})") from None

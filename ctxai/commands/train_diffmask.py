@@ -13,6 +13,7 @@ from ctxai.data.settings import ViewConfig
 from ctxai.errors import InputError
 from ctxai.explain.diffmask.settings import DiffMaskSettings, Groups
 from ctxai.progress import track
+from ctxai.run.device import AUTO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ def train_diffmask(
     batch_size: int = 32,
     settings: DiffMaskSettings = SETTINGS,
     seed: int = 0,
-    device: str = "auto",
+    device: str = AUTO,
 ) -> None:
     """Train the gates of Vision DiffMask for a run, on the views of the patients that the run was trained on.
 
@@ -58,7 +59,7 @@ def train_diffmask(
         batch_size: images per step; all views of a nodule are in one step.
         settings: of the optimisation.
         seed: of the gates' first weights, of their draws and of the order of nodules.
-        device: what the gates are trained on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
     import numpy as np
 

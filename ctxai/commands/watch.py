@@ -11,6 +11,7 @@ from ctxai.generations import dicom_objects, series_folders
 from ctxai.pacs.tls import Tls
 from ctxai.progress import console
 from ctxai.quick_imports import quick_imports
+from ctxai.run.device import AUTO
 
 _LOOK_EVERY_S = 0.5
 
@@ -38,7 +39,7 @@ def watch(
     retry_s: float = 30.0,
     keep_s: float | None = None,
     retry: bool = False,
-    device: str = "cpu",
+    device: str = AUTO,
 ) -> None:
     """Listen for CT images (C-STORE), explain each series once it is complete, and send the objects to a PACS.
 
@@ -75,7 +76,7 @@ def watch(
         keep_s: seconds that images of a delivered series stay in SPOOL/delivered, for late ones; 600, but with
             deidentify 0, that is none.
         retry: begin with what lies in SPOOL/refused.
-        device: what the model runs on: cpu, cuda, cuda:1, or auto, which takes a GPU where there is one.
+        device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
     with quick_imports(for_good=True):
         from ctxai.annotations import read_points

@@ -12,6 +12,8 @@ from ctxai.evaluate.predictions.bootstrap import bootstrap_patients
 
 AGREE, MISLEADING = "agree", "map misleading"
 COLUMNS = ("time", "reader", "patient", "series_uid", "nodule_id", "verdict", "rating", "map_shown", "malignancy")
+READER, MODEL = "reader_", "model_"
+"""Beginnings of columns: the reader's value of a target, and the model's numbers of it."""
 _WITHOUT, _WITH = "without map", "with map"
 
 
@@ -23,7 +25,8 @@ def agreement(reviews: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, Any]]
     differences are paired: of readers and nodules with a verdict of both kinds, with the map minus without it.
 
     Args:
-        reviews: a verdict a row, with :data:`COLUMNS`; ``malignancy`` is the model's rating, 1 to 5.
+        reviews: a verdict a row, with :data:`COLUMNS`; ``malignancy`` is the model's rating, 1 to 5. Of further
+            targets with numbers, ``reader_<target>`` and ``model_<target>``.
         seed: of the bootstrap.
 
     Returns:
@@ -39,7 +42,11 @@ def agreement(reviews: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, Any]]
     )
     found: dict[str, dict[str, Any]] = {}
     judged = reviews[reviews["verdict"].fillna("") != ""]
-    for column, name, given in (("agrees", "agreement", judged), ("rating_error", "difference of ratings", reviews)):
+    compared = [("agrees", "agreement", judged), ("rating_error", "difference of ratings", reviews)]
+    for target in number_targets(reviews):
+        error = (reviews[f"{READER}{target}"] - reviews[f"{MODEL}{target}"]).abs()
+        compared.append((f"error_{target}", f"difference of {target}", reviews.assign(**{f"error_{target}": error})))
+    for column, name, given in compared:
         last = _last(given.dropna(subset=[column]))
         for shown, words in ((False, _WITHOUT), (True, _WITH)):
             found[f"{name}, {words}"] = _mean(last[last["map_shown"] == shown], column, seed)
@@ -47,6 +54,12 @@ def agreement(reviews: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, Any]]
     last = _last(judged)
     found["maps called misleading"] = _mean(last[last["map_shown"]], "misleads", seed)
     return found
+
+
+def number_targets(reviews: pd.DataFrame) -> list[str]:
+    """Targets with numbers, of which the table has the reader's and the model's."""
+    names = [str(name).removeprefix(READER) for name in reviews if str(name).startswith(READER)]
+    return [name for name in names if f"{MODEL}{name}" in reviews]
 
 
 def _last(reviews: pd.DataFrame) -> pd.DataFrame:

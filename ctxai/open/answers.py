@@ -18,6 +18,7 @@ from ctxai.errors import InputError
 from ctxai.open.marks import Mark
 from ctxai.open.study import OpenedSeries
 from ctxai.quick_imports import quick_imports
+from ctxai.run.device import AUTO
 
 if TYPE_CHECKING:
     from ctxai.data.targets import TargetTable
@@ -96,7 +97,7 @@ class Answers:
         self,
         run: Path | None,
         told: Callable[[Mark, Mapping[str, Any]], None] = lambda mark, row: None,
-        device: str = "auto",
+        device: str = AUTO,
     ) -> None:
         self.run: Run | None = None
         self.fault = ""

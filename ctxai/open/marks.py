@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ctxai.errors import InputError
@@ -16,6 +16,7 @@ STATES = ("marked", "proposed", "accepted", "rejected")
 VERDICTS = ("agree", "disagree", "map misleading")
 #: Longest text that is kept with a verdict.
 MAX_TEXT = 2000
+_MOST_VALUES = 100
 _FARTHEST_MM = 1e5
 
 
@@ -99,6 +100,7 @@ class Verdict:
         map_shown: whether the map was on the screen before the verdict.
         method: of the map; empty where none was shown.
         target: what the verdict is about.
+        values: what the reader would answer for other targets, by name: a number, or the name of a class.
 
     Raises:
         InputError: for anything else, or a verdict that says nothing.
@@ -112,6 +114,7 @@ class Verdict:
     map_shown: bool = False
     method: str = ""
     target: str = ""
+    values: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (is_series_key(str(self.series)) and is_nodule_id(str(self.nodule_id))):
@@ -127,8 +130,10 @@ class Verdict:
             raise InputError(f"verdict: expected a text of at most {MAX_TEXT} characters")
         if not isinstance(self.map_shown, bool):
             raise InputError("verdict: expected map_shown as true or false")
-        if not (self.verdict or self.rating or self.text.strip()):
-            raise InputError("verdict: expected agree, disagree or map misleading, a rating, or a text")
+        if not _are_values(self.values):
+            raise InputError("verdict: expected values as finite numbers or names of classes by target")
+        if not (self.verdict or self.rating or self.text.strip() or self.values):
+            raise InputError("verdict: expected agree, disagree or map misleading, a rating, a value, or a text")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Verdict:
@@ -141,3 +146,13 @@ class Verdict:
             return cls(**content)
         except TypeError:
             raise InputError("verdict: expected the fields of a verdict") from None
+
+
+def _are_values(values: Any) -> bool:
+    if not isinstance(values, dict) or len(values) > _MOST_VALUES:
+        return False
+    texts = [*values, *(one for one in values.values() if isinstance(one, str))]
+    numbers = [one for one in values.values() if not isinstance(one, str)]
+    return all(isinstance(one, str) and len(one) <= MAX_TEXT for one in texts) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in numbers
+    )

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,15 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ctxai import __version__
+from ctxai.data.targets import Target
 from ctxai.disclaimer import NOTICE
 from ctxai.errors import InputError
+from ctxai.evaluate.verdicts import READER
 from ctxai.open.answers import DONE, FAILED, NUMBERS, WAITING, Answer, Answers, Question
 from ctxai.open.guard import Guard
 from ctxai.open.marks import Mark, Verdict
 from ctxai.open.planes import PLANES
+from ctxai.open.reader_values import asked_targets, check_values, field_of, review_values
 from ctxai.open.session import Session
 from ctxai.open.study import OpenedSeries, Study
 from ctxai.report.own_targets import own_predictions
@@ -126,6 +130,7 @@ class OpenServer:
             "notice": NOTICE,
             "fault": self.answers.fault,
             "run": self.answers.described(),
+            "fields": [field_of(one) for one in self._asked()],
             "series": [
                 {
                     "key": one.key,
@@ -144,8 +149,12 @@ class OpenServer:
         return {
             **mark.to_json(),
             **self._numbers(self.session.answers.get(mark.key, {})),
-            "verdicts": [{name: one[name] for name in names} for one in self._said(mark)],
+            "verdicts": [{name: one[name] for name in names} | {"values": _values(one)} for one in self._said(mark)],
         }
+
+    def _asked(self) -> list[Target]:
+        described = self.answers.described() or {}
+        return asked_targets(self.answers.own, described.get("targets", ()))
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of predictions.csv, and, of targets of one's own, what it says in words, by their outputs."""
@@ -227,7 +236,9 @@ class OpenServer:
 
     def judge(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a verdict."""
-        self.session.judge(Verdict.from_json(content))
+        verdict, asked = Verdict.from_json(content), self._asked()
+        check_values(verdict.values, asked)
+        self.session.judge(verdict, partial(review_values, verdict.values, asked, self.answers.own))
         return self._marked(self._known(content))
 
     def write_objects(self, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,6 +295,12 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         else {"start": list(answer.start), "shape": list(answer.values.shape)},
         "warnings": [list(one) for one in answer.warnings],
     }
+
+
+def _values(review: Mapping[str, Any]) -> dict[str, Any]:
+    """The reader's values in a row of review.csv, by target."""
+    given = {name.removeprefix(READER): value for name, value in review.items() if name.startswith(READER)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _rounded(value: Any) -> Any:

@@ -19,11 +19,13 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeAlias
 
 from ctxai.errors import InputError
+from ctxai.evaluate.verdicts import MODEL, READER
 from ctxai.files import explain_os_errors, json_text, sweep
 from ctxai.open.marks import Mark, Verdict
 from ctxai.own_files import OwnFiles, own_files
@@ -37,6 +39,7 @@ MARKUPS = ".mrk.json"
 _MAX_BYTES = 2**28
 _VERSION = 1
 _NUMBERED = re.compile(r"nodule-([0-9]{1,9})")
+_OF_TARGETS = re.compile(rf"({READER}|{MODEL})[a-z][a-z0-9_]*")
 #: Beginnings of a formula, in plain and full-width letters.
 _FORMULA = tuple("=+-@\t\n|%＝＋－＠")
 _SCHEMA = (
@@ -72,6 +75,9 @@ _REVIEW_COLUMNS = (
     "target",
     *_NUMBERS,
 )
+
+
+OfTargets: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Session:
@@ -150,8 +156,12 @@ class Session:
             if key in self.marks and self.answers.get(key) != row:
                 self._record({"answer": {"key": list(key), "row": dict(row)}})
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: Verdict, of_targets: OfTargets = lambda answer: {}) -> None:
         """Keep a verdict, with the mark and the prediction that it is about.
+
+        Args:
+            verdict: what the reader said.
+            of_targets: from the prediction to further columns of review.csv, as `review_values`.
 
         Raises:
             InputError: when there is no such mark.
@@ -179,7 +189,7 @@ class Session:
                 "method": verdict.method,
                 "target": verdict.target,
             }
-            row |= {name: answer.get(name) for name in _NUMBERS}
+            row |= {name: answer.get(name) for name in _NUMBERS} | of_targets(answer)
             self._record({"verdict": row})
             self._write_tables()
 
@@ -233,7 +243,9 @@ class Session:
             series, nodule_id = event["answer"]["key"]
             self.answers[series, nodule_id] = dict(event["answer"]["row"])
         elif "verdict" in event:
-            self.reviews.append({name: event["verdict"].get(name) for name in _REVIEW_COLUMNS})
+            row = event["verdict"]
+            of_targets = {name: value for name, value in row.items() if _OF_TARGETS.fullmatch(name)}
+            self.reviews.append({name: row.get(name) for name in _REVIEW_COLUMNS} | of_targets)
         elif "series" in event:
             one = event["series"]
             self.series[str(one["key"])] = {"uid": str(one["uid"]), "patient": str(one["patient"])}
@@ -243,7 +255,7 @@ class Session:
         points = [{**mark.to_json(), "series_uid": self.series.get(mark.series, {}).get("uid")} for mark in kept]
         with own_files(self.folder, WRITTEN, adopted) as files:
             files.write(POINTS, _csv(_POINTS_COLUMNS, points))
-            files.write(REVIEW, _csv(_REVIEW_COLUMNS, self.reviews))
+            files.write(REVIEW, _csv(list(dict.fromkeys(chain(_REVIEW_COLUMNS, *self.reviews))), self.reviews))
             for series in {mark.series for mark in self.marks.values()}:
                 of_series = [one for one in kept if one.series == series]
                 files.write(f"{series}{MARKUPS}", json_text(_markups(of_series)))

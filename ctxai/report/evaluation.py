@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctxai.evaluate.predictions.operating_points import POINTS, RATES
 from ctxai.evaluate.predictions.plots import CALIBRATION_TITLES
 from ctxai.files import write_text
 from ctxai.report.page import render_page
+from ctxai.run.decisions import RATES, decision_rows
 from ctxai.run.model_card import BASELINE_TITLES, NOT_A_DIAGNOSIS
 from ctxai.run.own_figures import figure_rows
 
@@ -27,14 +27,14 @@ def write_evaluation_report(path: Path, name: str, metrics: Mapping[str, Any], p
     """
     test = metrics["test"]
     malignancy = test.get("malignancy")
-    thresholds = metrics.get("validation", {}).get("thresholds", {})
     page = render_page(
         "evaluation.html",
         style="tables.css",
         name=name,
         malignancy=malignancy,
         baselines=_baselines(malignancy or {}),
-        decisions=_decisions(malignancy or {}, thresholds),
+        decisions=decision_rows(test, metrics.get("validation", {})),
+        rates=list(RATES.values()),
         calibrations=CALIBRATION_TITLES,
         targets=test["targets"],
         own=figure_rows(test.get("own_targets", {}), subgroups=True),
@@ -52,12 +52,6 @@ def _baselines(malignancy: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     return [
         (BASELINE_TITLES.get(name, name), malignancy[f"{name}_auc"], malignancy[f"auc_minus_{name}"]) for name in names
     ]
-
-
-def _decisions(malignancy: Mapping[str, Any], thresholds: Mapping[str, float]) -> list[tuple[str, float | None, Any]]:
-    """(title, threshold, rates) of every operating point."""
-    points = malignancy.get("operating_points", {})
-    return [(POINTS[name], thresholds.get(name), [rates[rate] for rate in RATES]) for name, rates in points.items()]
 
 
 def _beside_readers(targets: Mapping[str, Any]) -> list[tuple[str, str, Any, Any, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctxai.run.config import RunConfig
+from ctxai.run.decisions import RATES, decision_rows
 from ctxai.run.own_figures import figure_rows
 
 NOT_A_DIAGNOSIS = (
@@ -110,7 +111,7 @@ def model_card(name: str, config: RunConfig, provenance: Mapping[str, Any], metr
         f"`{provenance['store']['table_sha256']}`.",
         "",
         *_figures(metrics),
-        *_external(metrics.get("external", {})),
+        *_external(metrics),
         *_maps(metrics.get("maps", {}), provenance.get("members", 1)),
         *_maps_of_targets(metrics.get("maps_of_targets", {})),
         *([] if config.own else ["## What a rating is not", "", *(f"- {line}" for line in NOT_A_DIAGNOSIS), ""]),
@@ -198,7 +199,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         return ["## Figures", "", "Not evaluated yet: `ctxai evaluate RUN_DIR STORE_DIR`.", ""]
     lines = ["## Figures on the test fold", "", "In brackets: 95 % intervals, bootstrap over patients.", ""]
     if "own_targets" in test:
-        return [*lines, *_own(test["own_targets"]), ""]
+        return [*lines, *_own(test["own_targets"]), "", *_decisions(test, metrics)]
     if "malignancy" in test:
         lines += _malignancy(test["malignancy"])
     lines += [
@@ -215,11 +216,28 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     for attribute, groups in test.get("subgroups", {}).items():
         cells = [f"{name}: {_interval(row['auc'])} (n {row['nodules']})" for name, row in groups.items()]
         lines += ["", f"AUC by {attribute}: {'; '.join(cells)}."]
+    return [*lines, "", *_decisions(test, metrics)]
+
+
+def _decisions(test: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """A row for each operating point."""
+    rows = decision_rows(test, metrics.get("validation", {}))
+    if not rows:
+        return []
+    lines = [
+        "Decisions at probabilities that were chosen on the validation fold.",
+        "",
+        f"| target | chosen for | probability | {' | '.join(RATES.values())} |",
+        "|---" * (3 + len(RATES)) + "|",
+    ]
+    for target, criterion, threshold, rates in rows:
+        lines.append("| " + " | ".join([target, criterion, _number(threshold), *map(_interval, rates)]) + " |")
     return [*lines, ""]
 
 
-def _external(validations: Mapping[str, Any]) -> list[str]:
+def _external(metrics: Mapping[str, Any]) -> list[str]:
     """One row for each collection that the run was validated on."""
+    validations = metrics.get("external", {})
     if not validations:
         return []
     lines = [
@@ -230,7 +248,9 @@ def _external(validations: Mapping[str, Any]) -> list[str]:
     ]
     own = {name: found["own_targets"] for name, found in sorted(validations.items()) if "own_targets" in found}
     if own:
-        return lines + [line for name, found in own.items() for line in (f"### {name}", "", *_own(found), "")]
+        for name, found in own.items():
+            lines += [f"### {name}", "", *_own(found), "", *_decisions({"own_targets": found}, metrics)]
+        return lines
     lines += [
         "| collection | nodules | AUC | Brier score | calibration error | calibration slope | intercept |",
         "|---|---|---|---|---|---|---|",

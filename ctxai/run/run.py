@@ -27,7 +27,7 @@ from ctxai.models.network import NoduleNetwork
 from ctxai.own_files import own_files
 from ctxai.run.calibration import Calibration
 from ctxai.run.config import RunConfig
-from ctxai.run.device import torch_device
+from ctxai.run.device import AUTO, torch_device
 from ctxai.run.explanation import PatchExplanation, explain_patch
 from ctxai.run.files import (
     CALIBRATION,
@@ -314,7 +314,7 @@ class Run:
         return cls(name=folder.name, model=model.eval(), path=folder, **vars(files))
 
     @classmethod
-    def open(cls, path_or_name: Path | str | None = None, device: str = "cpu") -> Run:
+    def open(cls, path_or_name: Path | str | None = None, device: str = AUTO) -> Run:
         """Open a run by its folder, or by the name of one that comes with the package; the default run without either.
 
         Args:

@@ -194,8 +194,18 @@ def test_the_page_of_open_tells_each_target_with_its_unit_and_its_map(world, tmp
                     time.sleep(0.02)
                 assert answer["error"] == "" and answer["map"]
                 maps.append(client.post("/map", json=asked | {"target": target}).content)
+            given = {"resected": "yes", "doubling_time": 150, "sort": "solid"}
+            named = {name: asked[name] for name in ("series", "nodule_id")}
+            said = client.post("/verdicts", json=named | {"verdict": "disagree", "values": given}).json()
+            assert said["verdicts"][0]["values"] == given
             state = client.get("/state").json()
         answers.end()
+    review = pd.read_csv(tmp_path / "session" / "review.csv").iloc[0]
+    assert review[[f"reader_{name}" for name in given]].tolist() == [*given.values()]
+    assert review["model_doubling_time"] == pytest.approx(answer["row"]["doubling_time"])
+    assert review["model_resected_probability_high"] == pytest.approx(answer["row"]["resected_probability_high"])
+    assert review["model_sort_solid_probability"] == pytest.approx(answer["row"]["sort_solid_probability"])
+    assert [one["name"] for one in state["fields"]] == [*given]
     assert state["run"]["targets"] == [*OUTPUTS] and state["run"]["own"] is True
     told = {one["name"]: one for one in answer["own"]}
     assert set(told) == {"resected: yes", "doubling_time, d", "sort"}

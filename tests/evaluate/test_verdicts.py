@@ -35,6 +35,20 @@ def test_the_last_verdict_of_each_kind_counts_and_differences_are_paired():
     assert found["agreement, with minus without"]["low"] is None  # of one patient
 
 
+def test_numbers_of_further_targets_are_compared_where_both_are_known():
+    rows = [(f"{n}", "a", "p", f"{n}", n > 1, "agree", np.nan, 3.0) for n in range(4)]
+    table = reviews(rows).assign(
+        reader_volume=[10.0, np.nan, 14.0, 12.0], model_volume=[12.0, 3.0, 13.0, 9.0], reader_sort="solid"
+    )
+    found = agreement(table)
+    assert (found["difference of volume, without map"]["n"], found["difference of volume, without map"]["value"]) == (
+        1,
+        2,
+    )
+    assert (found["difference of volume, with map"]["n"], found["difference of volume, with map"]["value"]) == (2, 2)
+    assert not any("sort" in name for name in found)
+
+
 def test_intervals_are_over_patients_whatever_the_number_of_their_nodules():
     generator = np.random.default_rng(0)
     rows = [

@@ -160,7 +160,12 @@ def test_marks_are_accepted_rejected_judged_and_removed(served):
     for state in ("accepted", "rejected"):
         assert client.post("/marks/change", json={**key, "state": state}).json()["state"] == state
     said = client.post("/verdicts", json={**key, "verdict": "agree", "rating": 3, "text": "<b>"}).json()
-    assert said["verdicts"] == [{"verdict": "agree", "rating": 3, "text": "<b>", "map_shown": False}]
+    assert said["verdicts"] == [{"verdict": "agree", "rating": 3, "text": "<b>", "map_shown": False, "values": {}}]
+    assert [one["name"] for one in client.get("/state").json()["fields"]][:2] == ["subtlety", "calcification"]
+    said = client.post("/verdicts", json={**key, "values": {"texture": 4}}).json()
+    assert said["verdicts"][-1]["values"] == {"texture": 4}
+    refused = client.post("/verdicts", json={**key, "values": {"texture": 7}}).json()
+    assert refused["error"] == "verdict: expected texture as a number from 1 to 5"
     assert client.post("/marks/remove", json=key).json() == {}
     assert client.post("/answers", json=key).json() == {"error": "there is no such mark"}
 

@@ -93,6 +93,22 @@ def test_a_verdict_keeps_the_position_prediction_and_weights_it_is_about(session
     assert row["time"].startswith("20")
 
 
+def test_columns_of_targets_come_with_the_first_verdict_that_has_them_and_after_a_kill(session):
+    session.put(mark())
+    session.answer((KEY, "nodule-001"), {"texture": 4.5})
+    session.judge(Verdict(KEY, "nodule-001", "agree"))
+    before = list(reviews(session)[0])
+    session.judge(
+        Verdict(KEY, "nodule-001", values={"texture": 5, "sort": "=1"}),
+        lambda answer: {"reader_texture": 5, "reader_sort": "=1", "model_texture": answer["texture"]},
+    )
+    first, second = reviews(session)
+    assert list(second) == [*before, "reader_texture", "reader_sort", "model_texture"]
+    assert [second[name] for name in ("reader_texture", "reader_sort", "model_texture")] == ["5", "'=1", "4.5"]
+    assert first["reader_texture"] == ""
+    assert reopened(session.folder).reviews == session.reviews
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1"])
 def test_no_text_is_a_formula_in_a_spreadsheet(text, tmp_path):
     session = Session(tmp_path / "session", reader=text)
@@ -179,6 +195,10 @@ def test_a_mark_of_nothing_is_refused(changes):
         {"verdict": "map misleading"},
         {"verdict": "agree", "map_shown": 1},
         {"verdict": "agree", "other": 1},
+        {"values": {"texture": float("nan")}},
+        {"values": {"texture": True}},
+        {"values": {"sort": "x" * 2001}},
+        {"values": ["texture"]},
     ],
 )
 def test_a_verdict_that_says_nothing_is_refused(fields):

@@ -14,6 +14,8 @@ from ctxai.commands.train import train
 from ctxai.data.settings import FoldConfig, ViewConfig
 from ctxai.data.store import NoduleStore
 from ctxai.errors import InputError
+from ctxai.evaluate.predictions.evaluation import predict_rows
+from ctxai.evaluate.predictions.operating_points import POINTS, choose_thresholds
 from ctxai.models.classifier import NoduleClassifier
 from ctxai.models.settings import BackboneConfig, HeadsConfig, OptimConfig
 from ctxai.run.run import Run
@@ -139,8 +141,32 @@ def test_another_cohort_is_validated_with_nothing_fitted(run_dir, tmp_path):
     for figures in (found["kind"]["figures"], run.metrics["test"]["own_targets"]["kind"]["figures"]):
         assert 0 <= figures["ece"]["value"] <= 1 and 0 <= figures["brier"]["value"] <= 2
     assert found["kind"]["nodules"] == 60
+    threshold = run.metrics["validation"]["own_targets"]["resected"]["thresholds"]["youden"]
+    table = pd.read_csv(run_dir / "external" / "elsewhere" / "predictions.csv").dropna(subset="resected_label")
+    sensitivity = (table.resected_probability >= threshold)[table.resected_label == 1].mean()
+    points = found["resected"]["operating_points"]
+    assert points["youden"]["sensitivity"]["value"] == pytest.approx(sensitivity, abs=1e-6)
     card = (run_dir / "model_card.md").read_text()
     assert "### elsewhere" in card and "| volume, mm3; diameter 15 mm and more |" in card
+
+
+def test_a_binary_target_has_operating_points_of_the_validation_fold(run_dir, store):
+    run = Run.load(run_dir)
+    rows = np.flatnonzero(store.table.fold == 1)
+    found = predict_rows(run, store, rows).dropna(subset="resected_label")
+    expected = choose_thresholds(found.resected_label.to_numpy(), found.resected_probability.to_numpy())
+    thresholds = run.metrics["validation"]["own_targets"]["resected"]["thresholds"]
+    assert thresholds == pytest.approx(expected, abs=1e-6)
+    called = (run.predictions.resected_probability >= thresholds["youden"]).astype(int)
+    assert run.predictions.resected_called_youden.tolist() == called.tolist()
+    points = run.metrics["test"]["own_targets"]["resected"]["operating_points"]
+    positive = run.predictions.resected_label == 1
+    assert points["youden"]["sensitivity"]["value"] == pytest.approx(called[positive].mean(), abs=1e-6)
+    card, page = ((run_dir / name).read_text() for name in ("model_card.md", "evaluation.html"))
+    shown = f"{points['sensitivity_90']['specificity']['value']:.3f}"
+    row = next(line for line in card.splitlines() if line.startswith("| resected | at least 90 % sensitivity |"))
+    assert shown in row and f"| {thresholds['sensitivity_90']:.3f} |" in row
+    assert "<h2>Decisions</h2>" in page and f"{thresholds['sensitivity_90']:.3f}" in page
 
 
 def test_figures_stand_for_subgroups_too(run_dir):
@@ -166,6 +192,7 @@ def test_all_folds_make_an_ensemble_of_own_targets(tmp_path):
     torch.testing.assert_close(run.model.to_units(outputs)[:, 1], volume, rtol=1e-4, atol=1e-2)
     assert run.calibration.targets["volume"].counts == {"volume": 40}
     assert run.metrics["test"]["own_targets"]["kind"]["nodules"] == 40
+    assert set(run.metrics["validation"]["own_targets"]["resected"]["thresholds"]) == set(POINTS)
 
 
 def test_a_target_without_labels_is_dropped_by_name_and_never_predicted(store, tmp_path, caplog):

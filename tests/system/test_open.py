@@ -117,8 +117,11 @@ def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, req
         until(page, "document.querySelector('#nodules tr').textContent.includes('accepted')")
         page.locator("#text").fill("spiculated")
         page.locator("#rating").select_option("4")
+        page.locator("#values-part summary").click()
+        page.locator("#values [data-target=spiculation]").fill("5")
         page.locator("[data-verdict=agree]").click()
-        until(page, "document.getElementById('said').textContent.includes('agree, rating 4, spiculated, map seen')")
+        kept = "agree, rating 4, spiculation 5, spiculated, map seen"
+        until(page, f"document.getElementById('said').textContent.includes('{kept}')")
         assert page.problems == []
         assert all(asked.startswith((url.partition("?")[0], "data:")) for asked in page.requests)
         process.kill()
@@ -142,6 +145,8 @@ def test_a_click_gives_the_numbers_of_explain_and_a_kill_loses_nothing(kind, req
         until(page, "document.querySelector('#nodules tr').className === 'rejected'")
     review = pd.read_csv(session / "review.csv")
     assert review.loc[0, ["verdict", "rating", "text", "map_shown"]].tolist() == ["agree", 4, "spiculated", True]
+    assert review.loc[0, "reader_spiculation"] == 5
+    assert review.loc[0, "model_spiculation"] == pytest.approx(expected["spiculation"], rel=1e-5)
     assert len(pd.read_csv(session / "points.csv")) == 0
 
 

@@ -47,6 +47,18 @@ def bootstrap_patients(
     return {name: _interval(float(value), [draw[name] for draw in draws]) for name, value in values.items()}
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    result: dict[str, Any] = {}
+    for name, value in flat.items():
+        *folders, last = name.split(".")
+        place = result
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return result
+
+
 def _interval(value: float, draws: list[float]) -> dict[str, Any]:
     known = np.array(draws, float)
     known = known[~np.isnan(known)]

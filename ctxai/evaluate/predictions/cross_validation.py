@@ -16,8 +16,8 @@ import torch
 from ctxai.data.labels import TARGETS, usable
 from ctxai.data.store import TABLE, NoduleStore
 from ctxai.errors import RunError, StoreError
+from ctxai.evaluate.predictions.decisions import choose_all, decisions
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
-from ctxai.evaluate.predictions.operating_points import choose_thresholds
 from ctxai.evaluate.predictions.own_targets import LABEL
 from ctxai.files import sha256
 from ctxai.folder_kinds import kind_of, refuse_to_lose
@@ -107,11 +107,7 @@ def ensemble(members: Sequence[Run], config: RunConfig, store: NoduleStore, name
     losses = [member.metrics["training"]["epoch_losses"] for member in members]
     figures = evaluate_predictions(pooled, config.seed, own=config.own)
     run.metrics = {"training": {"epoch_losses": losses}, "test": figures}
-    if "malignancy_probability" in pooled:
-        known = pooled[pooled["label_malignancy"].notna()]
-        probabilities = known["malignancy_probability"].to_numpy(float)
-        thresholds = choose_thresholds(known["label_malignancy"].to_numpy(float), probabilities)
-        run.metrics["validation"] = {"thresholds": {name: round(value, 6) for name, value in thresholds.items()}}
+    run.metrics["validation"] = choose_all(pooled, decisions(pooled, config.own))
     run.predictions = pooled
     return run
 

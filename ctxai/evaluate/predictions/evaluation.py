@@ -12,9 +12,9 @@ from ctxai.data.patches import Patches
 from ctxai.data.store import NoduleStore
 from ctxai.data.targets import TargetTable
 from ctxai.errors import InputError
-from ctxai.evaluate.predictions.bootstrap import RESAMPLES, bootstrap_patients
+from ctxai.evaluate.predictions.bootstrap import RESAMPLES, bootstrap_patients, nested
 from ctxai.evaluate.predictions.inter_reader import ONE_POINT, beside_readers, rated_targets
-from ctxai.evaluate.predictions.operating_points import CALLED, called_points, rates
+from ctxai.evaluate.predictions.operating_points import called_points, point_rates
 from ctxai.evaluate.predictions.own_targets import evaluate_own, label_columns
 from ctxai.evaluate.predictions.scores import (
     area_under_curve,
@@ -118,7 +118,7 @@ def _malignancy(predictions: pd.DataFrame, seed: int, resamples: int) -> dict[st
     probabilities = {
         name: decided[column].to_numpy(float) for name, column in CALIBRATIONS.items() if column in decided
     }
-    called = {name: decided[f"{CALLED}{name}"].to_numpy(int) for name in called_points(decided)}
+    called = called_points(decided)
 
     def statistics(rows: np.ndarray) -> dict[str, float]:
         label, probability = labels[rows], probabilities["platt"][rows]
@@ -127,15 +127,14 @@ def _malignancy(predictions: pd.DataFrame, seed: int, resamples: int) -> dict[st
         for name, values in others.items():
             found[f"{name}_auc"] = area_under_curve(label, values[rows])
             found[f"auc_minus_{name}"] = found["auc"] - found[f"{name}_auc"]
-        for name, calls in called.items():
-            found |= {f"operating_points.{name}.{rate}": v for rate, v in rates(label, calls[rows]).items()}
+        found |= point_rates(label, {name: calls[rows] for name, calls in called.items()})
         for name, values in probabilities.items():
             found[f"calibration.{name}.brier"] = brier_score(label, values[rows])
             found[f"calibration.{name}.ece"] = calibration_error(label, values[rows])
         return found
 
     counts = {"nodules": len(labels), "malignant": int(labels.sum()), "patients": len(set(patients))}
-    figures = _nested(bootstrap_patients(statistics, patients, labels, seed, resamples))
+    figures = nested(bootstrap_patients(statistics, patients, labels, seed, resamples))
     return counts | figures | figures["calibration"]["platt"]
 
 
@@ -164,18 +163,6 @@ def _agreement(predictions: pd.DataFrame, target: str, seed: int, resamples: int
         "interval_width": float(width.mean()) if np.isfinite(width).all() else None,
         **({} if beside is None else {"readers": beside}),
     }
-
-
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
-    result: dict[str, Any] = {}
-    for name, value in flat.items():
-        *folders, last = name.split(".")
-        place = result
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = value
-    return result
 
 
 def _rounded(value: Any) -> Any:

@@ -13,8 +13,8 @@ from ctxai.data.labels import usable
 from ctxai.data.store import TABLE, NoduleStore
 from ctxai.data.targets import Target
 from ctxai.errors import InputError
+from ctxai.evaluate.predictions.decisions import add_calls, decisions
 from ctxai.evaluate.predictions.evaluation import evaluate_predictions, predict_rows
-from ctxai.evaluate.predictions.operating_points import calls
 from ctxai.evaluate.predictions.own_targets import LABEL
 from ctxai.files import sha256
 from ctxai.run.calibration import platt_scaling
@@ -103,10 +103,7 @@ def evaluate_external(
         seed: of the bootstrap.
     """
     predictions = predict_rows(run, store, rows)
-    thresholds = run.metrics.get("validation", {}).get("thresholds", {})
-    if "malignancy_probability" in predictions:
-        for name, called in calls(predictions["malignancy_probability"].to_numpy(float), thresholds).items():
-            predictions[name] = called
+    add_calls(predictions, run.metrics.get("validation", {}), decisions(predictions, run.own))
     metrics = evaluate_predictions(predictions, seed, own=run.own)
     for target in run.own or ():
         if drift := _own_drift(predictions, target):

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
 from ctxai.errors import InputError
 from ctxai.evaluate.predictions.scores import share
+from ctxai.run.decisions import POINTS, RATES
 
-POINTS = {
-    "sensitivity_90": "at least 90 % sensitivity",
-    "specificity_90": "at least 90 % specificity",
-    "youden": "largest sum of sensitivity and specificity",
-}
-"""Criterion by which each threshold was chosen."""
-
-RATES = ("sensitivity", "specificity", "ppv", "npv")
 _WANTED = 0.9
-CALLED = "called_"
+_CALLED = "called_"
 
 
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """For each of `POINTS`, the probability from which on a nodule is called malignant.
+    """For each of `POINTS`, the probability from which on a nodule is called positive.
 
     Of the thresholds that reach 90 % sensitivity, the highest; of those that reach 90 % specificity, the lowest.
 
     Args:
-        labels: 1 malignant, 0 benign (nodule,), of nodules that were not trained on.
+        labels: 1 positive, 0 negative (nodule,), of nodules that were not trained on.
         probabilities: of the same nodules.
 
     Raises:
@@ -45,23 +40,30 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
     return {name: float(min(thresholds[place[name]], 1.0)) for name in POINTS}
 
 
-def calls(probabilities: np.ndarray, thresholds: dict[str, float]) -> dict[str, np.ndarray]:
-    """Per threshold, a column named ``called_<name>``: 1 where a nodule (nodule,) is called malignant, else 0."""
-    return {f"{CALLED}{name}": (probabilities >= threshold).astype(int) for name, threshold in thresholds.items()}
+def calls(probabilities: np.ndarray, thresholds: Mapping[str, float], prefix: str = "") -> dict[str, np.ndarray]:
+    """Per threshold, a column ``<prefix>called_<name>``: 1 where a nodule (nodule,) is called positive, else 0."""
+    return {
+        f"{prefix}{_CALLED}{name}": (probabilities >= threshold).astype(int) for name, threshold in thresholds.items()
+    }
 
 
-def called_points(predictions: pd.DataFrame) -> list[str]:
-    """Names of the thresholds that a table has calls of."""
-    return [name for name in POINTS if f"{CALLED}{name}" in predictions]
+def called_points(predictions: pd.DataFrame, prefix: str = "") -> dict[str, np.ndarray]:
+    """Calls (nodule,) by the name of their threshold, of those that a table has."""
+    columns = {name: f"{prefix}{_CALLED}{name}" for name in POINTS}
+    return {name: predictions[column].to_numpy(int) for name, column in columns.items() if column in predictions}
 
 
 def rates(labels: np.ndarray, called: np.ndarray) -> dict[str, float]:
     """Sensitivity, specificity, positive and negative predictive value; NaN where there is nothing to count."""
-    malignant, positive = labels == 1, called == 1
-    values = (
-        share(positive[malignant]),
-        share(~positive[~malignant]),
-        share(malignant[positive]),
-        share(~malignant[~positive]),
-    )
+    truth, positive = labels == 1, called == 1
+    values = (share(positive[truth]), share(~positive[~truth]), share(truth[positive]), share(~truth[~positive]))
     return dict(zip(RATES, values, strict=True))
+
+
+def point_rates(labels: np.ndarray, called: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """`rates` of every threshold, as ``operating_points.<name>.<rate>``."""
+    return {
+        f"operating_points.{name}.{rate}": value
+        for name, calls_ in called.items()
+        for rate, value in rates(labels, calls_).items()
+    }

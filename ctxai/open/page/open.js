@@ -3,7 +3,7 @@
 import { ask, tell } from "/server.js";
 import { Plane } from "/plane.js";
 import { Volume } from "/volume.js";
-import { offerBeside, showAnswer, showNodules, showState } from "/panel.js";
+import { clearValues, givenValues, offerBeside, showAnswer, showNodules, showState } from "/panel.js";
 
 const WINDOWS = { lung: [-1350, 150], mediastinum: [-125, 225] };
 const NAMES = ["axial", "coronal", "sagittal"];
@@ -120,6 +120,7 @@ function select(mark) {
   page.cross = false;
   Object.assign(page, { answer: null, map: null, before: null });
   $("rating").value = "";
+  clearValues();
   $("text").value = "";
   if (mark) {
     page.at = mark.index.map((value, axis) => Math.max(0, Math.min(page.volume.shape[axis] - 1, value)));
@@ -207,7 +208,7 @@ async function judge(verdict) {
   const shown = page.seenMap.has(nodule_id);
   const said = await tell("/verdicts", {
     series, nodule_id, verdict, rating: rating ? Number(rating) : null, text: $("text").value, map_shown: shown,
-    method: shown ? method : "", target,
+    method: shown ? method : "", target, values: givenValues(),
   });
   if (said.error) return showProblem(said.error);
   putMark(said);

@@ -19,6 +19,28 @@ function fill(select, entries, chosen) {
 
 const named = (name) => name.replaceAll("_", " ");
 
+// What the reader would answer for a target: one of its classes, or a number.
+function valueField(field) {
+  const label = Object.assign(document.createElement("label"), { textContent: `${named(field.title)} ` });
+  const input = document.createElement(field.classes.length ? "select" : "input");
+  input.dataset.target = field.name;
+  if (field.classes.length) fill(input, [["", "–"], ...field.classes.map((one) => [one, one])]);
+  else Object.assign(input, { type: "number", step: "any", min: field.low ?? "", max: field.high ?? "" });
+  label.append(input);
+  return label;
+}
+
+const valueInputs = () => [...$("values").querySelectorAll("[data-target]")];
+
+export const clearValues = () => valueInputs().forEach((input) => { input.value = ""; });
+
+export function givenValues() {
+  const given = valueInputs().filter((input) => input.value !== "");
+  return Object.fromEntries(given.map((input) => [input.dataset.target, input.type === "number" ? Number(input.value) : input.value]));
+}
+
+const valueTexts = (values) => Object.entries(values).map(([name, value]) => `${named(name)} ${value}`);
+
 function seriesName(one) {
   const { SeriesDescription: description, StudyDate: date, SeriesNumber: number, ConvolutionKernel: kernel } = one.texts;
   return [date, number && `series ${number}`, description, kernel].filter(Boolean).join(", ") || one.key;
@@ -41,6 +63,9 @@ export function showState(page) {
     fill($("minus"), [["", "nothing"], ...targets]);
     fill($("method"), state.run.methods.map((one) => [one, named(one)]));
     $("rating-label").hidden = state.run.own;
+    $("values").replaceChildren(...state.fields.map(valueField));
+    $("values-part").hidden = !state.fields.length;
+    $("values-part").open = state.run.own;
     $("told").textContent = state.run.own ? "Prediction" : "Probability";
     $("run").textContent = `ctxai ${state.version}, run ${state.run.name}, weights ${state.run.weights_sha256.slice(0, 12)}`;
   }
@@ -107,7 +132,7 @@ export function showAnswer(page) {
   $("warnings").replaceChildren(...(answer ? answer.warnings : []).map(([level, text]) => Object.assign(document.createElement("li"), { className: LEVELS[level], textContent: `${level}: ${text}` })));
   $("ratings").replaceChildren(...(own.length ? own.map((one) => lineOf([named(one.name), one.predicted, one.interval])) : known ? ratingRows(row) : []));
   const last = selected.verdicts.at(-1);
-  $("said").textContent = last ? `Kept: ${[last.verdict, last.rating && `rating ${last.rating}`, last.text, last.map_shown ? "map seen" : "map not seen"].filter(Boolean).join(", ")}` : "";
+  $("said").textContent = last ? `Kept: ${[last.verdict, last.rating && `rating ${last.rating}`, ...valueTexts(last.values), last.text, last.map_shown ? "map seen" : "map not seen"].filter(Boolean).join(", ")}` : "";
   if (!answer) return;
   $("status").textContent = answer.error || STAGES[answer.stage] || "The answer is whole.";
   $("status").className = answer.error ? "error" : "";
