@@ -51,7 +51,12 @@ class EnsembleClassifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Mean outputs (N, K)."""
-        return torch.stack([self._common(member, member(own)) for member, own in self.each(images)]).mean(0)
+        return self.mean([member(own) for member, own in self.each(images)])
+
+    def mean(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Mean outputs (N, K) of those (N, K) of every member, in the order of the members."""
+        common = [self._common(member, own) for member, own in zip(self.classifiers(), outputs, strict=True)]
+        return torch.stack(common).mean(0)
 
     def outline(self, images: torch.Tensor) -> torch.Tensor:
         """Mean of the members' outlines, (N, side, side); see `NoduleNetwork.outline`."""
@@ -62,17 +67,18 @@ class EnsembleClassifier(nn.Module):
         first = self.members[0]
         assert isinstance(first, NoduleNetwork)
         if self.own is not None:
-            scaled = [(member, *member.scale()) for member in self._classifiers()]
+            scaled = [(member, *member.scale()) for member in self.classifiers()]
             common_mean, common_std = self.scale()
             units = outputs * common_std + common_mean
             return torch.stack([m.to_units((units - mean) / std) for m, mean, std in scaled]).mean(0)
         chosen = first.biomarker_columns
         malignancy = outputs[..., : self._malignancy]
-        expected = torch.stack([member.malignancy_in_units(malignancy) for member in self._classifiers()]).mean(0)
+        expected = torch.stack([member.malignancy_in_units(malignancy) for member in self.classifiers()]).mean(0)
         biomarkers = outputs[..., self._malignancy :] * self.biomarker_std[chosen] + self.biomarker_mean[chosen]
         return torch.cat([expected, biomarkers], dim=-1)
 
-    def _classifiers(self) -> Iterator[NoduleNetwork]:
+    def classifiers(self) -> Iterator[NoduleNetwork]:
+        """Every member."""
         for member in self.members:
             assert isinstance(member, NoduleNetwork)
             yield member
@@ -84,5 +90,5 @@ class EnsembleClassifier(nn.Module):
 
     def scale(self) -> tuple[torch.Tensor, torch.Tensor]:
         """As `NoduleNetwork.scale`: the mean of the members' own."""
-        means, stds = zip(*(member.scale() for member in self._classifiers()), strict=True)
+        means, stds = zip(*(member.scale() for member in self.classifiers()), strict=True)
         return torch.stack(means).mean(0), torch.stack(stds).mean(0)

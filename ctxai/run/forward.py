@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,23 +33,48 @@ def checked_patches(hu: np.ndarray | torch.Tensor) -> torch.Tensor:
     return patches
 
 
+class Passed(NamedTuple):
+    """What one pass over patches gives, float32, on the CPU.
+
+    Attributes:
+        outputs: raw outputs (nodule, output).
+        features: those that novelty is measured in (nodule, feature); of an ensemble, the first network's.
+        members: raw outputs of each network of an ensemble (nodule, network, output); no network of a single one.
+    """
+
+    outputs: torch.Tensor
+    features: torch.Tensor
+    members: torch.Tensor
+
+
 @torch.inference_mode()
-def outputs_of_patches(
+def pass_patches(
     model: NoduleNetwork | EnsembleClassifier,
     views: ViewConfig,
     patches: torch.Tensor,
     centres_mm: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Raw outputs (nodule, output) and features (nodule, feature), float32, on the CPU; see `Run.outputs`."""
-    outputs = [torch.empty(0, len(model.target_names))]
-    features = [torch.empty(0, 0)]
+) -> Passed:
+    """Outputs and features of patches, averaged over views, slices and turns; see `Run.outputs`."""
+    members = len(model.members) if isinstance(model, EnsembleClassifier) else 0
+    width = len(model.target_names)
+    collected = [[torch.empty(0, width)], [torch.empty(0, 0)], [torch.empty(0, members, width)]]
     for part, centres in _batches(model, patches, centres_mm):
         images = render_own_views(part, views, centres_mm=centres)
         flat = images.flatten(0, 1).to(model.device)
-        turned = [outputs_and_features(model, turn(flat, number)) for number in range(views.turns)]
-        for values, collected in zip(zip(*turned, strict=True), (outputs, features), strict=True):
-            collected.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
-    return torch.cat(outputs), torch.cat(features[1:] or features)
+        turned = [_pass_images(model, turn(flat, number)) for number in range(views.turns)]
+        for values, found in zip(zip(*turned, strict=True), collected, strict=True):
+            found.append(torch.stack(values).mean(0).unflatten(0, images.shape[:2]).mean(1).cpu())
+    return Passed(*(torch.cat(found[1:] or found) for found in collected))
+
+
+def _pass_images(model: NoduleNetwork | EnsembleClassifier, images: torch.Tensor) -> Passed:
+    """The same of images (image, channel, row, column); each network sees them once."""
+    if not isinstance(model, EnsembleClassifier):
+        outputs, features = outputs_and_features(model, images)
+        return Passed(outputs, features, outputs.new_empty(len(outputs), 0, outputs.shape[1]))
+    found = [outputs_and_features(member, own) for member, own in model.each(images)]
+    outputs = [one for one, _ in found]
+    return Passed(model.mean(outputs), found[0][1], torch.stack(outputs, dim=1))
 
 
 @torch.inference_mode()

@@ -10,7 +10,6 @@ from torch import nn
 
 from ctxai.errors import InputError
 from ctxai.models.backbone import ViT
-from ctxai.models.ensemble import EnsembleClassifier
 
 _PARTS = 10
 _LEAST_SPREAD = 1e-2  # of the patch embeddings, below which an image is featureless and its logarithm means nothing
@@ -93,16 +92,12 @@ def outputs_and_features(model: nn.Module, images: torch.Tensor) -> tuple[torch.
     see and high in noise.
 
     Args:
-        model: a module whose ``backbone`` is a timm VisionTransformer or Eva; of an ensemble, the first member's
-            features are taken.
+        model: a module whose ``backbone`` is a timm VisionTransformer or Eva.
         images: (image, channel, row, column).
 
     Returns:
         outputs (image, output) and features (image, 3 x width).
     """
-    if isinstance(model, EnsembleClassifier):
-        member, own = next(model.each(images))
-        return model(images), outputs_and_features(member, own)[1]
     backbone = model.backbone
     assert isinstance(backbone, ViT)
     seen: dict[str, torch.Tensor] = {}

@@ -45,7 +45,7 @@ from ctxai.run.files import (
     file_checksums,
     read_run_files,
 )
-from ctxai.run.forward import checked_patches, outlines_of_patches, outputs_of_patches
+from ctxai.run.forward import Passed, checked_patches, outlines_of_patches, pass_patches
 from ctxai.run.members import spread_over_members
 from ctxai.run.methods import make_method
 from ctxai.run.model_card import model_card
@@ -152,7 +152,7 @@ class Run:
         Raises:
             InputError: for other shapes, or single slices given to a run of several views.
         """
-        return self._pass(hu, centres_mm)[0]
+        return self._pass(hu, centres_mm).outputs
 
     def features(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> np.ndarray:
         """Features that novelty is measured in, float32 (nodule, feature), averaged over the run's views and slices.
@@ -163,7 +163,7 @@ class Run:
         Raises:
             InputError: as :meth:`outputs`.
         """
-        return self._pass(hu, centres_mm)[1].numpy()
+        return self._pass(hu, centres_mm).features.numpy()
 
     def outlines(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> torch.Tensor:
         """Share of each part of the central images that the run takes for nodule, (nodule, view, side, side).
@@ -196,13 +196,11 @@ class Run:
         moved = np.stack([displacement_mm(outline, self.views.views, side) for outline in outlines])
         return within(torch.from_numpy(moved).float(), self.views.recentre_mm)
 
-    def _pass(
-        self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs, features = outputs_of_patches(self.model, self.views, checked_patches(hu), centres_mm)
-        if not torch.isfinite(outputs).all():
+    def _pass(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None) -> Passed:
+        found = pass_patches(self.model, self.views, checked_patches(hu), centres_mm)
+        if not torch.isfinite(found.outputs).all():
             raise RunError(f"run {self.name}: its outputs are NaN or infinite; its weights are damaged, train it again")
-        return outputs, features
+        return found
 
     def predict(self, hu: np.ndarray | torch.Tensor, centres_mm: torch.Tensor | None = None) -> pd.DataFrame:
         """Predictions of nodules, one row each.
@@ -220,19 +218,25 @@ class Run:
             InputError: as :meth:`outputs`.
         """
         patches = as_patches(hu[None] if hu.ndim == 3 else hu)
-        outputs, features = self._pass(patches, centres_mm)
-        units = self.model.to_units(outputs.to(self.model.device)).cpu().double().numpy()
-        raw = outputs.double().numpy()
-        if isinstance(self.calibration, TableCalibration):
-            assert self.own is not None
-            table = self.calibration.predictions(self.own, raw, units)
-        else:
-            table = self.calibration.predictions(self.target_names, raw, units)
-        table = table.assign(**spread_over_members(self, patches, centres_mm))
+        outputs, features, members = self._pass(patches, centres_mm)
+        table = self._calibrated(self.model, outputs)
+        if isinstance(self.model, EnsembleClassifier):
+            own = zip(self.model.classifiers(), members.unbind(1), strict=True)
+            names = self.target_names if self.own is None else self.own.value_columns
+            table = table.assign(**spread_over_members([self._calibrated(*one) for one in own], names))
         if self.novelty is not None:
             known = len(features) > 0
             table["novelty_percentile"] = self.novelty.percentile(features.numpy()) if known else np.empty(0)
         return table
+
+    def _calibrated(self, network: NoduleNetwork | EnsembleClassifier, outputs: torch.Tensor) -> pd.DataFrame:
+        """Predictions by a network's raw outputs (nodule, output), under the run's calibration."""
+        units = network.to_units(outputs.to(network.device)).cpu().double().numpy()
+        raw = outputs.double().numpy()
+        if isinstance(self.calibration, TableCalibration):
+            assert self.own is not None
+            return self.calibration.predictions(self.own, raw, units)
+        return self.calibration.predictions(self.target_names, raw, units)
 
     def predict_marked(self, hu: np.ndarray | torch.Tensor) -> pd.DataFrame:
         """Predictions of nodules that may lie beside the centres of their patches: :meth:`recentre`, then `predict`."""

@@ -94,6 +94,24 @@ def test_the_spread_over_its_networks_is_told_of_every_target(run, hu):
     assert not [name for name in alone.predict(hu) if name.endswith("_spread")]
 
 
+def test_mean_and_spread_come_from_one_pass_of_each_network(run, hu):
+    passed = [0] * len(run.model.members)
+
+    def counting(place):
+        def count(module, inputs, output):
+            passed[place] += 1
+
+        return count
+
+    hooks = [one.backbone.register_forward_hook(counting(place)) for place, one in enumerate(run.model.members)]
+    try:
+        run.predict(hu)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert passed == [run.views.turns] * len(passed)
+
+
 def test_it_has_no_test_fold_to_benchmark_on(store, folder, tmp_path):
     with pytest.raises(StoreError, match="no test fold of its own; give the run of one fold"):
         benchmark(folder, store.path, tmp_path / "out")
