@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ctxai.errors import ModelError
 from ctxai.files import atomic_folder, write_json
 from ctxai.models.optim import rate_factor
 from ctxai.models.settings import OptimConfig
+from ctxai.progress import epochs
 from ctxai.training.checkpoints import CHECKPOINT
 from ctxai.training.distributed import CoordinatedStop
 from ctxai.training.resume import train_resumably
@@ -36,8 +36,6 @@ FILES = re.compile("|".join(re.escape(Path(one).as_posix()) for one in (CONFIG, 
 #: Steps between two checkpoints.
 EPOCH_STEPS = 25
 _DESCRIPTION = f"A small RetinaNet that ctxai trained; {RECORD} lists the patients. Its score is no probability."
-
-logger = logging.getLogger(__name__)
 
 
 def small_settings(spacing_mm: float) -> DetectorSettings:
@@ -138,7 +136,10 @@ class DetectorTraining(pl.LightningModule):
         classification, boxes = torch.stack(self._losses).mean(0).tolist()
         self._losses.clear()
         self.history.append({"classification": round(classification, 6), "box_regression": round(boxes, 6)})
-        logger.info("epoch %d: loss %.4f, of boxes %.4f", self.current_epoch + 1, classification, boxes)
+        loss = classification + boxes
+        told = f"loss {loss:.3f}, classification {classification:.3f}, boxes {boxes:.3f}"
+        epochs.info("epoch %d of %d: %s", self.current_epoch + 1, self.trainer.max_epochs, told)
+        self.log("loss", loss, prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with a checkpoint."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from skimage.measure import find_contours, label
 
 from ctxai.ct.grid import Grid
 from ctxai.errors import GeometryError, InputError
@@ -41,6 +40,8 @@ def outline_of_mask(mask: np.ndarray, start: tuple[int, int, int] = (0, 0, 0)) -
     Raises:
         InputError: when the mask is empty.
     """
+    from skimage.measure import find_contours, label  # here: the first image of `ctxai open` does without
+
     areas = mask.sum(axis=(1, 2))
     if not areas.any():
         raise InputError("an empty mask has no outline; leave the nodule out")

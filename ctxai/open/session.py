@@ -189,7 +189,7 @@ class Session:
                 "method": verdict.method,
                 "target": verdict.target,
             }
-            row |= {name: answer.get(name) for name in _NUMBERS} | of_targets(answer)
+            row |= {name: answer.get(name) for name in _NUMBERS} | dict(of_targets(answer))
             self._record({"verdict": row})
             self._write_tables()
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ctxai.data.targets import TargetTable
+from ctxai.export.nodule_summary import OVER_MODELS
 from ctxai.report.crops import Crops, MapFile
 from ctxai.report.own_targets import OwnPrediction, own_predictions
 from ctxai.report.page import encoded, render_fragment
@@ -46,6 +47,7 @@ def nodule_section(
     return render_fragment(
         "nodule.html",
         row=row,
+        over_models=OVER_MODELS,
         anchor=anchor,
         model=model,
         readers=readers_mean(row, "malignancy"),

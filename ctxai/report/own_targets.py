@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctxai.data.targets import Target, TargetTable
+from ctxai.export.nodule_summary import OVER_MODELS
 from ctxai.report.page import number, percent
 
 
@@ -71,4 +72,4 @@ def _points(spread: float) -> str:
 def _apart(row: Mapping[str, Any], column: str, written: Callable[[float], str]) -> str:
     """End of an interval's text for an ensemble: how far its models are apart."""
     spread = row.get(f"{column}_spread")
-    return "" if spread is None else f"; standard deviation over the models {written(spread)}"
+    return "" if spread is None else f"; {OVER_MODELS} {written(spread)}"

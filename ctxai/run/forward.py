@@ -73,8 +73,8 @@ def _pass_images(model: NoduleNetwork | EnsembleClassifier, images: torch.Tensor
         outputs, features = outputs_and_features(model, images)
         return Passed(outputs, features, outputs.new_empty(len(outputs), 0, outputs.shape[1]))
     found = [outputs_and_features(member, own) for member, own in model.each(images)]
-    outputs = [one for one, _ in found]
-    return Passed(model.mean(outputs), found[0][1], torch.stack(outputs, dim=1))
+    own_outputs = [one for one, _ in found]
+    return Passed(model.mean(own_outputs), found[0][1], torch.stack(own_outputs, dim=1))
 
 
 @torch.inference_mode()

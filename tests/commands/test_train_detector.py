@@ -52,9 +52,12 @@ def train(tree, out, *options):
 
 
 def test_the_same_command_gives_the_same_bytes_also_after_a_kill_and_keeps_what_is_finished(
-    tree, tmp_path, monkeypatch, capsys
+    tree, tmp_path, monkeypatch, capsys, caplog
 ):
     assert train(tree, tmp_path / "whole", "--steps", "10") == 0
+    record = json.loads((tmp_path / "whole" / "training.json").read_text())
+    for number, losses in enumerate(record["epoch_losses"], start=1):  # a line an epoch where stderr is no terminal
+        assert f"epoch {number} of 2: loss {sum(losses.values()):.3f}, classification" in caplog.text
     step = DetectorTraining.training_step
 
     def killed(self, batch, batch_idx):

@@ -161,6 +161,7 @@ def test_marks_are_accepted_rejected_judged_and_removed(served):
         assert client.post("/marks/change", json={**key, "state": state}).json()["state"] == state
     said = client.post("/verdicts", json={**key, "verdict": "agree", "rating": 3, "text": "<b>"}).json()
     assert said["verdicts"] == [{"verdict": "agree", "rating": 3, "text": "<b>", "map_shown": False, "values": {}}]
+    answered(client, mark)  # with the model, which knows the targets
     assert [one["name"] for one in client.get("/state").json()["fields"]][:2] == ["subtlety", "calcification"]
     said = client.post("/verdicts", json={**key, "values": {"texture": 4}}).json()
     assert said["verdicts"][-1]["values"] == {"texture": 4}
