@@ -9,6 +9,7 @@ from ctxai.commands.options import CLUSTER
 from ctxai.evaluate.explanations.effort import FULL, Effort
 from ctxai.folder_kinds import BENCHMARK, refuse_foreign, refuse_other
 from ctxai.progress import track
+from ctxai.quick_imports import quick_imports
 from ctxai.run.device import AUTO
 from ctxai.shards import parse_shard
 
@@ -60,14 +61,15 @@ def benchmark(
             all again and replaces such scores.
         device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
-    from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
-    from ctxai.benchmark.results import RESULT_FILES, write_results
-    from ctxai.benchmark.runner import is_evaluated, refuse_other_plan, run_method
-    from ctxai.data.store import NoduleStore
-    from ctxai.evaluate.explanations.evaluation_set import choose_rows
-    from ctxai.evaluate.explanations.protocol import make_metrics
-    from ctxai.explain.network import find_vit
-    from ctxai.run.run import Run
+    with quick_imports(for_good=True):
+        from ctxai.benchmark.plan import contenders, make_plan, unseen_rows
+        from ctxai.benchmark.results import RESULT_FILES, write_results
+        from ctxai.benchmark.runner import is_evaluated, refuse_other_plan, run_method
+        from ctxai.data.store import NoduleStore
+        from ctxai.evaluate.explanations.evaluation_set import choose_rows
+        from ctxai.evaluate.explanations.protocol import make_metrics
+        from ctxai.explain.network import find_vit
+        from ctxai.run.run import Run
 
     index, count = parse_shard(shard)
     refuse_other(out_dir, BENCHMARK, (run_dir, store_dir))

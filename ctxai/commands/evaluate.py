@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ctxai.errors import InputError
 from ctxai.files import atomic_folder, write_json, write_text
+from ctxai.quick_imports import quick_imports
 from ctxai.resources import resource
 from ctxai.run.device import AUTO
 from ctxai.suggestions import did_you_mean
@@ -65,16 +66,17 @@ def evaluate(
             and thresholds. Its figures stand in RUN_DIR/external/NAME and the model card, beside the run's own.
         device: what the model runs on: auto (a GPU where there is one), cpu, cuda or cuda:1.
     """
-    from ctxai.data.labels import split_rows
-    from ctxai.data.store import NoduleStore
-    from ctxai.evaluate.predictions.decisions import MALIGNANCY, add_calls, choose_all, decisions
-    from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
-    from ctxai.evaluate.predictions.external import refuse_other_store, refuse_seen_patients
-    from ctxai.evaluate.predictions.plots import write_plots
-    from ctxai.evaluate.predictions.worst_cases import write_worst_cases
-    from ctxai.report.evaluation import write_evaluation_report
-    from ctxai.run.files import refuse_edited
-    from ctxai.run.run import Run
+    with quick_imports(for_good=True):
+        from ctxai.data.labels import split_rows
+        from ctxai.data.store import NoduleStore
+        from ctxai.evaluate.predictions.decisions import MALIGNANCY, add_calls, choose_all, decisions
+        from ctxai.evaluate.predictions.evaluation import SCORE, evaluate_predictions, predict_rows
+        from ctxai.evaluate.predictions.external import refuse_other_store, refuse_seen_patients
+        from ctxai.evaluate.predictions.plots import write_plots
+        from ctxai.evaluate.predictions.worst_cases import write_worst_cases
+        from ctxai.report.evaluation import write_evaluation_report
+        from ctxai.run.files import refuse_edited
+        from ctxai.run.run import Run
 
     run = Run.load(run_dir).to(device)
     refuse_edited(run_dir)
