@@ -1,4 +1,4 @@
-"""What a reader would answer for each target: fields of the page, and columns of review.csv."""
+"""A reader's own values of targets: fields of the page, and columns of review.csv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def asked_targets(own: TargetTable | None, outputs: Sequence[str]) -> list[Targe
 
 
 def field_of(target: Target) -> dict[str, Any]:
-    """What the page needs to ask for a value: a choice of ``classes``, or a number from ``low`` to ``high``."""
+    """Field of the page for a value, as JSON: a choice of ``classes``, or a number from ``low`` to ``high``."""
     title = f"{target.name}, {target.unit}" if target.unit else target.name
     return {"name": target.name, "title": title, "classes": _choices(target), "low": target.low, "high": target.high}
 

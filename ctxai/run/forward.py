@@ -34,7 +34,7 @@ def checked_patches(hu: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 class Passed(NamedTuple):
-    """What one pass over patches gives, float32, on the CPU.
+    """Results of one pass over patches, float32, on the CPU.
 
     Attributes:
         outputs: raw outputs (nodule, output).

@@ -12,8 +12,7 @@ def spread_over_members(tables: Sequence[pd.DataFrame], names: Sequence[str]) ->
     """Standard deviations (nodule,) of predictions over an ensemble's networks, by column; n - 1 in the denominator.
 
     ``<name>_spread`` of numbers and ratings in their units, ``<output>_probability_spread`` of probabilities under the
-    ensemble's calibration. It tells what the choice of training patients changes, and
-    is no interval.
+    ensemble's calibration. It tells what the choice of training patients changes, and is no interval.
 
     Args:
         tables: predictions of each network.

@@ -1,4 +1,4 @@
-"""What a run decides at thresholds: malignancy, or each binary target of its own."""
+"""Yes-or-no decisions at thresholds of a probability: malignancy, or each binary target of a run's own."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class _Frames(Sequence[SparseVolume]):
 
 
 def _shared(source: SourceSeries, provenance: Provenance) -> SCImage:
-    """What all pictures of the series say."""
+    """Attributes that all pictures of the series share."""
     title = f"{provenance.method} {provenance.target} on CT"
     dataset = SCImage(
         pixel_array=np.zeros((1, 1, 3), np.uint8),  # the pictures are put in when the objects are written
